@@ -1,0 +1,32 @@
+"""Every mistake a user can mend, as one line: what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+
+class GanMetricsError(Exception):
+    """Base of all errors this package raises on purpose; the command line prints it as `Error: ...`."""
+
+
+class SourceError(GanMetricsError):
+    """A source of images cannot be opened, is of an unknown kind, or holds no image."""
+
+
+class ImageError(GanMetricsError):
+    """One image cannot be read; `where` names it and `reason` says why."""
+
+    def __init__(self, where: str, reason: str):
+        super().__init__(f"{where}: {reason}")
+        self.where = where
+        self.reason = reason
+
+
+class WeightsError(GanMetricsError):
+    """Weights are absent, do not match their checksum, or belong to another network."""
+
+
+class OptionError(GanMetricsError):
+    """An option has a value, or stands in a combination, that means nothing."""
+
+
+class StatisticsError(GanMetricsError):
+    """Statistics are too few, not finite, of unlike sizes, or measured in unlike ways."""

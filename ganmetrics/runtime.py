@@ -1,0 +1,78 @@
+"""Where and how the arithmetic runs: device, dtype, and the settings that would silently change a number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ganmetrics.errors import OptionError
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+
+
+def resolve_device(device: str | torch.device | None = None) -> torch.device:
+    """`None` and "auto" take the first CUDA device where there is one, else the CPU.
+
+    Raises OptionError for a name torch does not know and for a device this machine lacks.
+    """
+    if device is None or device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, came {str(device)!r}") from None
+    if resolved.type == "cuda":
+        count = torch.cuda.device_count()
+        if (resolved.index or 0) >= count:
+            raise OptionError(f"--device {device}: this machine has {count} CUDA devices; use --device cpu")
+    elif resolved.type not in ("cpu", "mps"):
+        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, came {str(device)!r}")
+    elif resolved.type == "mps" and not torch.backends.mps.is_available():
+        raise OptionError(f"--device {device}: this machine has no such device; use --device cpu")
+    return resolved
+
+
+def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """The dtype a network runs in, by name or as torch has it. Raises OptionError for any other."""
+    named = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if named not in DTYPES.values():
+        raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, came {str(dtype)!r}")
+    return named
+
+
+def default_workers() -> int:
+    """Decoding threads: the cores this process may use, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(8, cores or 1))
+
+
+def _fp32_knobs() -> list[tuple[Any, str, Any]]:
+    """(object, attribute, exact value) for every switch that lets torch round float32 to something shorter."""
+    backends = torch.backends
+    if hasattr(backends.cudnn, "conv") and hasattr(backends.cudnn.conv, "fp32_precision"):  # torch >= 2.9
+        owners = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+        return [(owner, "fp32_precision", "ieee") for owner in owners]
+    return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
+
+
+@contextmanager
+def exact_arithmetic(device: torch.device) -> Iterator[None]:
+    """No gradient, no TF32, no shortened float32 products, no ambient autocast; the caller's settings come back.
+
+    A metric inside somebody's training loop meets whatever they set for speed: TF32 alone made FID depend on the
+    batch size (torchmetrics#1620), and `set_float32_matmul_precision("medium")` is bfloat16 on this kind of CPU.
+    """
+    knobs = _fp32_knobs()
+    before = [getattr(owner, name) for owner, name, _ in knobs]
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        try:
+            for owner, name, exact in knobs:
+                setattr(owner, name, exact)
+            yield
+        finally:
+            for (owner, name, _), value in zip(knobs, before, strict=True):
+                setattr(owner, name, value)

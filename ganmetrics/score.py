@@ -1,0 +1,69 @@
+"""A score says how it was measured: value, spread, protocol, warnings, and what was left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from ganmetrics.errors import OptionError
+from ganmetrics.version import __version__
+
+
+@dataclass(frozen=True)
+class Score:
+    """One value of one metric, with everything needed to measure it again.
+
+    Attributes:
+        metric: the index name ("fid", "is"), or for a feature space that is not the metric's own a name that says
+            so ("fd-efficientnet-lite0"), because such values compare only with themselves.
+        value: the number to quote. `float(score)` is the same.
+        spread: what the protocol calls its uncertainty (the standard deviation over splits for the Inception
+            Score), or None.
+        better: which direction is better.
+        n_real, n_fake: images used on each side; None where there is no such side or a statistics file hides it.
+        protocol: how it was measured; flat, JSON-able.
+        warnings: whole sentences about what may mislead.
+        skipped: images left out under `on_error="skip"`, as `{"image": ..., "reason": ...}`.
+        raw: the value before it was clamped to the metric's range (FID below 0), else equal to `value`.
+        seconds: wall time of the whole measurement.
+    """
+
+    metric: str
+    value: float
+    better: Literal["lower", "higher"]
+    spread: float | None = None
+    n_real: int | None = None
+    n_fake: int | None = None
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    skipped: Sequence[Mapping[str, str]] = ()
+    raw: float | None = None
+    seconds: float | None = None
+    version: str = __version__
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        spread = "" if self.spread is None else f" +- {self.spread:.4f}"
+        return f"{self.metric} {self.value:.4f}{spread}"
+
+    def with_(self, **changes: Any) -> Score:
+        return replace(self, **changes)
+
+    def to_json(self) -> str:
+        """One JSON object on one line, keys in the documented order; floats keep all their digits."""
+        fields = asdict(self)
+        order = ["metric", "value", "spread", "better", "n_real", "n_fake", "protocol", "warnings", "skipped"]
+        return json.dumps({key: fields[key] for key in [*order, "raw", "seconds", "version"]}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Score:
+        """Inverse of `to_json`; raises OptionError for a line that is no score."""
+        try:
+            fields = json.loads(line)
+            return cls(**fields)
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"expected one score as `--json` prints it, came {line[:60]!r}: {error}") from error
