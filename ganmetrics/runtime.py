@@ -38,10 +38,10 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
 
 def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """The dtype a network runs in, by name or as torch has it. Raises OptionError for any other."""
-    named = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if named not in DTYPES.values():
-        raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, came {str(dtype)!r}")
-    return named
+    for name, known in DTYPES.items():
+        if dtype in (name, known):
+            return known
+    raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, came {str(dtype)!r}")
 
 
 def default_workers() -> int:
@@ -52,7 +52,7 @@ def default_workers() -> int:
 
 def _fp32_knobs() -> list[tuple[Any, str, Any]]:
     """(object, attribute, exact value) for every switch that lets torch round float32 to something shorter."""
-    backends = torch.backends
+    backends: Any = torch.backends
     if hasattr(backends.cudnn, "conv") and hasattr(backends.cudnn.conv, "fp32_precision"):  # torch >= 2.9
         owners = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
         return [(owner, "fp32_precision", "ieee") for owner in owners]

@@ -1,0 +1,90 @@
+"""A user's own extractor: any callable or `torch.nn.Module` from uint8 RGB images `(N, 3, H, W)` to vectors `(N, D)`.
+
+It is given the images as they are, in [0, 255], on the device, and does its own resizing and scaling; images of
+unlike sizes come in separate calls. On the command line it is named `module:attribute`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganmetrics.errors import OptionError
+from ganmetrics.features.extractor import Extractor, Options, state_dict_sha256
+
+
+class Custom(Extractor):
+    """Wraps the callable; a Module is put into eval mode while it runs and left as it was found."""
+
+    taps = ("features",)
+    features_tap = "features"
+    default_taps = ("features",)
+
+    def __init__(self, function: Callable[[Tensor], Tensor], device: torch.device, name: str | None = None):
+        self.function, self.device = function, device
+        self.name = name or str(getattr(function, "__name__", type(function).__name__))
+        self.weights_sha256 = state_dict_sha256(function) if isinstance(function, nn.Module) else None
+
+    def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
+        module = self.function if isinstance(self.function, nn.Module) else None
+        modes = {part: part.training for part in module.modules()} if module is not None else {}
+        if module is not None:
+            module.to(self.device).eval()
+        try:
+            vectors = [self._call(stack.to(self.device).expand(-1, 3, -1, -1)) for stack in stacks]
+        finally:
+            for part, training in modes.items():
+                part.training = training
+        return {"features": torch.cat(vectors)}
+
+    def _call(self, images: Tensor) -> Tensor:
+        vectors = self.function(images)
+        if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != len(images):
+            came = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
+            raise OptionError(
+                f"features {self.name}: expected a tensor of shape ({len(images)}, D) for {len(images)} images, "
+                f"came {came}; pool or flatten inside the extractor"
+            )
+        return vectors
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "features": self.name,
+            "weights_sha256": self.weights_sha256,
+            "resize": "own",
+            "size": None,
+            "dtype": "own",
+        }
+
+
+def build(path: str, options: Options) -> Custom:
+    """`module:attribute`, looked for in the working directory too; a Module class is called with no arguments."""
+    if options.weights or options.resize:
+        raise OptionError(f"--features {path}: it brings its own weights and resizing; leave out --weights, --resize")
+    module_name, _, attribute = path.partition(":")
+    function = import_attribute(module_name, attribute, "--features")
+    if isinstance(function, type) and issubclass(function, nn.Module):
+        function = function()
+    if not callable(function):
+        raise OptionError(
+            f"--features {path}: expected a callable or a torch.nn.Module, came {type(function).__name__}"
+        )
+    return Custom(function, options.device, f"{module_name}-{attribute}")
+
+
+def import_attribute(module_name: str, attribute: str, option: str) -> Any:
+    """`module:attribute` -> the object, with the working directory importable. Raises OptionError."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        target = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise OptionError(f"{option} {module_name}:{attribute}: cannot be imported ({error})") from error
+    return target

@@ -1,0 +1,174 @@
+"""What every extractor is: uint8 image stacks in, named feature vectors ("taps") out."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganmetrics.errors import OptionError, StatisticsError, WeightsError
+from ganmetrics.images.resize import RESIZES
+
+CPU = torch.device("cpu")
+Network = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
+
+
+class Extractor(ABC):
+    """Attributes:
+
+    name: the index name, with its argument ("inception", "timm-resnet18").
+    taps: the vectors it can give.
+    features_tap, logits_tap: which of them FID-like and which of them Inception-Score-like metrics read;
+        None where there is no such thing.
+    default_taps: those of them that go without saying in a score's name.
+    device: where it runs; images from elsewhere are moved there.
+    warnings: whole sentences for the score.
+    """
+
+    name: str
+    taps: Sequence[str]
+    features_tap: str | None = None
+    logits_tap: str | None = None
+    default_taps: Collection[str] = ()
+    device: torch.device = CPU
+    warnings: Sequence[str] = ()
+
+    @abstractmethod
+    def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
+        """Uint8 stacks `(b, C, H, W)`, C 1 or 3, of any sizes -> {tap: `(sum of b, D)`}, in order."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """The part of a score's protocol that it decides: features, weights_sha256, resize, dtype."""
+
+    def label(self, tap: str) -> str:
+        """Name of the feature space in a score: the bare name for a default tap, else with the tap."""
+        return self.name if tap in self.default_taps else f"{self.name}-{tap}"
+
+    def __call__(self, stacks: Sequence[Tensor], taps: Collection[str]) -> dict[str, Tensor]:
+        """`extract`, checked: every tap `(N, D)` and finite. Raises StatisticsError, OptionError."""
+        n = sum(len(stack) for stack in stacks)
+        out = dict(self.extract(stacks, taps))
+        for tap, vectors in out.items():
+            if vectors.ndim != 2 or len(vectors) != n:
+                raise OptionError(
+                    f"features {self.name}: expected vectors of shape ({n}, D) for {n} images, "
+                    f"came {tuple(vectors.shape)}; pool or flatten inside the extractor"
+                )
+            if not torch.isfinite(vectors).all():
+                raise StatisticsError(
+                    f"features {self.name}: NaN or infinity in the {tap} vectors; "
+                    "check the weights, or run in --dtype float32"
+                )
+        return out
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a builder of the index is given beside its argument.
+
+    weights: a file named by the user, or None for the extractor's own.
+    resize: a name of RESIZES, or None for the extractor's own rule.
+    progress: show a bar while downloading.
+    """
+
+    weights: Path | None = None
+    resize: str | None = None
+    device: torch.device = CPU
+    dtype: torch.dtype = torch.float32
+    progress: bool = True
+
+
+class NetworkExtractor(Extractor):
+    """A network on square images: resize by a named rule, `(x - mean) / std`, grey repeated to three channels.
+
+    Args:
+        network: `(N, 3, size, size)`, tap names -> {tap: `(N, D)`}; already in eval mode.
+        resize: a name of RESIZES; float64 runs in float64, everything else resizes in float32.
+        mean, std: on the [0, 255] scale, one number or one a channel.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        *,
+        taps: Sequence[str],
+        features_tap: str | None,
+        logits_tap: str | None,
+        default_taps: Collection[str],
+        size: int,
+        resize: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        weights_sha256: str,
+        options: Options,
+        warnings: Sequence[str] = (),
+    ):
+        self.name, self.network, self.taps = name, network, taps
+        self.features_tap, self.logits_tap, self.default_taps = features_tap, logits_tap, default_taps
+        self.size, self.resize, self.weights_sha256 = size, resize, weights_sha256
+        self.device, self.dtype, self.warnings = options.device, options.dtype, warnings
+        self._work = torch.float64 if options.dtype == torch.float64 else torch.float32
+        self._mean = torch.tensor(mean, dtype=self._work, device=options.device).view(1, -1, 1, 1)
+        self._std = torch.tensor(std, dtype=self._work, device=options.device).view(1, -1, 1, 1)
+
+    def prepare(self, stacks: Sequence[Tensor]) -> Tensor:
+        """Uint8 stacks of any sizes -> the network's input `(N, 3, size, size)`."""
+        resize = RESIZES[self.resize]
+        square = [resize(stack.to(self.device).to(self._work), self.size) for stack in stacks]
+        rgb = torch.cat([x.expand(-1, 3, -1, -1) for x in square])
+        return rgb.sub_(self._mean).div_(self._std).to(self.dtype, memory_format=torch.channels_last)
+
+    def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
+        return self.network(self.prepare(stacks), taps)
+
+    def describe(self) -> dict[str, Any]:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return {
+            "features": self.name,
+            "weights_sha256": self.weights_sha256,
+            "resize": self.resize,
+            "size": self.size,
+            "dtype": dtype,
+        }
+
+
+def place(network: nn.Module, options: Options) -> nn.Module:
+    """Eval mode, no gradients, on the device, channels last (which oneDNN and cuDNN both prefer)."""
+    network = network.eval().requires_grad_(False).to(options.dtype)
+    return network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], where: str, expected: str) -> None:
+    """Load a state dict whose names and shapes must all fit; `num_batches_tracked`, which older files lack, may miss.
+
+    Raises WeightsError with the first entry that does not fit.
+    """
+    own = network.state_dict()
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in state if name not in own]
+    shapes = [name for name in own if name in state and state[name].shape != own[name].shape]
+    if missing or unexpected or shapes:
+        faults = [
+            f"{kind} {names[0]} ({len(names)} such)"
+            for kind, names in (("lacks", missing), ("has an unknown", unexpected), ("has another shape for", shapes))
+            if names
+        ]
+        raise WeightsError(f"{where}: expected {expected}; the file {', '.join(faults)}")
+    network.load_state_dict({**own, **state})
+
+
+def state_dict_sha256(network: nn.Module) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of a state dict, for weights that are in no single file."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

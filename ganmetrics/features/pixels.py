@@ -1,0 +1,54 @@
+"""`pixels`: the image itself, flattened, in [0, 1]; grey images stay one channel, nothing is resized."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.features.extractor import Extractor, Options
+
+
+class Pixels(Extractor):
+    """Vectors `(N, C * H * W)` of value / 255, float32; all images must have one shape."""
+
+    name = "pixels"
+    taps = ("features",)
+    features_tap = "features"
+    default_taps = ("features",)
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.shape: torch.Size | None = None
+
+    def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
+        for stack in stacks:
+            self.shape = self.shape or stack.shape[1:]
+            if stack.shape[1:] != self.shape:
+                raise StatisticsError(
+                    "features pixels: expected images of one size and one number of channels, came "
+                    f"{_shape(self.shape)} and {_shape(stack.shape[1:])}; resize them first"
+                )
+        return {"features": torch.cat([stack.to(self.device).flatten(1) for stack in stacks]).float() / 255}
+
+    def describe(self) -> dict[str, Any]:
+        return {"features": "pixels", "weights_sha256": None, "resize": None, "size": None, "dtype": "float32"}
+
+
+def _shape(shape: torch.Size | None) -> str:
+    channels, height, width = shape or (0, 0, 0)
+    return f"{width}x{height} {'grey' if channels == 1 else 'RGB'}"
+
+
+def build(argument: str, options: Options) -> Pixels:
+    for given, name in (
+        (argument, f"{argument!r} after a colon"),
+        (options.weights, "--weights"),
+        (options.resize, "--resize"),
+    ):
+        if given:
+            raise OptionError(f"--features pixels has no weights and does not resize: leave out {name}")
+    return Pixels(options.device)

@@ -1,0 +1,64 @@
+"""`timm:NAME`: any model of PyTorch Image Models (Wightman 2019) as an extractor: DINOv2, CLIP, ConvNeXt, ...
+
+Size, mean, standard deviation and interpolation are those of the model's own pretrained configuration. The whole
+image is resized to the input size (no crop: what a generator does at the border counts too).
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import timm
+from timm.data import resolve_model_data_config
+from torch import nn
+
+from ganmetrics.errors import OptionError, WeightsError
+from ganmetrics.features import weights
+from ganmetrics.features.efficientnet_lite import TimmTaps
+from ganmetrics.features.extractor import NetworkExtractor, Options, load_weights, place, state_dict_sha256
+
+INTERPOLATIONS = {"bicubic": "pil-bicubic", "bilinear": "bilinear-antialias"}
+
+
+def build(argument: str, options: Options) -> NetworkExtractor:
+    """`timm:NAME` with its pretrained weights, or with a state dict named by the user."""
+    model = _create(argument, options)
+    config = resolve_model_data_config(model)
+    channels, height, width = config["input_size"]
+    if (channels, height) != (3, width):
+        raise OptionError(f"--features timm:{argument}: expected a square RGB input, its is {config['input_size']}")
+    has_logits = getattr(model, "num_classes", 0) > 0
+    return NetworkExtractor(
+        f"timm-{argument}",
+        place(TimmTaps(model), options),
+        taps=("features", "logits") if has_logits else ("features",),
+        features_tap="features",
+        logits_tap="logits" if has_logits else None,
+        default_taps=("features", "logits"),
+        size=height,
+        resize=options.resize or INTERPOLATIONS.get(config["interpolation"], "pil-bicubic"),
+        mean=[255.0 * value for value in config["mean"]],
+        std=[255.0 * value for value in config["std"]],
+        weights_sha256=state_dict_sha256(model),
+        options=options,
+    )
+
+
+def _create(name: str, options: Options) -> Any:
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(pretrained=True), n=3)
+        hint = f"; close to {', '.join(close)}" if close else ""
+        raise OptionError(f"--features timm:{name}: timm {timm.__version__} has no model of this name{hint}")
+    if options.weights is not None:
+        model: nn.Module = timm.create_model(name, pretrained=False)
+        load_weights(model, weights.load_state_dict(options.weights), str(options.weights), f"a timm {name} state dict")
+        return model
+    try:
+        return timm.create_model(name, pretrained=True)
+    except Exception as error:  # the hub's own client raises a dozen kinds when it cannot reach or find a file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"--features timm:{name}: its pretrained weights cannot be had ({reason}); give --weights PATH, "
+            "or use --features efficientnet-lite0, which needs no download"
+        ) from error
