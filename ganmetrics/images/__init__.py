@@ -1,0 +1,8 @@
+"""Anything a user has, as batches of uint8 `(N, C, H, W)` images: see docs/images.md."""
+
+from ganmetrics.images.arrays import to_uint8
+from ganmetrics.images.base import ImageSource
+from ganmetrics.images.reader import Reader, Summary, read_batches
+from ganmetrics.images.sources import open_images
+
+__all__ = ["ImageSource", "Reader", "Summary", "open_images", "read_batches", "to_uint8"]

@@ -1,0 +1,112 @@
+"""What a source of images is: something with a name that gives images one by one, or in a stream of stacks."""
+
+from __future__ import annotations
+
+import math
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ganmetrics.errors import OptionError
+
+LAYOUTS = ("NHWC", "NCHW", "NHW")
+QUANTIZE = ("round", "truncate")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded image: `pixels` uint8 `(C, H, W)` with C in {1, 3}, what was odd about it, and its file format."""
+
+    pixels: Tensor
+    notes: tuple[str, ...] = ()
+    format: str | None = None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Images that came together: `pixels` uint8 `(b, C, H, W)`, and for each note how many images it is about."""
+
+    pixels: Tensor
+    notes: tuple[tuple[str, int], ...] = ()
+    formats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PixelRule:
+    """What the caller states about arrays: the range of floats, the order of axes, how floats become bytes."""
+
+    value_range: tuple[float, float] | None = None
+    layout: str | None = None
+    quantize: str = "round"
+
+    @classmethod
+    def checked(cls, value_range: Any, layout: str | None, quantize: str) -> PixelRule:
+        """Raises OptionError for a range that is no pair low < high, and for an unknown layout or rounding."""
+        if layout is not None and layout not in LAYOUTS:
+            raise OptionError(f"layout: expected one of {', '.join(LAYOUTS)}, came {layout!r}")
+        if quantize not in QUANTIZE:
+            raise OptionError(f"quantize: expected one of {', '.join(QUANTIZE)}, came {quantize!r}")
+        return cls(None if value_range is None else _pair(value_range), layout, quantize)
+
+
+def _pair(value_range: Any) -> tuple[float, float]:
+    try:
+        low, high = (float(bound) for bound in value_range)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (low < high and math.isfinite(high - low)):
+        raise OptionError(f"value_range: expected two numbers, low < high, such as (-1, 1), came {value_range!r}")
+    return low, high
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """`value` as an int of at least `least`; raises OptionError that names the option."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise OptionError(f"{name}: expected a whole number of at least {least}, came {value!r}")
+    return number
+
+
+class ImageSource:
+    """Images under a printable `name`; `n_images` is their count, or None where only the end of a stream tells."""
+
+    def __init__(self, name: str, n_images: int | None):
+        self.name = name
+        self.n_images = n_images
+
+    def __len__(self) -> int:
+        if self.n_images is None:
+            raise TypeError(f"{self.name}: the number of images is not known before they are read")
+        return self.n_images
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class IndexedSource(ImageSource, ABC):
+    """Images that can be read in any order. `parallel` says whether several threads may read at once."""
+
+    parallel = True
+
+    def __init__(self, name: str, n_images: int):
+        super().__init__(name, n_images)
+        self.count = n_images
+
+    @abstractmethod
+    def read(self, index: int) -> Picture:
+        """Image `index`, 0 <= index < n_images. Raises ImageError when it cannot be read."""
+
+
+class StreamSource(ImageSource, ABC):
+    """Images that come in an order of their own, in stacks of any size."""
+
+    @abstractmethod
+    def stacks(self, batch_size: int) -> Iterator[Stack]:
+        """All images once, in order; `batch_size` is how many the reader would like at a time."""

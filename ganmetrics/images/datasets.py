@@ -1,0 +1,117 @@
+"""Slices of well-known datasets by name: `digits[0:100]`, `mnist:test`, `cifar10:train[0:5000]`.
+
+They are read through scikit-learn and torchvision, and never downloaded. torchvision reads CIFAR from pickles, after
+it has compared each file with its MD5 sum; nothing here unpickles.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ganmetrics.errors import SourceError
+from ganmetrics.images.arrays import ArraySource
+from ganmetrics.images.base import PixelRule
+from ganmetrics.images.names import printable
+
+ENVIRONMENT = "GANMETRICS_DATA"
+SYNTAX = re.compile(r"(?P<name>[a-z0-9-]+)(:(?P<split>[a-z]+))?(\[(?P<start>\d*):(?P<stop>\d*)\])?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A dataset: how its pixels are loaded from `(root, split)`, their layout, its splits, where its files lie."""
+
+    load: Callable[[str, str], Any]
+    layout: str
+    splits: tuple[str, ...] = ("train", "test")
+    files: str = ""
+
+
+def _digits(root: str, split: str) -> np.ndarray:
+    from sklearn.datasets import load_digits
+
+    return np.floor(load_digits().images * (255 / 16) + 0.5).astype(np.uint8)  # 8 x 8 scans in 0 to 16
+
+
+def _torchvision(kind: str, by_split: bool = False) -> Callable[[str, str], Any]:
+    def load(root: str, split: str) -> Any:
+        from torchvision import datasets
+
+        which = {"split": split} if by_split else {"train": split == "train"}
+        return getattr(datasets, kind)(root, download=False, **which).data
+
+    return load
+
+
+DATASETS = {
+    "digits": Known(_digits, "NHW", splits=()),
+    "mnist": Known(_torchvision("MNIST"), "NHW", files="MNIST/raw"),
+    "fashion-mnist": Known(_torchvision("FashionMNIST"), "NHW", files="FashionMNIST/raw"),
+    "cifar10": Known(_torchvision("CIFAR10"), "NHWC", files="cifar-10-batches-py"),
+    "cifar100": Known(_torchvision("CIFAR100"), "NHWC", files="cifar-100-python"),
+    "svhn": Known(_torchvision("SVHN", by_split=True), "NCHW", files="train_32x32.mat"),
+}
+
+
+def is_dataset_name(text: str) -> bool:
+    """Whether the text starts with the name of a dataset, well-formed behind it or not."""
+    return re.split(r"[:\[]", text.lower(), maxsplit=1)[0] in DATASETS
+
+
+def open_dataset(text: str, rule: PixelRule, data_root: str | os.PathLike[str] | None = None) -> ArraySource:
+    """The images of NAME, NAME:train, NAME:test, each with an optional [start:stop]; NAME alone is the training part.
+
+    Raises SourceError for a wrong spelling, a slice that is empty or past the end, and data that is not there.
+    """
+    spelled = SYNTAX.fullmatch(text.lower())
+    if spelled is None or spelled["name"] not in DATASETS:
+        raise SourceError(
+            f"{printable(text)}: expected NAME, NAME:train or NAME:test with an optional slice, "
+            f"such as mnist:test[0:1000]; NAME is one of {', '.join(DATASETS)}"
+        )
+    known = DATASETS[spelled["name"]]
+    split = _split(spelled, known)
+    name = f"{spelled['name']}:{split}" if split else spelled["name"]
+    images = _load(name, known, split, data_root)
+    start, stop = _bounds(spelled, len(images), name)
+    name = name if (start, stop) == (0, len(images)) else f"{name}[{start}:{stop}]"
+    return ArraySource(name, images[start:stop], PixelRule(rule.value_range, known.layout, rule.quantize))
+
+
+def _split(spelled: re.Match[str], known: Known) -> str:
+    split = spelled["split"]
+    if split is None:
+        return known.splits[0] if known.splits else ""
+    if split not in known.splits:
+        parts = "the parts " + " and ".join(known.splits) if known.splits else "no parts, only slices"
+        raise SourceError(f"{spelled['name']}:{split}: {spelled['name']} has {parts}; came {split}")
+    return split
+
+
+def _bounds(spelled: re.Match[str], count: int, name: str) -> tuple[int, int]:
+    start, stop = int(spelled["start"] or 0), int(spelled["stop"] or count)
+    if not start < stop <= count:
+        raise SourceError(f"{name}[{start}:{stop}]: expected 0 <= start < stop <= {count}, the images there are")
+    return start, stop
+
+
+def _load(name: str, known: Known, split: str, data_root: str | os.PathLike[str] | None) -> Any:
+    root = data_root if data_root is not None else os.environ.get(ENVIRONMENT)
+    if known.files and not root:
+        raise SourceError(f"{name}: say where its files lie with --data-root FOLDER (data_root=, or {ENVIRONMENT})")
+    folder = os.path.expanduser(os.fspath(root or ""))
+    try:
+        return known.load(folder, split)
+    except Exception as error:  # torchvision answers absent and damaged files with many kinds, assert among them
+        expected = printable(os.path.join(os.path.abspath(folder), known.files))
+        reason = " ".join(str(error).split("You can use")[0].split()) or type(error).__name__
+        raise SourceError(
+            f"{name}: not found or not readable at {expected} ({printable(reason)}); name the folder that torchvision "
+            f"filled with --data-root (data_root=, or {ENVIRONMENT})"
+        ) from error

@@ -1,0 +1,156 @@
+"""Bytes to pixels, and the policy for odd files; the table is in docs/images.md.
+
+The rule behind the table is to do what the peers do, which is `PIL.Image.open(...).convert("RGB")`, and to say so
+with a note where that loses something. Differences: grey stays one channel (a third of the memory; the extractors
+repeat it), 16-bit grey keeps its high byte as 16-bit RGB does (PIL's conversion clips everything above 255 to white),
+and what PIL would turn into a plausible but wrong picture (32-bit integers, floats) is refused.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import (  # noqa: F401 - the plug-ins are registered here, so that no thread has to
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+from torch import Tensor
+
+from ganmetrics.images.base import Picture
+
+MAX_PIXELS = 178_956_970  # PIL's own limit, twice a quarter gigabyte over three bytes; held whatever the user set
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+ALPHA = "alpha ignored, as PIL's convert('RGB') does; some pixels are not opaque"
+ANIMATED = "animated or many pages: the first frame is read"
+CMYK = "CMYK turned into RGB by PIL, without a colour profile"
+DEEP = "16 bits a channel: the high byte is kept"
+ROTATED = "EXIF orientation not applied"
+
+GREY_MODES = ("1", "L", "LA", "La")
+DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+NOT_UPRIGHT = range(2, 9)
+ORIENTATION = 0x0112  # EXIF
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF
+
+
+class BadImageError(Exception):
+    """Why one image cannot be read, in words that need no name of the file."""
+
+
+def decode(stream: BinaryIO) -> Picture:
+    """Read one image file.
+
+    Args:
+        stream: the file, seekable, at its start.
+
+    Returns:
+        Picture with uint8 pixels `(C, H, W)`, C = 1 for grey and 3 for everything else.
+
+    Raises:
+        BadImageError: for everything that is wrong with the file.
+    """
+    try:
+        with Image.open(stream, formats=FORMATS) as image:
+            return from_pil(image)
+    except (BadImageError, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise BadImageError(_unidentified(stream)) from None
+    except Image.DecompressionBombError:
+        raise BadImageError(f"more than {MAX_PIXELS:,} pixels: refused as a decompression bomb") from None
+    except Exception as error:  # decoders answer broken bytes with almost any kind: struct, zlib, Syntax, Index, ...
+        raise BadImageError(_damage(error)) from error
+
+
+def from_pil(image: Image.Image) -> Picture:
+    """The same policy for an image that PIL has already opened. Raises BadImageError, or what PIL raises."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImageError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels: refused as a decompression bomb")
+    if not width or not height:
+        raise BadImageError(f"{width} x {height} pixels")
+    animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    notes = [ANIMATED] if animated else []
+    image.load()
+    pixels = _pixels(image, notes)
+    if _is_rotated(image):
+        notes.append(ROTATED)
+    return Picture(pixels, tuple(notes), "JPEG" if image.format == "MPO" else image.format)
+
+
+def _pixels(image: Image.Image, notes: list[str]) -> Tensor:
+    mode = image.mode
+    if mode in DEEP_MODES or (mode == "I" and image.format in ("PNG", "PPM")):
+        notes.append(DEEP)
+        return _high_byte(image, notes)
+    if mode in ("I", "F") or mode.startswith(("I;", "F;")):
+        kind = "floating point" if mode.startswith("F") else "more than 16-bit or signed integer"
+        raise BadImageError(f"{kind} pixels have no range to scale by; save it with 8 bits a channel")
+    if _some_transparent(image):
+        notes.append(ALPHA)
+    if mode == "CMYK":
+        notes.append(CMYK)
+    if mode in GREY_MODES:
+        return torch.from_numpy(np.array(image if mode == "L" else _opaque(image).convert("L")))[None]
+    rgb = image if mode == "RGB" else _opaque(image).convert("RGB")
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1)))
+
+
+def _high_byte(image: Image.Image, notes: list[str]) -> Tensor:
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(PHOTOMETRIC) == 0:
+        raise BadImageError("16-bit TIFF that stores white as zero; save it with black as zero or with 8 bits")
+    if isinstance(transparent := image.info.get("transparency"), int) and bool((values == transparent).any()):
+        notes.append(ALPHA)
+    shift = tags.get(BITS_PER_SAMPLE, (16,))[0] - 8
+    return torch.from_numpy((values >> shift).astype(np.uint8))[None]
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    image.info.pop("transparency", None)  # PIL warns and searches for a transparent colour; no pixel changes
+    return image
+
+
+def _some_transparent(image: Image.Image) -> bool:
+    if image.mode in ("LA", "RGBA", "La", "RGBa", "PA"):
+        return image.getchannel(len(image.getbands()) - 1).getextrema() != (255, 255)
+    if "transparency" not in image.info or image.mode not in ("1", "L", "P", "RGB"):
+        return False
+    return image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+
+
+def _is_rotated(image: Image.Image) -> bool:
+    """Whether the file asks to be turned. TIFF is absent here: PIL itself turns it, for the peers as well."""
+    if image.format == "TIFF" or not {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"} & image.info.keys():
+        return False
+    try:
+        return image.getexif().get(ORIENTATION) in NOT_UPRIGHT
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        return False
+
+
+def _unidentified(stream: BinaryIO) -> str:
+    stream.seek(0)
+    if not stream.read(1):
+        return "empty file (0 bytes)"
+    return "not an image, or cut off in its header (expected BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
+
+
+def _damage(error: Exception) -> str:
+    message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    if isinstance(error, EOFError) or "truncated" in message.lower() or "premature" in message.lower():
+        return "truncated file"
+    return f"damaged file ({message})"

@@ -1,0 +1,204 @@
+"""Images in folders, in zip archives, and in lists of paths."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath, PureWindowsPath
+
+from ganmetrics.errors import ImageError, SourceError
+from ganmetrics.images.base import IndexedSource, Picture
+from ganmetrics.images.decode import BadImageError, decode
+from ganmetrics.images.names import IMAGE_EXTENSIONS, extension, is_hidden, printable, some
+
+MAX_MEMBER = 1 << 30  # bytes one member of a zip may unpack to
+ENCRYPTED = 0x1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image file: `name` relative to its source with `/`, and what is already known to be wrong with it."""
+
+    name: str
+    path: str
+    problem: str | None = None
+
+
+@dataclass
+class Listing:
+    """What a walk through a folder saw."""
+
+    entries: list[Entry] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    folders: list[str] = field(default_factory=list)
+
+    def add(self, name: str, path: str, problem: str | None = None) -> None:
+        kind = extension(name)
+        if kind in IMAGE_EXTENSIONS:
+            self.entries.append(Entry(name, path, problem))
+        else:
+            self.others[kind or "without extension"] += 1
+
+    def seen(self) -> str:
+        files = [f"{count} {kind}" for kind, count in self.others.most_common(5)]
+        folders = f"subfolders {some(self.folders)}" if self.folders else "no subfolder"
+        return f"{', '.join(files) if files else 'no other file'}; {folders}"
+
+
+def list_images(root: str) -> Listing:
+    """Every image file under `root`, sorted by relative path; links to folders are followed, never in a circle.
+
+    Hidden files and folders and `__MACOSX` are left out. A folder that cannot be listed becomes an entry with a
+    problem, so that nothing is left out silently. Raises OSError when `root` itself cannot be listed.
+    """
+    listing = Listing()
+    waiting = [("", root, frozenset[tuple[int, int]]())]
+    while waiting:
+        prefix, folder, above = waiting.pop()
+        try:
+            status = os.stat(folder)
+            here = (status.st_dev, status.st_ino)
+            if here in above:
+                continue
+            with os.scandir(folder) as found:
+                children = [child for child in found if not is_hidden(child.name)]
+        except OSError as error:
+            if folder == root:
+                raise
+            listing.entries.append(Entry(prefix, folder, f"folder cannot be listed: {os_reason(error)}"))
+            continue
+        for child in children:
+            name = prefix + child.name
+            if _is_folder(child):
+                listing.folders.append(name)
+                waiting.append((f"{name}/", child.path, above | {here}))
+            else:
+                listing.add(name, child.path, _problem(child))
+    listing.entries.sort(key=lambda entry: entry.name)
+    listing.folders.sort()
+    return listing
+
+
+def _is_folder(child: os.DirEntry[str]) -> bool:
+    try:
+        return child.is_dir()
+    except OSError:
+        return False
+
+
+def _problem(child: os.DirEntry[str]) -> str | None:
+    try:
+        if child.is_file():
+            return None
+        return "broken link" if child.is_symlink() else "not a regular file"
+    except OSError as error:
+        return os_reason(error)
+
+
+def os_reason(error: OSError) -> str:
+    """Plain words such as "permission denied", without number and path."""
+    return (error.strerror or str(error)).lower()
+
+
+class FileSource(IndexedSource):
+    """Image files on disk, in the order of `entries`; `place` is what comes before their names in messages."""
+
+    def __init__(self, name: str, entries: Sequence[Entry], place: str):
+        super().__init__(name, len(entries))
+        self.entries = entries
+        self.place = place
+
+    def read(self, index: int) -> Picture:
+        """Open and decode one file. Raises ImageError with its path and the reason."""
+        entry = self.entries[index]
+        where = printable(self.place + entry.name)
+        if entry.problem:
+            raise ImageError(where, entry.problem)
+        try:
+            with open(entry.path, "rb") as stream:
+                return decode(stream)
+        except BadImageError as error:
+            raise ImageError(where, str(error)) from error
+        except OSError as error:
+            raise ImageError(where, os_reason(error)) from error
+
+
+def open_folder(path: str) -> FileSource:
+    """Images of a folder and its subfolders. Raises SourceError when there is none or it cannot be listed."""
+    name = printable(path)
+    try:
+        listing = list_images(path)
+    except OSError as error:
+        raise SourceError(f"{name}: the folder cannot be listed: {os_reason(error)}") from error
+    if not listing.entries:
+        kinds = " ".join(IMAGE_EXTENSIONS)
+        raise SourceError(f"{name}: no image in this folder; searched it for {kinds}; saw {listing.seen()}")
+    return FileSource(name, listing.entries, place=path.rstrip("/") + "/")
+
+
+def open_path_list(paths: Sequence[str | os.PathLike[str]]) -> FileSource:
+    """The named files, in the order given."""
+    entries = [Entry(os.fsdecode(path), os.path.expanduser(os.fsdecode(path))) for path in paths]
+    folders = [entry.name for entry in entries if os.path.isdir(entry.path)]
+    if folders:
+        raise SourceError(f"{some(folders, 1)}: is a folder; a list of paths holds image files, a folder goes alone")
+    return FileSource(f"list of {len(entries)} paths", entries, place="")
+
+
+class ZipSource(IndexedSource):
+    """Images in a zip archive, sorted by name, read in memory and never unpacked to disk."""
+
+    def __init__(self, path: str):
+        name = printable(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise SourceError(f"{name}: is no zip archive, or a damaged one ({error}); write it again") from error
+        except OSError as error:
+            raise SourceError(f"{name}: cannot be opened: {os_reason(error)}") from error
+        members = [member for member in self._zip.infolist() if not member.is_dir()]
+        self._members = sorted((m for m in members if _is_image(m.filename)), key=lambda m: m.filename)
+        self._lock = threading.Lock()
+        if not self._members:
+            kinds = " ".join(IMAGE_EXTENSIONS)
+            raise SourceError(f"{name}: no image in this zip; searched its {len(members)} files for {kinds}")
+        super().__init__(name, len(self._members))
+
+    def read(self, index: int) -> Picture:
+        """Decode one member. Raises ImageError with archive, member and reason."""
+        member = self._members[index]
+        try:
+            return decode(io.BytesIO(self._bytes(member)))
+        except BadImageError as error:
+            raise ImageError(f"{self.name}/{printable(member.filename)}", str(error)) from error
+
+    def _bytes(self, member: zipfile.ZipInfo) -> bytes:
+        if _climbs(member.filename):
+            raise BadImageError("its path leaves the zip archive (absolute, or with ..): refused")
+        if member.flag_bits & ENCRYPTED:
+            raise BadImageError("encrypted zip member; unpack the archive with its password first")
+        if member.file_size > MAX_MEMBER:
+            raise BadImageError(f"unpacks to {member.file_size:,} bytes, more than {MAX_MEMBER:,}: refused")
+        try:
+            with self._lock:
+                return self._zip.read(member)
+        except NotImplementedError as error:
+            raise BadImageError(f"packed in a way this Python cannot unpack ({error})") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+            raise BadImageError(f"damaged zip member ({printable(' '.join(str(error).split()))})") from error
+
+
+def _is_image(name: str) -> bool:
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return bool(parts) and extension(parts[-1]) in IMAGE_EXTENSIONS and not any(map(is_hidden, parts))
+
+
+def _climbs(name: str) -> bool:
+    windows = PureWindowsPath(name)
+    return bool(windows.drive or windows.root or PurePosixPath(name).is_absolute() or ".." in windows.parts)

@@ -1,0 +1,136 @@
+"""`.npy` and `.npz` files of images: memory-mapped where they are stored plainly, never unpickled."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ganmetrics.errors import SourceError
+from ganmetrics.images.arrays import ArraySource
+from ganmetrics.images.base import PixelRule
+from ganmetrics.images.files import ENCRYPTED, os_reason
+from ganmetrics.images.names import printable, some
+
+STATISTICS = {"mu", "sigma"}
+Header = tuple[tuple[int, ...], bool, np.dtype[Any]]  # shape, Fortran order, dtype
+READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def open_npy(path: str, rule: PixelRule) -> ArraySource:
+    """One array of images, memory-mapped. Raises SourceError for a file that is none or needs pickle."""
+    name = printable(path)
+    try:
+        with open(path, "rb") as stream:
+            header = _header(stream, name)
+            return ArraySource(name, _mapped(path, header, stream.tell(), name), rule)
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read: {os_reason(error)}") from error
+
+
+def open_npz(path: str, rule: PixelRule) -> ArraySource:
+    """The images of an `.npz`: its array `arr_0`, or its only array with three or four axes.
+
+    Raises SourceError when there is no such array or several, for a file of statistics, and where pickle is needed.
+    """
+    name = printable(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            key = _choose({key: _peek(archive, info, name) for key, info in members.items()}, name)
+            return ArraySource(name, _member(path, archive, members[key], f"{name}: array {printable(key)!r}"), rule)
+    except zipfile.BadZipFile as error:
+        raise SourceError(f"{name}: is no .npz archive, or a damaged one ({error})") from error
+    except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise SourceError(f"{name}: damaged .npz archive ({error})") from error
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read: {os_reason(error)}") from error
+
+
+def _header(stream: BinaryIO | Any, where: str) -> Header:
+    try:
+        version = np.lib.format.read_magic(stream)
+        shape, fortran, dtype = READERS[version](stream)
+    except (ValueError, KeyError, EOFError) as error:
+        raise SourceError(f"{where}: is no array in NumPy's format ({' '.join(str(error).split())})") from error
+    return shape, fortran, dtype
+
+
+def _refuse_pickle(dtype: np.dtype[Any], where: str) -> None:
+    if dtype.hasobject:
+        raise SourceError(
+            f"{where}: holds Python objects, which only pickle could read, and a pickle can run any code; "
+            "save the images as one uint8 array with numpy.save or numpy.savez"
+        )
+
+
+def _mapped(path: str, header: Header, offset: int, where: str) -> np.ndarray:
+    shape, fortran, dtype = header
+    _refuse_pickle(dtype, where)
+    needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if not needed:
+        raise SourceError(f"{where}: holds no image, its shape is {shape}")
+    if os.path.getsize(path) < offset + needed:
+        raise SourceError(f"{where}: truncated file: the shape {shape} needs {needed:,} bytes of pixels")
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order="F" if fortran else "C")
+
+
+def _peek(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> tuple[int, ...]:
+    """Shape of one member, read from its header alone; empty for what is no array."""
+    if info.flag_bits & ENCRYPTED:
+        raise SourceError(f"{name}: encrypted archive; unpack it with its password first")
+    with archive.open(info) as stream:
+        try:
+            return _header(stream, name)[0]
+        except SourceError:
+            return ()
+
+
+def _choose(shapes: dict[str, tuple[int, ...]], name: str) -> str:
+    candidates = [key for key, shape in shapes.items() if len(shape) in (3, 4)]
+    if "arr_0" in candidates:
+        return "arr_0"
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates and shapes.keys() >= STATISTICS:
+        raise SourceError(f"{name}: holds statistics (mu and sigma), not images; this use needs the images themselves")
+    keys = some([f"{key} {shape}" for key, shape in shapes.items()], limit=12) or "no array"
+    raise SourceError(
+        f"{name}: expected images in an array arr_0, or in the only array with 3 or 4 axes; found {keys}; "
+        "save them again with numpy.savez(file, images)"
+    )
+
+
+def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> np.ndarray:
+    """One member: memory-mapped in place when it is stored uncompressed, as numpy.savez does, else unpacked once."""
+    with archive.open(info) as stream:
+        header = _header(stream, where)
+        _refuse_pickle(header[2], where)
+        size = stream.tell()
+        if info.compress_type == zipfile.ZIP_STORED:
+            return _mapped(path, header, _data_offset(path, info) + size, where)
+        shape, fortran, dtype = header
+        pixels = np.empty(int(np.prod(shape, dtype=object)) * dtype.itemsize, np.uint8)
+        if _fill(stream, pixels) < pixels.nbytes:
+            raise SourceError(f"{where}: truncated: the shape {shape} needs {pixels.nbytes:,} bytes of pixels")
+    return pixels.view(dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _fill(stream: Any, pixels: np.ndarray) -> int:
+    filled = 0
+    while filled < pixels.nbytes and (part := stream.read(min(1 << 24, pixels.nbytes - filled))):
+        pixels[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
+        filled += len(part)
+    return filled
+
+
+def _data_offset(path: str, info: zipfile.ZipInfo) -> int:
+    """Where the bytes of a stored member begin: behind its local header, whose last two fields are lengths."""
+    with open(path, "rb") as stream:
+        stream.seek(info.header_offset + 26)
+        name_length, extra_length = struct.unpack("<HH", stream.read(4))
+    return info.header_offset + 30 + int(name_length) + int(extra_length)

@@ -1,0 +1,212 @@
+"""From a source to batches: decoding ahead in threads, in order, with bad images listed or the first one raised."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import ImageError, OptionError, SourceError
+from ganmetrics.images.base import ImageSource, IndexedSource, Picture, Stack, StreamSource, whole
+from ganmetrics.runtime import default_workers
+
+CHUNK = 4  # images a task; small, because each may be large
+Read = Picture | Exception
+
+
+@dataclass
+class Summary:
+    """What was read: counts, odd files as notes with how often each was met, and every image left out."""
+
+    n_images: int = 0
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    _extremes: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def max_value(self) -> int:
+        """Largest pixel, 0 before any: 1 says that the bytes hold 0 and 1 where 0 to 255 was meant."""
+        return max((int(pair[1]) for pair in self._extremes.values()), default=0)
+
+    @property
+    def min_value(self) -> int:
+        """Smallest pixel, 0 before any: above 126 says that (0, 1) images were called (-1, 1)."""
+        return min((int(pair[0]) for pair in self._extremes.values()), default=0)
+
+    def add(self, batch: list[Tensor]) -> None:
+        """Count one batch; the extremes stay on its device, so that a GPU need not be waited for."""
+        for stack in batch:
+            self.n_images += len(stack)
+            self.sizes[(stack.shape[2], stack.shape[3])] += len(stack)
+            pair = torch.stack(torch.aminmax(stack))
+            if (known := self._extremes.get(stack.device)) is not None:
+                pair = torch.stack((torch.minimum(pair[0], known[0]), torch.maximum(pair[1], known[1])))
+            self._extremes[stack.device] = pair
+
+
+class Reader:
+    """Iterable of batches; each is a list of uint8 stacks `(b, C, H, W)` whose b add up to the batch size.
+
+    Consecutive images of one shape share a stack, and the order is that of the source. `summary` grows along and is
+    whole at the end. Iterating again reads again, with a new summary.
+    """
+
+    def __init__(
+        self, source: ImageSource, batch_size: int, *, num_workers: int | None, on_error: Literal["fail", "skip"]
+    ):
+        self.source = source
+        self.summary = Summary()
+        self._batch_size = batch_size
+        self._workers = num_workers
+        self._skip = on_error == "skip"
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        self.summary = Summary()
+        batches = recut(self._stacks(), self._batch_size)
+        try:
+            for batch in batches:
+                self.summary.add(batch)
+                yield batch
+        finally:
+            batches.close()
+        if not self.summary.n_images:
+            raise SourceError(self._nothing())
+
+    def _nothing(self) -> str:
+        skipped = self.summary.skipped
+        if not skipped:
+            return f"{self.source.name}: gave no image (an iterator that was used before is empty)"
+        first = f"{skipped[0]['image']}: {skipped[0]['reason']}"
+        return f"{self.source.name}: none of its {len(skipped)} images can be read; the first is {first}"
+
+    def _stacks(self) -> Iterator[Tensor]:
+        if isinstance(self.source, IndexedSource):
+            yield from self._decoded(self.source)
+        elif isinstance(self.source, StreamSource):
+            for stack in self.source.stacks(self._batch_size):
+                self._note(stack)
+                yield stack.pixels
+        else:
+            raise SourceError(f"expected a source from open_images(), came {type(self.source).__name__}")
+
+    def _note(self, stack: Stack) -> None:
+        for note, count in stack.notes:
+            self.summary.notes[note] += count
+        self.summary.formats.update(stack.formats)
+
+    def _decoded(self, source: IndexedSource) -> Iterator[Tensor]:
+        workers = self._workers if self._workers is not None else default_workers() if source.parallel else 0
+        reads = read_ahead(source, workers) if workers else read_here(source)
+        try:
+            for read in reads:
+                if isinstance(read, Picture):
+                    self.summary.notes.update(read.notes)
+                    self.summary.formats.update([read.format] if read.format else [])
+                    yield read.pixels[None]
+                elif isinstance(read, ImageError) and self._skip:
+                    self.summary.skipped.append({"image": read.where, "reason": read.reason})
+                else:
+                    raise read
+        finally:
+            reads.close()
+
+
+def read_batches(
+    source: ImageSource,
+    batch_size: int,
+    *,
+    num_workers: int | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+) -> Reader:
+    """Read a source in batches of `batch_size` images (the last may be smaller).
+
+    Args:
+        source: from `open_images`.
+        batch_size: images a batch, at least 1.
+        num_workers: threads that decode files; None takes one a core, at most 8, and reads a Dataset, which is
+            somebody's own code, in the calling thread; 0 reads everything there. The order does not depend on it.
+        on_error: "fail" raises ImageError for the first bad image in the order of the source; "skip" lists each in
+            `reader.summary.skipped` and goes on.
+
+    Raises:
+        OptionError: for a malformed option.
+        ImageError: while iterating, as said.
+        SourceError: while iterating, when no image could be read or an array is not what was stated.
+    """
+    batch_size = whole("batch_size", batch_size, 1)
+    num_workers = None if num_workers is None else whole("num_workers", num_workers, 0)
+    if on_error not in ("fail", "skip"):
+        raise OptionError(f"on_error: expected fail or skip, came {on_error!r}")
+    return Reader(source, batch_size, num_workers=num_workers, on_error=on_error)
+
+
+def read_here(source: IndexedSource) -> Generator[Read, None, None]:
+    """Every image in order, read in the calling thread."""
+    for index in range(source.count):
+        yield from _read_chunk(source, range(index, index + 1), None)
+
+
+def read_ahead(source: IndexedSource, workers: int) -> Generator[Read, None, None]:
+    """Every image in order, read by threads that stay a bounded number of images ahead.
+
+    Closing the iterator (also by Ctrl-C) cancels what waits and ends after at most one image a thread.
+    """
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="ganmetrics-images")
+    waiting: deque[Future[list[Read]]] = deque()
+    starts = iter(range(0, source.count, CHUNK))
+    try:
+        while True:
+            while len(waiting) < workers + 2 and (start := next(starts, None)) is not None:
+                chunk = range(start, min(start + CHUNK, source.count))
+                waiting.append(pool.submit(_read_chunk, source, chunk, stop))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_chunk(source: IndexedSource, chunk: range, stop: threading.Event | None) -> list[Read]:
+    """Errors are results here, so that the first one in order is raised and not the first one in time."""
+    reads: list[Read] = []
+    for index in chunk:
+        if stop is not None and stop.is_set():
+            break
+        try:
+            reads.append(source.read(index))
+        except Exception as error:
+            reads.append(error)
+    return reads
+
+
+def recut(stacks: Iterator[Tensor], batch_size: int) -> Generator[list[Tensor], None, None]:
+    """Stacks of any size `(b, C, H, W)` to batches of `batch_size` images, each joined to as few stacks as can be."""
+    batch: list[Tensor] = []
+    missing = batch_size
+    for stack in stacks:
+        while len(stack):
+            part, stack = stack[:missing], stack[missing:]
+            batch.append(part)
+            missing -= len(part)
+            if not missing:
+                yield joined(batch)
+                batch, missing = [], batch_size
+    if batch:
+        yield joined(batch)
+
+
+def joined(parts: list[Tensor]) -> list[Tensor]:
+    """Consecutive parts of one shape and device as one tensor."""
+    groups = (list(group) for _, group in groupby(parts, key=lambda part: (part.shape[1:], part.device)))
+    return [group[0] if len(group) == 1 else torch.cat(group) for group in groups]

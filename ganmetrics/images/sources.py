@@ -1,0 +1,163 @@
+"""`open_images(anything)`: the index of kinds of source, one line each."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from ganmetrics.errors import SourceError
+from ganmetrics.images.arrays import ArraySource
+from ganmetrics.images.base import ImageSource, PixelRule
+from ganmetrics.images.datasets import DATASETS, is_dataset_name, open_dataset
+from ganmetrics.images.files import ZipSource, open_folder, open_path_list, os_reason
+from ganmetrics.images.names import IMAGE_EXTENSIONS, extension, printable
+from ganmetrics.images.npy import open_npy, open_npz
+from ganmetrics.images.streams import CallableSource, DatasetSource, IterableSource
+
+UNDERSTOOD = (
+    "a folder, .zip, .npy or .npz, a dataset (" + ", ".join(DATASETS) + "), a tensor, an array, a Dataset, "
+    "a DataLoader, an iterable of batches, or a callable with n_samples"
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `open_images` was told beside the source."""
+
+    rule: PixelRule
+    n_samples: int | None
+    data_root: str | os.PathLike[str] | None
+
+
+def open_images(
+    source: Any,
+    *,
+    value_range: tuple[float, float] | None = None,
+    layout: str | None = None,
+    quantize: str = "round",
+    n_samples: int | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+) -> ImageSource:
+    """A source of uint8 images from whatever holds them; docs/images.md lists the kinds.
+
+    Args:
+        source: path of a folder, `.zip`, `.npy` or `.npz`; name of a dataset slice such as "mnist:test[0:1000]" (a
+            path that exists goes first); list of paths; tensor or array `(N, C, H, W)`, `(N, H, W, C)`, `(N, H, W)`;
+            Dataset; DataLoader; any iterable of images or batches; a callable `f(n)` that gives n images.
+        value_range: `(low, high)` of floating-point images, which have no meaning without it.
+        layout: "NCHW", "NHWC" or "NHW", for arrays whose shape can be read in several ways.
+        quantize: "round" or "truncate", see `to_uint8`.
+        n_samples: how many images a callable is asked for, and the most that are taken from an iterable or a
+            DataLoader, which may be endless. Sources that know their own size keep it.
+        data_root: folder of torchvision's datasets; None takes the environment's GANMETRICS_DATA.
+
+    Raises:
+        SourceError: when it cannot be opened, is of an unknown kind, or holds no image.
+        OptionError: for a malformed option.
+    """
+    options = Options(PixelRule.checked(value_range, layout, quantize), n_samples, data_root)
+    for kind in KINDS:
+        if kind.fits(source):
+            return kind.open(source, options)
+    raise SourceError(f"expected {UNDERSTOOD}; came {type(source).__name__}")
+
+
+def _open_path(source: str | os.PathLike[str], options: Options) -> ImageSource:
+    text = os.fsdecode(source)
+    path = os.path.expanduser(text)
+    name = printable(text)
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the name
+        if is_dataset_name(text):
+            return open_dataset(text, options.rule, options.data_root)
+        if os.path.islink(path):
+            raise SourceError(f"{name}: broken link to {printable(os.readlink(path))}") from None
+        raise SourceError(
+            f"{name}: no such file or folder, and no dataset of that name (known: {', '.join(DATASETS)})"
+        ) from None
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be opened: {os_reason(error)}") from error
+    if stat.S_ISDIR(mode):
+        return open_folder(path)
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"{name}: neither a folder nor a regular file")
+    return FILES.get(extension(os.path.basename(path)), _refuse_file)(path, options)
+
+
+def _refuse_file(path: str, options: Options) -> ImageSource:
+    name = printable(path)
+    if extension(os.path.basename(path)) in IMAGE_EXTENSIONS:
+        raise SourceError(f"{name}: is one image; expected a folder of images, so name the folder it lies in")
+    raise SourceError(f"{name}: not a kind of file that is understood; expected a folder of images, .zip, .npy or .npz")
+
+
+def _open_array(source: Any, options: Options) -> ImageSource:
+    name = f"{'tensor' if isinstance(source, Tensor) else 'array'} of shape {tuple(source.shape)}"
+    return ArraySource(name, source, options.rule)
+
+
+def _open_loader(source: Any, options: Options) -> ImageSource:
+    known = source.batch_size is not None and not source.drop_last and isinstance(source.sampler, Sized)
+    n_images = len(source.sampler) if known else None
+    return IterableSource(source, options.rule, n_images=n_images, n_samples=options.n_samples)
+
+
+def _open_iterable(source: Any, options: Options) -> ImageSource:
+    return IterableSource(source, options.rule, n_images=None, n_samples=options.n_samples)
+
+
+def _is_path_list(source: Any) -> bool:
+    return (
+        isinstance(source, list | tuple) and len(source) > 0 and all(isinstance(p, str | os.PathLike) for p in source)
+    )
+
+
+def _is_callable(source: Any) -> bool:
+    return callable(source) and not isinstance(source, Iterable)
+
+
+FILES: dict[str, Callable[[str, Options], ImageSource]] = {
+    ".zip": lambda path, options: ZipSource(path),
+    ".npy": lambda path, options: open_npy(path, options.rule),
+    ".npz": lambda path, options: open_npz(path, options.rule),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source: which objects it fits, and how they are opened."""
+
+    fits: Callable[[Any], bool]
+    open: Callable[[Any, Options], ImageSource]
+
+
+def _instance(*types: type) -> Callable[[Any], bool]:
+    return partial(lambda kinds, source: isinstance(source, kinds), types)
+
+
+KINDS = (
+    Kind(_instance(ImageSource), lambda source, options: source),
+    Kind(_instance(str, os.PathLike), _open_path),
+    Kind(_instance(Tensor, np.ndarray), _open_array),
+    Kind(_instance(IterableDataset), _open_iterable),
+    Kind(_instance(Dataset), lambda source, options: DatasetSource(source, options.rule)),
+    Kind(_instance(DataLoader), _open_loader),
+    Kind(_is_path_list, lambda source, options: open_path_list(source)),
+    Kind(_instance(bytes, bytearray, dict, Image.Image), lambda source, options: _refuse(source)),
+    Kind(_is_callable, lambda source, options: CallableSource(source, options.rule, options.n_samples)),
+    Kind(_instance(Iterable), _open_iterable),
+)
+
+
+def _refuse(source: Any) -> ImageSource:
+    raise SourceError(f"expected {UNDERSTOOD}; came {type(source).__name__}")

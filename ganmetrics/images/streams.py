@@ -1,0 +1,229 @@
+"""Images from Python objects: map-style and iterable datasets, loaders, iterables of batches, and callables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganmetrics.errors import ImageError, OptionError, SourceError
+from ganmetrics.images.arrays import CHANNELS, shifted, to_stack
+from ganmetrics.images.base import IndexedSource, Picture, PixelRule, Stack, StreamSource, whole
+from ganmetrics.images.decode import BadImageError, from_pil
+
+KEYS = ("image", "images", "img", "pixel_values")
+
+
+def is_array(item: Any) -> bool:
+    """Whether an object is a tensor or a NumPy array with axes."""
+    return isinstance(item, Tensor | np.ndarray)
+
+
+def images_of(item: Any, where: str) -> Any:
+    """The images in an item that may carry labels: `(images, labels)`, or a mapping with one of KEYS."""
+    if isinstance(item, Mapping):
+        for key in KEYS:
+            if key in item:
+                return item[key]
+        found = ", ".join(map(str, item)) or "nothing"
+        raise SourceError(f"{where}: expected a dict with the images under one of {', '.join(KEYS)}; it has {found}")
+    if isinstance(item, tuple | list) and len(item):
+        return item[0]
+    return item
+
+
+def picture(image: Image.Image, where: str) -> Picture:
+    """One PIL image under the policy for files. Raises ImageError."""
+    try:
+        return from_pil(image)
+    except BadImageError as error:
+        raise ImageError(where, str(error)) from error
+
+
+class DatasetSource(IndexedSource):
+    """A map-style `torch.utils.data.Dataset` whose items are images, `(image, label)` or mappings.
+
+    Its `__getitem__` is somebody's own code, with its own file handles and random numbers, so it runs in the calling
+    thread unless a number of workers is asked for.
+    """
+
+    parallel = False
+
+    def __init__(self, dataset: Any, rule: PixelRule):
+        name = type(dataset).__name__
+        try:
+            count = len(dataset)
+        except (TypeError, NotImplementedError):
+            raise SourceError(f"{name}: a map-style dataset needs __len__; hand over a DataLoader instead") from None
+        super().__init__(name, count)
+        self._dataset = dataset
+        self._rule = rule
+
+    def read(self, index: int) -> Picture:
+        """Item `index`; OSError and ValueError of the dataset's own code become an ImageError with their text."""
+        where = f"{self.name}[{index}]"
+        try:
+            item = self._dataset[index]
+        except (OSError, ValueError) as error:  # PIL.UnidentifiedImageError is an OSError
+            raise ImageError(where, " ".join(f"{type(error).__name__}: {error}".split())) from error
+        return one_image(images_of(item, where), self._rule, where)
+
+
+def one_image(image: Any, rule: PixelRule, where: str) -> Picture:
+    """A PIL image, or an array `(H, W)`, `(C, H, W)` or `(H, W, C)`, as one Picture."""
+    if isinstance(image, Image.Image):
+        return picture(image, where)
+    if not is_array(image):
+        raise SourceError(f"{where}: expected one image (PIL, array or tensor), came {type(image).__name__}")
+    if image.ndim not in (2, 3):
+        shape = tuple(image.shape)
+        raise SourceError(f"{where}: expected one image of shape (C, H, W), (H, W, C) or (H, W), came {shape}")
+    layout = None if rule.layout == "NHW" else rule.layout
+    batch = image[None, None] if image.ndim == 2 else image[None]
+    rule = PixelRule(rule.value_range, "NCHW" if image.ndim == 2 else layout, rule.quantize)
+    try:
+        stack = to_stack(batch, rule, where)
+    except ImageError as error:
+        raise ImageError(where, error.reason) from None
+    return Picture(stack.pixels[0], tuple(note for note, _ in stack.notes))
+
+
+class Items:
+    """What comes out of an iterable, item by item, as stacks; remembers how 3-D arrays are to be read.
+
+    A 3-D array is one image when its first or last axis can be channels, else a stack of grey images, and the first
+    one decides for all: the last batch of a grey stream may happen to hold three images.
+    """
+
+    def __init__(self, name: str, rule: PixelRule):
+        self._name = name
+        self._rule = rule
+        self._single: bool | None = {"NCHW": True, "NHWC": True, "NHW": False, None: None}[rule.layout]
+        self.count = 0
+
+    def stacks(self, item: Any, expected: int | None = None) -> Iterator[Stack]:
+        """The images of one item. `expected`: how many it was asked for, when it was."""
+        if self._is_list_of_images(item):
+            for image in item:
+                yield self._one(image)
+            return
+        images = images_of(item, self._where())
+        if isinstance(images, Image.Image):
+            yield self._one(images)
+        elif is_array(images):
+            yield self._array(images, expected)
+        elif isinstance(images, tuple | list) and self._is_list_of_images(images):
+            yield from self.stacks(images)
+        else:
+            raise SourceError(
+                f"{self._where()}: expected a batch of images (tensor, array, PIL images, (images, labels) or a "
+                f"dict), came {type(images).__name__}"
+            )
+
+    def _where(self) -> str:
+        return f"{self._name}, after {self.count} images"
+
+    def _is_list_of_images(self, item: Any) -> bool:
+        if not isinstance(item, tuple | list) or not len(item):
+            return False
+        if all(isinstance(image, Image.Image) for image in item):
+            return isinstance(item, list) or len(item) != 2  # a pair is (image, mask)
+        axes = 2 if self._rule.layout == "NHW" else 3
+        return isinstance(item, list) and all(is_array(image) and image.ndim == axes for image in item)
+
+    def _one(self, image: Any) -> Stack:
+        made = one_image(image, self._rule, f"{self._name}[{self.count}]")
+        self.count += 1
+        return Stack(made.pixels[None], tuple((note, 1) for note in made.notes), (made.format,) if made.format else ())
+
+    def _array(self, images: Any, expected: int | None) -> Stack:
+        shape = tuple(images.shape)
+        if len(shape) == 2 and self._rule.layout == "NHW":
+            return self._one(images)
+        if len(shape) == 2:
+            raise SourceError(
+                f"{self._where()}: the shape {shape} can be one grey image or a batch of flat vectors; "
+                'say layout="NHW" for grey images, or reshape the vectors to (N, C, H, W)'
+            )
+        if len(shape) == 3 and self._is_single(shape, expected):
+            return self._one(images)
+        layout = "NHW" if len(shape) == 3 else None if self._rule.layout == "NHW" else self._rule.layout
+        rule = PixelRule(self._rule.value_range, layout, self._rule.quantize)
+        try:
+            stack = to_stack(images, rule, self._name)
+        except ImageError as error:
+            raise shifted(error, self._name, self.count) from None
+        except SourceError as error:
+            raise SourceError(str(error).replace(self._name, self._where(), 1)) from None
+        self.count += len(stack.pixels)
+        return stack
+
+    def _is_single(self, shape: tuple[int, ...], expected: int | None) -> bool:
+        if expected is not None and shape[0] == expected and self._rule.layout is None:
+            return False
+        looks_single = shape[0] in CHANNELS or shape[-1] in CHANNELS
+        if shape[0] == 1 and shape[-1] not in CHANNELS:
+            return self._single is True  # one grey image either way
+        if self._single is None:
+            self._single = looks_single
+        elif self._single and not looks_single:
+            raise SourceError(
+                f"{self._where()}: the shape {shape} is no single image, though earlier ones were read so; "
+                'say layout="NHW" for stacks of grey images'
+            )
+        return self._single
+
+
+class IterableSource(StreamSource):
+    """Any iterable of images or batches of images, with or without labels; at most `n_samples` of them."""
+
+    def __init__(self, items: Iterable[Any], rule: PixelRule, *, n_images: int | None, n_samples: int | None):
+        if n_samples is not None:
+            n_samples = whole("n_samples", n_samples, 1)
+            n_images = n_samples if n_images is None else min(n_images, n_samples)
+        super().__init__(type(items).__name__, n_images)
+        self._items = items
+        self._rule = rule
+        self._limit = n_samples
+
+    def stacks(self, batch_size: int) -> Iterator[Stack]:
+        """The stacks as they come, cut off at the limit."""
+        reading = Items(self.name, self._rule)
+        left = self._limit
+        for item in self._items:
+            for stack in reading.stacks(item):
+                if left is None or len(stack.pixels) < left:
+                    left = None if left is None else left - len(stack.pixels)
+                    yield stack
+                    continue
+                yield Stack(stack.pixels[:left], stack.notes, stack.formats)
+                return
+
+
+class CallableSource(StreamSource):
+    """A function `f(n)` that makes a batch of n images, called until there are `n_samples`."""
+
+    def __init__(self, function: Callable[[int], Any], rule: PixelRule, n_samples: int | None):
+        name = getattr(function, "__name__", type(function).__name__)
+        if n_samples is None:
+            raise OptionError(f"{name}: a callable source needs n_samples, the number of images to ask it for")
+        self._count = whole("n_samples", n_samples, 1)
+        super().__init__(name, self._count)
+        self._function = function
+        self._rule = rule
+
+    def stacks(self, batch_size: int) -> Iterator[Stack]:
+        """Calls the function, without gradient. Raises SourceError when it gives another number than asked."""
+        reading = Items(self.name, self._rule)
+        while reading.count < self._count:
+            before, asked = reading.count, min(batch_size, self._count - reading.count)
+            with torch.no_grad():
+                item = self._function(asked)
+            stacks = list(reading.stacks(item, expected=asked))
+            if reading.count - before != asked:
+                raise SourceError(f"{self.name}({asked}): expected {asked} images, came {reading.count - before}")
+            yield from stacks
