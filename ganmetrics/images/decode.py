@@ -103,7 +103,7 @@ def _pixels(image: Image.Image, notes: list[str]) -> Tensor:
     if mode in GREY_MODES:
         return torch.from_numpy(np.array(image if mode == "L" else _opaque(image).convert("L")))[None]
     rgb = image if mode == "RGB" else _opaque(image).convert("RGB")
-    return torch.from_numpy(np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(np.asarray(rgb).transpose(2, 0, 1), order="C"))
 
 
 def _high_byte(image: Image.Image, notes: list[str]) -> Tensor:

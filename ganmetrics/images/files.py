@@ -46,7 +46,8 @@ class Listing:
             self.others[kind or "without extension"] += 1
 
     def seen(self) -> str:
-        files = [f"{count} {kind}" for kind, count in self.others.most_common(5)]
+        most = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))[:5]
+        files = [f"{count} {printable(kind)}" for kind, count in most]
         folders = f"subfolders {some(self.folders)}" if self.folders else "no subfolder"
         return f"{', '.join(files) if files else 'no other file'}; {folders}"
 

@@ -122,10 +122,6 @@ def _is_path_list(source: Any) -> bool:
     )
 
 
-def _is_callable(source: Any) -> bool:
-    return callable(source) and not isinstance(source, Iterable)
-
-
 FILES: dict[str, Callable[[str, Options], ImageSource]] = {
     ".zip": lambda path, options: ZipSource(path),
     ".npy": lambda path, options: open_npy(path, options.rule),
@@ -154,7 +150,7 @@ KINDS = (
     Kind(_instance(DataLoader), _open_loader),
     Kind(_is_path_list, lambda source, options: open_path_list(source)),
     Kind(_instance(bytes, bytearray, dict, Image.Image), lambda source, options: _refuse(source)),
-    Kind(_is_callable, lambda source, options: CallableSource(source, options.rule, options.n_samples)),
+    Kind(callable, lambda source, options: CallableSource(source, options.rule, options.n_samples)),
     Kind(_instance(Iterable), _open_iterable),
 )
 
