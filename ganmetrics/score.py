@@ -50,6 +50,20 @@ class Score:
         spread = "" if self.spread is None else f" +- {self.spread:.4f}"
         return f"{self.metric} {self.value:.4f}{spread}"
 
+    def how(self) -> str:
+        """How it was measured, short enough for one line of a terminal."""
+        counts = [f"{n} {side}" for side, n in (("real", self.n_real), ("fake", self.n_fake)) if n is not None]
+        sha256 = self.protocol.get("weights_sha256")
+        weights = f" {sha256[:8]}" if sha256 else ""
+        parts = [
+            ", ".join(counts) or "counts unknown",
+            f"{self.protocol.get('features') or 'features unknown'}{weights}",
+            self.protocol.get("resize"),
+            self.protocol.get("dtype"),
+            self.protocol.get("protocol") and f"protocol {self.protocol['protocol']}",
+        ]
+        return "; ".join(str(part) for part in parts if part)
+
     def with_(self, **changes: Any) -> Score:
         return replace(self, **changes)
 

@@ -52,9 +52,10 @@ class Custom(Extractor):
             )
         return vectors
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, tap: str) -> dict[str, Any]:
         return {
-            "features": self.name,
+            "features": self.label(tap),
+            "tap": tap,
             "weights_sha256": self.weights_sha256,
             "resize": "own",
             "size": None,
@@ -64,8 +65,8 @@ class Custom(Extractor):
 
 def build(path: str, options: Options) -> Custom:
     """`module:attribute`, looked for in the working directory too; a Module class is called with no arguments."""
-    if options.weights or options.resize:
-        raise OptionError(f"--features {path}: it brings its own weights and resizing; leave out --weights, --resize")
+    if options.weights:
+        raise OptionError(f"--features {path}: it brings its own weights; leave out --weights")
     module_name, _, attribute = path.partition(":")
     function = import_attribute(module_name, attribute, "--features")
     if isinstance(function, type) and issubclass(function, nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from ganmetrics.errors import OptionError
@@ -40,7 +41,8 @@ def build(argument: str, options: Options) -> NetworkExtractor:
     if argument:
         raise OptionError(f"--features efficientnet-lite0 takes nothing after a colon, came {argument!r}")
     path = options.weights or weights.embedded_efficientnet_lite0()
-    model = timm.create_model(MODEL, pretrained=False)
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay theirs
+        model = timm.create_model(MODEL, pretrained=False)
     load_weights(model, renamed(weights.load_state_dict(path), model), str(path), "an EfficientNet-Lite0 state dict")
     return NetworkExtractor(
         "efficientnet-lite0",

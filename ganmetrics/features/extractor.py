@@ -44,7 +44,7 @@ class Extractor(ABC):
         """Uint8 stacks `(b, C, H, W)`, C 1 or 3, of any sizes -> {tap: `(sum of b, D)`}, in order."""
 
     @abstractmethod
-    def describe(self) -> dict[str, Any]:
+    def describe(self, tap: str) -> dict[str, Any]:
         """The part of a score's protocol that it decides: features, weights_sha256, resize, dtype."""
 
     def label(self, tap: str) -> str:
@@ -129,10 +129,11 @@ class NetworkExtractor(Extractor):
     def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
         return self.network(self.prepare(stacks), taps)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, tap: str) -> dict[str, Any]:
         dtype = str(self.dtype).removeprefix("torch.")
         return {
-            "features": self.name,
+            "features": self.label(tap),
+            "tap": tap,
             "weights_sha256": self.weights_sha256,
             "resize": self.resize,
             "size": self.size,
@@ -162,7 +163,8 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], where: str, ex
             if names
         ]
         raise WeightsError(f"{where}: expected {expected}; the file {', '.join(faults)}")
-    network.load_state_dict({**own, **state})
+    counters = {name: torch.zeros((), dtype=torch.long) for name in own if name not in state}
+    network.load_state_dict({**state, **counters}, assign=True)
 
 
 def state_dict_sha256(network: nn.Module) -> str:

@@ -237,7 +237,8 @@ def build(argument: str, options: Options) -> NetworkExtractor:
     if resize not in INPUT_SCALING:
         raise OptionError(f"--resize: expected one of {', '.join(INPUT_SCALING)}, came {resize!r}")
     found = weights.find_weights(weights.INCEPTION, options.weights, progress=options.progress)
-    network = InceptionV3()
+    with torch.device("meta"):  # no initialisation to wait for, and none of the caller's random numbers used
+        network = InceptionV3()
     state = weights.load_state_dict(found.path)
     load_weights(network, state, str(found.path), "the FID Inception of 2015-12-05 (1008 classes, no auxiliary head)")
     shift, scale = INPUT_SCALING[resize]

@@ -34,8 +34,15 @@ class Pixels(Extractor):
                 )
         return {"features": torch.cat([stack.to(self.device).flatten(1) for stack in stacks]).float() / 255}
 
-    def describe(self) -> dict[str, Any]:
-        return {"features": "pixels", "weights_sha256": None, "resize": None, "size": None, "dtype": "float32"}
+    def describe(self, tap: str) -> dict[str, Any]:
+        return {
+            "features": "pixels",
+            "tap": tap,
+            "weights_sha256": None,
+            "resize": None,
+            "size": None,
+            "dtype": "float32",
+        }
 
 
 def _shape(shape: torch.Size | None) -> str:
@@ -44,11 +51,10 @@ def _shape(shape: torch.Size | None) -> str:
 
 
 def build(argument: str, options: Options) -> Pixels:
-    for given, name in (
-        (argument, f"{argument!r} after a colon"),
-        (options.weights, "--weights"),
-        (options.resize, "--resize"),
-    ):
-        if given:
-            raise OptionError(f"--features pixels has no weights and does not resize: leave out {name}")
+    """`pixels`, on the device of the options."""
+    if argument or options.weights:
+        raise OptionError(
+            f"--features pixels has no {'taps' if argument else 'weights'}: leave out "
+            f"{':' + argument if argument else '--weights'}"
+        )
     return Pixels(options.device)

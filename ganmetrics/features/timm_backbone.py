@@ -10,6 +10,7 @@ import difflib
 from typing import Any
 
 import timm
+import torch
 from timm.data import resolve_model_data_config
 from torch import nn
 
@@ -23,7 +24,8 @@ INTERPOLATIONS = {"bicubic": "pil-bicubic", "bilinear": "bilinear-antialias"}
 
 def build(argument: str, options: Options) -> NetworkExtractor:
     """`timm:NAME` with its pretrained weights, or with a state dict named by the user."""
-    model = _create(argument, options)
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay theirs
+        model = _create(argument, options)
     config = resolve_model_data_config(model)
     channels, height, width = config["input_size"]
     if (channels, height) != (3, width):

@@ -58,6 +58,13 @@ INCEPTION = WeightsFile(
 WEIGHTS: dict[str, WeightsFile] = {entry.name: entry for entry in (INCEPTION,)}
 
 
+def by_name(name: str) -> WeightsFile:
+    """An entry of WEIGHTS. Raises WeightsError for a name it does not list."""
+    if name not in WEIGHTS:
+        raise WeightsError(f"expected the name of downloadable weights, one of {', '.join(WEIGHTS)}, came {name!r}")
+    return WEIGHTS[name]
+
+
 @dataclass(frozen=True)
 class Found:
     """A weights file on this machine.

@@ -1,0 +1,5 @@
+"""Statistics -> Result, one file a metric. METRICS is the index; commands, README and tests are derived from it."""
+
+from ganmetrics.metrics.index import METRICS
+
+__all__ = ["METRICS"]

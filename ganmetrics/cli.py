@@ -1,0 +1,233 @@
+"""`ganmetrics COMMAND ...`: parses, calls, prints. Scores go to stdout; progress, warnings and errors to stderr.
+
+torch is imported inside the commands, so that `--help` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganmetrics.errors import GanMetricsError
+from ganmetrics.metrics.index import ENTRIES, Entry
+from ganmetrics.protocols import DEFAULT, PROTOCOLS
+from ganmetrics.version import __version__
+
+if TYPE_CHECKING:
+    from ganmetrics.score import Score
+
+EPILOG = """\b
+SOURCES are folders, zip, npy and npz files, saved statistics, or dataset slices
+(digits, mnist:test, cifar10:train[0:5000]).
+"""
+
+
+class Range(click.ParamType):
+    """`LO,HI`, two numbers."""
+
+    name = "lo,hi"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        try:
+            low, high = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"expected two numbers such as -1,1 or 0,1, came {value!r}", param, ctx)
+        return low, high
+
+
+MEASURING = [
+    click.option("--features", default="inception", metavar="NAME", show_default=True,
+                 help="inception[:TAP], efficientnet-lite0 (needs no download), pixels, timm:NAME, module:attribute."),
+    click.option("--weights", metavar="FILE", help="Weights of your own for that extractor."),
+    click.option("--protocol", type=click.Choice(list(PROTOCOLS)), 
+                 help=f"The tool to agree with.  [default: {DEFAULT}]"),
+    click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1.  [default: auto]"),
+    click.option("--dtype", type=click.Choice(["float32", "float64", "bfloat16"]), default="float32",
+                 show_default=True, help="Of the network; sums are always float64."),
+    click.option("--batch-size", type=click.IntRange(1), help="Images at once.  [default: by device]"),
+    click.option("--num-workers", type=click.IntRange(0), help="Decoding threads.  [default: cores, at most 8]"),
+    click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
+                 help="At an image that cannot be read: stop, or leave it out and list it in the score."),
+    click.option("--value-range", type=Range(), help="Of float images: -1,1 (tanh) or 0,1 (sigmoid)."),
+    click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of arrays whose shape does not tell."),
+    click.option("--data-root", metavar="DIR", help="Where datasets are.  [default: $GANMETRICS_DATA]"),
+    click.option("--quiet", is_flag=True, help="No progress bar."),
+]  # fmt: skip
+SCORING = [
+    click.option("--seed", type=int, help="Of everything drawn at random.  [default: the protocol's]"),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object a score, warnings inside."),
+]
+OWN = {
+    "ddof": click.option("--ddof", type=click.IntRange(0, 1), help="Covariance over n - ddof.  [default: 1]"),
+    "splits": click.option("--splits", type=click.IntRange(1), help="Number of splits.  [default: 10]"),
+    "shuffle": click.option("--shuffle/--no-shuffle", default=None,
+                            help="Order of the images before they are split.  [default: the protocol's]"),
+}  # fmt: skip
+
+
+def with_options(*groups: list[Callable]) -> Callable:
+    """Put groups of click options on a command, in order."""
+
+    def decorate(function: Callable) -> Callable:
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG)
+@click.version_option(__version__, prog_name="ganmetrics")
+def cli() -> None:
+    """GAN evaluation metrics whose numbers say how they were measured."""
+
+
+def metric_command(entry: Entry) -> click.Command:
+    """The command of one metric, from its line in the index."""
+
+    @with_options(MEASURING, [OWN[name] for name in entry.options], SCORING)
+    def command(as_json: bool, quiet: bool, **options: Any) -> None:
+        from ganmetrics.evaluation import evaluate
+
+        sources = {side: options.pop(side) for side in entry.sides}
+        scores = evaluate(sources.get("real"), sources["fake"], [entry.name], progress=not quiet, **options)
+        print_scores(list(scores.values()), as_json)
+
+    for side in reversed(entry.sides):
+        command = click.argument(side, metavar=side.upper())(command)
+    sides = " and ".join(side.upper() for side in entry.sides)
+    best = f"{entry.better} is better"
+    return click.command(entry.name, help=f"{entry.title} of {sides} ({best}).", epilog=EPILOG)(command)
+
+
+for _entry in ENTRIES:
+    cli.add_command(metric_command(_entry))
+
+
+@cli.command(epilog=EPILOG)
+@click.argument("source")
+@click.option("-o", "--output", required=True, metavar="FILE", help="An .npz; pytorch-fid can read it too.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@with_options(MEASURING)
+def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any) -> None:
+    """Keep the statistics of SOURCE in a file that stands for it in `fid` and `merge`."""
+    from ganmetrics.evaluation import stats
+    from ganmetrics.statistics.files import require_writable, write
+
+    require_writable(output, overwrite=overwrite)
+    file = stats(source, progress=not quiet, **options)
+    write(output, file, overwrite=overwrite)
+    click.echo(f"{output}: {file.moments.count} images, {file.moments.dim} dimensions, {file.protocol['features']}")
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="FILE", help="An .npz.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def merge(files: tuple[str, ...], output: str, overwrite: bool) -> None:
+    """Join the statistics FILES of shards; the result equals one pass over the whole."""
+    from ganmetrics.evaluation import merge
+    from ganmetrics.statistics.files import require_writable, write
+
+    require_writable(output, overwrite=overwrite)
+    file = merge(files)
+    write(output, file, overwrite=overwrite)
+    click.echo(f"{output}: {file.moments.count} images from {len(files)} files")
+
+
+@cli.group()
+def weights() -> None:
+    """Find, fetch and verify the weights of the extractors."""
+
+
+@weights.command("list")
+def weights_list() -> None:
+    """Every weights file, whether it is here, and where."""
+    from ganmetrics.features import weights as w
+
+    for name, entry in w.WEIGHTS.items():
+        try:
+            found = w.find_weights(entry, download=False)
+            state = f"{found.path} ({found.origin}, SHA-256 verified)"
+        except GanMetricsError:
+            state = f"not here; `ganmetrics weights fetch {name}` downloads it"
+        click.echo(f"{name}  {entry.filename}  {entry.licence}  {state}")
+    click.echo(f"efficientnet-lite0  {w.embedded_efficientnet_lite0().name}  embedded, no download")
+
+
+@weights.command("path")
+@click.argument("name", default="inception")
+def weights_path(name: str) -> None:
+    """Print where the file is; fails where it is not here."""
+    from ganmetrics.features import weights as w
+
+    click.echo(w.find_weights(w.by_name(name), download=False).path)
+
+
+@weights.command("fetch")
+@click.argument("name", default="inception")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def weights_fetch(name: str, quiet: bool) -> None:
+    """Download into the cache, unless a verified file is here already."""
+    from ganmetrics.features import weights as w
+
+    found = w.find_weights(w.by_name(name), progress=not quiet)
+    click.echo(f"{found.path} ({found.origin}, SHA-256 verified)")
+
+
+@weights.command("verify")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--name", default="inception", show_default=True, help="The weights it should be.")
+def weights_verify(path: Path | None, name: str) -> None:
+    """Compare the SHA-256 of PATH (or of the file that would be used) with the published one."""
+    from ganmetrics.errors import WeightsError
+    from ganmetrics.features import weights as w
+
+    entry = w.by_name(name)
+    target = path or w.find_weights(entry, download=False).path
+    sha256, official = w.verify(target, entry)
+    if not official:
+        raise WeightsError(f"{target}: expected SHA-256 {entry.sha256} ({name}), came {sha256}")
+    click.echo(f"{target}: SHA-256 {sha256}, the official {name} file")
+
+
+def print_scores(scores: list[Score], as_json: bool) -> None:
+    """Scores on stdout; their warnings on stderr, or inside the JSON."""
+    for score in scores:
+        if as_json:
+            click.echo(score.to_json())
+            continue
+        click.echo(f"{score}  ({score.how()})")
+        for warning in score.warnings:
+            click.echo(f"Warning: {warning}", err=True)
+        for entry in score.skipped:
+            click.echo(f"Skipped: {entry['image']}: {entry['reason']}", err=True)
+
+
+def main() -> None:
+    """The console script: every mistake is one line, Ctrl-C is exit code 130."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # other packages' remarks; ours are part of the score
+    try:
+        code = cli.main(prog_name="ganmetrics", standalone_mode=False)
+    except GanMetricsError as error:
+        code = fail(f"Error: {' '.join(str(error).split())}", 1)
+    except (click.Abort, KeyboardInterrupt):
+        code = fail("Interrupted: nothing was written.", 130)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(line: str, code: int) -> int:
+    click.echo(line, err=True)
+    return code

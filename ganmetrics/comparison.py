@@ -1,0 +1,129 @@
+"""Two sides held against each other: were they measured alike, and does anything about them mislead?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.images import ImageSource, Summary
+from ganmetrics.metrics.base import Metric
+from ganmetrics.settings import Settings
+from ganmetrics.statistics.files import StatisticsFile
+
+# Vectors measured with another value of one of these live in another space.
+IDENTITY = ("features", "tap", "weights_sha256", "resize", "size")
+
+
+@dataclass
+class Side:
+    """One side of a comparison: an opened source with what reading it brought to light, or statistics from a file."""
+
+    name: str
+    given: Any
+    opened: ImageSource | None = None
+    file: StatisticsFile | None = None
+    summary: Summary = field(default_factory=Summary)
+
+    @property
+    def skipped(self) -> list[dict[str, str]]:
+        """Images left out, those that the makers of a statistics file left out included."""
+        return [*self.summary.skipped, *((self.file.protocol.get("skipped") or []) if self.file else [])]
+
+
+def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -> tuple[dict[str, Any], list[str]]:
+    """How all sides were measured, and warnings. Raises StatisticsError where they were measured in unlike ways."""
+    described: dict[str, Mapping[str, Any]] = {}
+    warnings: list[str] = []
+    for side in sides:
+        if side.file is None:
+            described[side.name] = settings.describe(settings.tap(type(metric)))
+            warnings += [text for text in settings.extractor.warnings if text not in warnings]
+        elif side.file.protocol:
+            described[f"{side.name} ({side.file.origin})"] = side.file.protocol
+        else:
+            warnings.append(
+                f"{side.name}: {side.file.origin or 'these statistics'} does not say how it was measured, nor over "
+                "how many images; make sure that it was with the same features, weights and resize"
+            )
+    require_alike(described)
+    merged: dict[str, Any] = dict(next(iter(described.values()), {"features": None, "tap": None}))
+    for name in ("skipped", "source"):
+        merged.pop(name, None)
+    dtypes = {str(protocol.get("dtype")) for protocol in described.values()}
+    if len(dtypes) > 1:
+        warnings.append(f"the two sides were measured in unlike dtypes: {' and '.join(sorted(dtypes))}")
+    return merged, warnings
+
+
+def require_alike(described: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises StatisticsError naming the first thing in which protocols differ."""
+    names = list(described)
+    for other in names[1:]:
+        for key in IDENTITY:
+            values = described[names[0]].get(key), described[other].get(key)
+            if values[0] != values[1]:
+                raise StatisticsError(
+                    f"{names[0]} and {other} were measured in unlike ways: {key} is {values[0]} and {values[1]}; "
+                    "measure both with the same --features, --weights and --protocol"
+                )
+
+
+def score_name(metric: Metric, protocol: Mapping[str, Any], dim: int | None) -> str:
+    """The metric's own name in its canonical feature space, else one that tells the space.
+
+    Statistics files of other tools do not name theirs: 2048 dimensions are taken to be Inception's (with the warning
+    that `common_protocol` gives), any other number is not.
+    """
+    features = protocol.get("features")
+    if (features, protocol.get("tap")) == metric.canonical or (features is None and dim == 2048):
+        return metric.name
+    return f"{metric.entry.prefix}-{features or 'unknown'}"
+
+
+def remarks(sides: Sequence[Side]) -> list[str]:
+    """Whole sentences about what was noticed while reading."""
+    found = [text for side in sides for text in _side_remarks(side)]
+    return found + (_pair_remarks(*sides) if len(sides) == 2 else [])
+
+
+def _side_remarks(side: Side) -> list[str]:
+    summary, total = side.summary, side.summary.n_images
+    found = [f"{count} of {total} {side.name} images: {note}" for note, count in summary.notes.items()]
+    if side.skipped:
+        found.append(f"{len(side.skipped)} {side.name} images were skipped; the score lists them")
+    if total and summary.max_value <= 1:
+        found.append(f"no pixel of the {side.name} images exceeds 1 of 255: were they meant to be scaled?")
+    if total and summary.min_value >= 126 and summary.max_value > 126:
+        found.append(f"no pixel of the {side.name} images is below 126 of 255: is the stated value_range right?")
+    return found
+
+
+def _pair_remarks(real: Side, fake: Side) -> list[str]:
+    found = []
+    if _same(real.given, fake.given):
+        found.append("real and fake are the same source: the distance of a set to itself says nothing")
+    sizes = real.summary.sizes, fake.summary.sizes
+    if all(sizes) and not set(sizes[0]) & set(sizes[1]):
+        found.append(
+            f"real images are {_common(sizes[0])} and fake ones {_common(sizes[1])}: "
+            "resizing unlike sizes alone moves the value"
+        )
+    lossy = [side.summary.formats.get("JPEG", 0) / max(1, side.summary.n_images) for side in (real, fake)]
+    if abs(lossy[0] - lossy[1]) > 0.9:
+        jpeg, other = ("real", "fake") if lossy[0] > lossy[1] else ("fake", "real")
+        found.append(f"the {jpeg} images are JPEG and the {other} ones are not: compression alone moves the value")
+    return found
+
+
+def _common(sizes: Mapping[tuple[int, int], int]) -> str:
+    (height, width), _ = max(sizes.items(), key=lambda item: item[1])
+    return f"{width}x{height}" if len(sizes) == 1 else f"mostly {width}x{height}"
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, (str, os.PathLike)) and isinstance(other, (str, os.PathLike)):
+        return os.path.realpath(one) == os.path.realpath(other)
+    return one is other

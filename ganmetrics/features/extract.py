@@ -1,0 +1,60 @@
+"""The loop: one pass over a source, every consumer of its vectors fed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ganmetrics.errors import OptionError
+from ganmetrics.features.extractor import Extractor
+from ganmetrics.images import ImageSource, Summary, read_batches
+from ganmetrics.runtime import exact_arithmetic
+
+Consumers = Mapping[str, list[Callable[[Tensor], None]]]
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Small on a CPU, where a batch should stay in cache; large on a GPU, which wants to be full."""
+    return 64 if device.type == "cuda" else 8
+
+
+def extract(
+    source: ImageSource,
+    extractor: Extractor,
+    consumers: Consumers,
+    *,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+    progress: bool = True,
+    label: str = "images",
+) -> Summary:
+    """Read an opened source once and hand each tap's vectors `(b, D)` to its consumers.
+
+    Returns the reader's summary (images, skipped, notes, sizes, formats). Raises what reading and extracting raise.
+    """
+    size = default_batch_size(extractor.device) if batch_size is None else batch_size
+    reader = read_batches(source, size, num_workers=num_workers, on_error=on_error)
+    bar = tqdm(total=source.n_images, desc=label, unit="img", disable=None if progress else True, leave=False)
+    with bar, exact_arithmetic(extractor.device):
+        for stacks in reader:
+            feed(extractor, stacks, consumers)
+            bar.update(sum(map(len, stacks)))
+    return reader.summary
+
+
+def feed(extractor: Extractor, stacks: list[Tensor], consumers: Consumers) -> None:
+    """One batch through the extractor and on to the consumers, with a helpful word when the device is full."""
+    try:
+        vectors = extractor(stacks, tuple(consumers))
+    except torch.OutOfMemoryError as error:
+        raise OptionError(
+            f"--batch-size: {sum(map(len, stacks))} images at once do not fit on {extractor.device}; use a smaller one"
+        ) from error
+    for tap, callers in consumers.items():
+        for consume in callers:
+            consume(vectors[tap])

@@ -1,0 +1,82 @@
+"""What every metric is: statistics of its sides, filled bit by bit, and a Result computed from them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from torch import Tensor
+
+from ganmetrics.metrics.index import Entry
+from ganmetrics.protocols import MetricOptions, Protocol
+from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.samples import Samples
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Result:
+    """`value` in the metric's range, `raw` before it was clamped into it, `spread` as the protocol defines it."""
+
+    value: float
+    spread: float | None = None
+    raw: float | None = None
+    warnings: Sequence[str] = ()
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Metric(ABC):
+    """Streaming form of a metric. It knows vectors and nothing of images or networks.
+
+    Attributes:
+        entry: its line in the index.
+        canonical: the (features, tap) that the name alone stands for.
+        kind: which vectors it reads, "features" or "logits".
+        statistic: what is kept of each side.
+        statistics: that, by side.
+    """
+
+    entry: ClassVar[Entry]
+    canonical: ClassVar[tuple[str, str]]
+    kind: ClassVar[Literal["features", "logits"]]
+    statistic: ClassVar[type[Moments] | type[Samples]]
+
+    def __init__(self) -> None:
+        self.reset()
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def sides(self) -> Sequence[str]:
+        return self.entry.sides
+
+    @classmethod
+    @abstractmethod
+    def configured(cls, protocol: Protocol, options: MetricOptions) -> Self:
+        """As a protocol and the user's options say. Raises OptionError."""
+
+    @abstractmethod
+    def compute(self) -> Result:
+        """From everything seen so far. Raises StatisticsError where that is too little."""
+
+    def reset(self, side: str | None = None) -> None:
+        """Forget one side, or both."""
+        if side is None:
+            self.statistics: dict[str, Any] = {name: self.statistic() for name in self.sides}
+        else:
+            self.statistics[side] = self.statistic()
+
+    def update(self, vectors: Tensor, side: str = "fake") -> None:
+        """Take in vectors `(N, D)` of one side."""
+        self.statistics[side].update(vectors)
+
+    def merge(self, other: Self) -> None:
+        """Take in all that another has seen; equal to one pass over both."""
+        for side in self.sides:
+            self.statistics[side].merge(other.statistics[side])

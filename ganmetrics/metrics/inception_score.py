@@ -1,0 +1,145 @@
+"""Inception Score: exp(E_x KL(p(y|x) || p(y))), mean and standard deviation over splits.
+
+Salimans, Goodfellow, Zaremba, Cheung, Radford & Chen 2016 (arXiv:1606.03498, section 4). Reproduces improved-gan
+(10 splits at i * N // 10 in the order given), torch-fidelity (seeded shuffle) and torchmetrics (permutation, chunks,
+n - 1), each by its `Splits` rule. It differs from them in summing in float64 whatever the logits' dtype.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.metrics.base import Metric, Result
+from ganmetrics.metrics.index import METRICS
+from ganmetrics.protocols import PROTOCOLS, MetricOptions, Protocol, Splits
+from ganmetrics.statistics.samples import Samples
+
+CUSTOMARY = 5000  # images a split in the published scores (50,000 in ten splits)
+
+
+def inception_score(logits: Tensor, splits: Splits | None = None) -> Tensor:
+    """Score of each split, `(S,)` float64, of logits `(N, K)`; 1 is the least, K the most.
+
+    Raises StatisticsError with fewer than two images a split: a split of one scores 1 whatever it shows.
+    """
+    store = Samples()
+    store.update(logits)
+    return split_scores(store, splits or Splits())
+
+
+def split_scores(logits: Samples, splits: Splits) -> Tensor:
+    """One pass over the store: each image adds to the sums of the split its place in the order belongs to."""
+    membership = split_membership(logits.count, splits)
+    n_splits = int(membership.max()) + 1
+    counts = torch.bincount(membership, minlength=n_splits).double()
+    marginal = torch.zeros(n_splits, logits.dim or 0, dtype=torch.float64)
+    negative_entropy = torch.zeros(n_splits, dtype=torch.float64)
+    start = 0
+    for block in logits.blocks():
+        p = block.double().softmax(dim=1)
+        where = membership[start : start + len(block)]
+        marginal.index_add_(0, where, p)
+        negative_entropy.index_add_(0, where, torch.special.xlogy(p, p).sum(dim=1))
+        start += len(block)
+    marginal /= counts[:, None]
+    # E KL(p || q) = E sum p log p - sum q log q, because q is the mean of p over the split.
+    return (negative_entropy / counts - torch.special.xlogy(marginal, marginal).sum(dim=1)).exp()
+
+
+def split_membership(n: int, splits: Splits) -> Tensor:
+    """The split of every image `(n,)`, by its index in the order given."""
+    if splits.count < 1 or n < 2 * splits.count:
+        raise StatisticsError(
+            f"an Inception Score over {splits.count} splits needs at least two images in each, "
+            f"{2 * max(splits.count, 1)} in all, came {n}; give more images or fewer --splits"
+        )
+    place = torch.arange(n)
+    if splits.boundaries == "chunk":
+        split_of_place = place // -(-n // splits.count)
+    else:
+        cuts = torch.tensor([i * n // splits.count for i in range(1, splits.count)], dtype=torch.long)
+        split_of_place = torch.bucketize(place, cuts, right=True)
+    if splits.order == "given":
+        return split_of_place
+    membership = torch.empty_like(split_of_place)
+    membership[_permutation(n, splits)] = split_of_place
+    return membership
+
+
+def _permutation(n: int, splits: Splits) -> Tensor:
+    if splits.order == "torch":
+        return torch.randperm(n, generator=torch.Generator().manual_seed(splits.seed))
+    return torch.from_numpy(np.random.RandomState(splits.seed).permutation(n))
+
+
+class InceptionScore(Metric):
+    """Streaming form over logits `(N, K)`."""
+
+    entry = METRICS["is"]
+    canonical = ("inception", "logits-unbiased")
+    kind, statistic = "logits", Samples
+
+    def __init__(self, *, splits: Splits | None = None):
+        super().__init__()
+        self.splits = splits or Splits()
+
+    @classmethod
+    def configured(cls, protocol: Protocol, options: MetricOptions) -> InceptionScore:
+        """As a protocol and the user's options say. Raises OptionError for a tool that has no Inception Score."""
+        if protocol.splits is None:
+            having = ", ".join(name for name, known in PROTOCOLS.items() if known.splits is not None)
+            raise OptionError(f"--protocol {protocol.name}: that tool has no Inception Score; expected one of {having}")
+        if options.n_splits is not None and options.n_splits < 1:
+            raise OptionError(f"--splits: expected at least 1, came {options.n_splits}")
+        return cls(splits=protocol.splits.changed(options))
+
+    def compute(self) -> Result:
+        """Raises StatisticsError with fewer than two images a split."""
+        scores = split_scores(self.statistics["fake"], self.splits)
+        value = float(scores.mean())
+        spread = float(scores.std(correction=self.splits.ddof)) if len(scores) > self.splits.ddof else None
+        order = self.splits.order
+        return Result(
+            max(value, 1.0),
+            spread=spread,
+            raw=value,
+            warnings=self._warnings(scores),
+            protocol={
+                "splits": len(scores),
+                "boundaries": self.splits.boundaries,
+                "order": "given" if order == "given" else f"shuffled by {order}",
+                "seed": None if order == "given" else self.splits.seed,
+                "spread_ddof": self.splits.ddof,
+            },
+        )
+
+    def _warnings(self, scores: Tensor) -> list[str]:
+        logits: Samples = self.statistics["fake"]
+        warnings = []
+        smallest = logits.count // self.splits.count
+        if smallest < CUSTOMARY:
+            bound = f" and cannot exceed {smallest}" if smallest < (logits.dim or 0) else ""
+            warnings.append(
+                f"{logits.count} images make splits of {smallest}: the score is biased downward{bound}; "
+                f"published scores use {CUSTOMARY} a split"
+            )
+        if len(scores) != self.splits.count:
+            warnings.append(f"the chunk rule cut {logits.count} images into {len(scores)} splits")
+        return warnings + self._order_warning(scores)
+
+    def _order_warning(self, scores: Tensor) -> list[str]:
+        """Sorted samples ruin splits taken in the order given: guided-diffusion#153 saw 62 for 298."""
+        if self.splits.order != "given" or len(scores) < 2:
+            return []
+        shuffled = split_scores(self.statistics["fake"], self.splits.changed(MetricOptions(shuffle=True)))
+        error = float((scores.var() + shuffled.var()) / len(scores)) ** 0.5
+        gap = abs(float(scores.mean() - shuffled.mean()))
+        if gap <= max(4 * error, 0.02 * float(scores.mean())):
+            return []
+        return [
+            f"the score depends on the order of the images: {float(scores.mean()):.2f} as given, "
+            f"{float(shuffled.mean()):.2f} shuffled; they look sorted, use --shuffle"
+        ]

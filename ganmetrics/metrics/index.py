@@ -1,0 +1,50 @@
+"""The index of metrics: one line each, light enough for `--help`; the class behind a line is imported when needed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ganmetrics.metrics.base import Metric
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What tables and the command line need to know of a metric.
+
+    Attributes:
+        name: on the command line and of the score, in the metric's canonical feature space.
+        prefix: of the score's name in any other ("fd-efficientnet-lite0").
+        module, attribute: where its class is, below `ganmetrics.metrics`.
+        sides: what it compares, in the order of the arguments; ("fake",) for a metric without reference.
+        better, best, paper: for tables.
+        options: those of `MetricOptions` that it heeds, beside the seed.
+    """
+
+    name: str
+    prefix: str
+    module: str
+    attribute: str
+    title: str
+    sides: Sequence[Literal["real", "fake"]]
+    better: Literal["lower", "higher"]
+    best: str
+    paper: str
+    options: Sequence[str] = ()
+
+    def load(self) -> type[Metric]:
+        """The metric's class."""
+        return getattr(importlib.import_module(f"ganmetrics.metrics.{self.module}"), self.attribute)
+
+
+TWO: Sequence[Literal["real", "fake"]] = ("real", "fake")
+ENTRIES = (
+    Entry("fid", "fd", "fid", "FrechetDistance", "Fréchet Inception Distance", TWO, "lower", "0",
+          "[Heusel et al. 2017](https://arxiv.org/abs/1706.08500)", ("ddof",)),
+    Entry("is", "is", "inception_score", "InceptionScore", "Inception Score", ("fake",), "higher", "classes",
+          "[Salimans et al. 2016](https://arxiv.org/abs/1606.03498)", ("splits", "shuffle")),
+)  # fmt: skip
+METRICS = {entry.name: entry for entry in ENTRIES}

@@ -1,0 +1,92 @@
+"""Protocols: four different numbers are called FID, and each tool has its own Inception Score.
+
+A protocol names the tool to agree with and sets resize, quantisation of float images, split, order and spread rules
+together. Where each rule was read is in `docs/protocols.md`; the tests run the tools themselves on the same weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ganmetrics.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How the Inception Score is averaged.
+
+    Attributes:
+        count: number of splits asked for.
+        boundaries: "floor" cuts at i * N // count; "chunk" as torch.chunk, in pieces of ceil(N / count).
+        order: "given", or shuffled by "numpy" (RandomState(seed).permutation) or "torch" (randperm after
+            manual_seed(seed)).
+        seed: of the shuffle.
+        ddof: 0 or 1, of the standard deviation over splits.
+    """
+
+    count: int = 10
+    boundaries: Literal["floor", "chunk"] = "floor"
+    order: Literal["given", "numpy", "torch"] = "given"
+    seed: int = 0
+    ddof: int = 0
+
+    def changed(self, options: MetricOptions) -> Splits:
+        """The same with the user's own wishes."""
+        order = self.order
+        if options.shuffle is not None:
+            order = "given" if not options.shuffle else "numpy" if self.order == "given" else self.order
+        return replace(
+            self,
+            count=self.count if options.n_splits is None else options.n_splits,
+            order=order,
+            seed=self.seed if options.seed is None else options.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What `--protocol NAME` sets. `splits` is None for a tool that has no Inception Score."""
+
+    name: str
+    resize: str
+    quantize: Literal["round", "truncate"]
+    splits: Splits | None
+
+
+@dataclass(frozen=True)
+class MetricOptions:
+    """What a user may ask of the metrics beside the protocol; None keeps the protocol's rule.
+
+    Attributes:
+        ddof: 1 divides covariances by n - 1, 0 by n (stylegan3).
+        n_splits, shuffle: of the Inception Score.
+        seed: of everything drawn at random.
+    """
+
+    ddof: int | None = None
+    n_splits: int | None = None
+    shuffle: bool | None = None
+    seed: int | None = None
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("tensorflow", "tf1-bilinear", "round", Splits()),
+        Protocol("pytorch-fid", "bilinear", "round", None),
+        Protocol("torch-fidelity", "tf1-bilinear", "round", Splits(order="numpy", seed=2020)),
+        Protocol("clean-fid", "pil-bicubic", "round", None),
+        Protocol("torchmetrics", "bilinear-antialias", "truncate", Splits(boundaries="chunk", order="torch", ddof=1)),
+    )
+}
+DEFAULT = "tensorflow"
+
+
+def get_protocol(name: str | None) -> Protocol:
+    """By name; None is the original, "tensorflow". Raises OptionError."""
+    if name is None:
+        return PROTOCOLS[DEFAULT]
+    if name not in PROTOCOLS:
+        raise OptionError(f"--protocol: expected one of {', '.join(PROTOCOLS)}, came {name!r}")
+    return PROTOCOLS[name]

@@ -1,0 +1,144 @@
+"""Everything that can be asked of a measurement, checked before anything slow begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ganmetrics.errors import OptionError
+from ganmetrics.features import load_extractor
+from ganmetrics.features.extractor import Extractor, Options
+from ganmetrics.images import ImageSource, open_images
+from ganmetrics.metrics.base import Metric
+from ganmetrics.protocols import MetricOptions, Protocol, get_protocol
+from ganmetrics.runtime import resolve_device, resolve_dtype
+
+INCEPTION = "inception"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be asked of a measurement; the keyword arguments of every library call.
+
+    Attributes:
+        features: a name of `ganmetrics.features.EXTRACTORS` ("inception", "inception:768", "efficientnet-lite0",
+            "pixels", "timm:NAME"), "module:attribute", or a callable from uint8 RGB `(N, 3, H, W)` to `(N, D)`.
+        weights: a weights file of the user's own for that extractor.
+        protocol: the tool to agree with; None is the original, "tensorflow".
+        device: "auto", "cpu", "cuda", "cuda:1"; None is auto.
+        dtype: "float32", "float64" or "bfloat16", of the network.
+        batch_size, num_workers: None chooses by device and cores; neither changes a score beyond rounding.
+        on_error: "fail" stops at the first image that cannot be read, "skip" lists it in the score.
+        seed: of everything drawn at random; None keeps the protocol's own.
+        value_range: of float images, (-1, 1) for tanh or (0, 1) for sigmoid; never guessed.
+        layout: "NCHW" or "NHWC" where an array's shape does not tell.
+        n_samples: how many images to ask of a callable source.
+        data_root: where dataset slices such as `mnist:test` are; None is the environment's GANMETRICS_DATA.
+        ddof, splits, shuffle: of the covariance and of the Inception Score; None keeps the protocol's own.
+        progress: a bar on stderr, where that is a terminal.
+    """
+
+    features: str | Callable = INCEPTION
+    weights: str | os.PathLike[str] | None = None
+    protocol: str | None = None
+    device: str | torch.device | None = None
+    dtype: str | torch.dtype = "float32"
+    batch_size: int | None = None
+    num_workers: int | None = None
+    on_error: Literal["fail", "skip"] = "fail"
+    seed: int | None = None
+    value_range: tuple[float, float] | None = None
+    layout: str | None = None
+    n_samples: int | None = None
+    data_root: str | os.PathLike[str] | None = None
+    ddof: int | None = None
+    splits: int | None = None
+    shuffle: bool | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("num_workers", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise OptionError(f"--{name.replace('_', '-')}: expected at least {least}, came {value}")
+        if self.on_error not in ("fail", "skip"):
+            raise OptionError(f"--on-error: expected fail or skip, came {self.on_error!r}")
+        if self.protocol is not None and not self.is_inception:
+            raise OptionError(
+                f"--protocol {self.protocol} reproduces a tool that runs the Inception network; "
+                f"leave it out with --features {self.features}"
+            )
+        get_protocol(self.protocol)
+
+    @classmethod
+    def of(cls, settings: Settings | None, options: dict[str, Any]) -> Settings:
+        """Ready-made settings, or new ones from keyword arguments. Raises OptionError for an unknown keyword."""
+        unknown = sorted(set(options) - {field.name for field in fields(cls)})
+        if unknown:
+            raise OptionError(
+                f"unknown option {unknown[0]!r}; expected some of {', '.join(f.name for f in fields(cls))}"
+            )
+        if settings is not None:
+            return replace(settings, **options) if options else settings
+        return cls(**options)
+
+    @property
+    def is_inception(self) -> bool:
+        return isinstance(self.features, str) and self.features.partition(":")[0] == INCEPTION
+
+    @property
+    def rules(self) -> Protocol:
+        return get_protocol(self.protocol)
+
+    @property
+    def metric_options(self) -> MetricOptions:
+        return MetricOptions(ddof=self.ddof, n_splits=self.splits, shuffle=self.shuffle, seed=self.seed)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """Loaded at the first use, so that a mistake in a path is told before weights are fetched."""
+        options = Options(
+            weights=None if self.weights is None else Path(self.weights),
+            resize=self.rules.resize if self.is_inception else None,
+            device=resolve_device(self.device),
+            dtype=resolve_dtype(self.dtype),
+            progress=self.progress,
+        )
+        return load_extractor(self.features, options)
+
+    def tap(self, metric: type[Metric]) -> str:
+        """The vectors of the extractor that a metric reads. Raises OptionError where it has none of that kind."""
+        tap = self.extractor.features_tap if metric.kind == "features" else self.extractor.logits_tap
+        if tap is None:
+            raise OptionError(
+                f"--features {self.features}: the {metric.entry.title} needs {metric.kind}, and this extractor gives "
+                f"{', '.join(self.extractor.taps)}" + ("" if not self.is_inception else "; use --features inception")
+            )
+        return tap
+
+    def describe(self, tap: str) -> dict[str, Any]:
+        """The protocol of vectors measured with these settings."""
+        return {
+            "protocol": self.rules.name if self.is_inception else None,
+            **self.extractor.describe(tap),
+            "quantize": self.rules.quantize,
+            "device": str(self.extractor.device),
+            "torch": torch.__version__,
+        }
+
+    def open(self, source: Any) -> ImageSource:
+        """Any source as images. Raises SourceError."""
+        return open_images(
+            source,
+            value_range=self.value_range,
+            layout=self.layout,
+            quantize=self.rules.quantize,
+            n_samples=self.n_samples,
+            data_root=self.data_root,
+        )

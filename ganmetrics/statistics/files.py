@@ -1,0 +1,157 @@
+"""Statistics on disk: our own `.npz`, and the `mu`/`sigma` files of pytorch-fid, TTUR, ADM and EDM.
+
+Ours holds `mu` and `sigma` too, so pytorch-fid and its kin read it; beside them stand the count, the protocol the
+vectors were measured with, and, for fewer images than dimensions, the vectors themselves. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.statistics.moments import Moments
+
+FORMAT = "ganmetrics-moments-1"
+
+
+@dataclass
+class StatisticsFile:
+    """Moments and how they were measured; `protocol` is empty for a file of another tool."""
+
+    moments: Moments
+    protocol: dict[str, Any] = field(default_factory=dict)
+    origin: str = ""
+
+
+def is_statistics_file(source: object) -> bool:
+    """Whether a path is an `.npz` that holds `mu` and `sigma` (whatever else it holds)."""
+    if not isinstance(source, (str, os.PathLike)) or not str(source).lower().endswith(".npz"):
+        return False
+    try:
+        with zipfile.ZipFile(source) as archive:
+            return {"mu.npy", "sigma.npy"} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def require_writable(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """To be asked before anything slow begins. Raises StatisticsError."""
+    target = Path(path)
+    if target.suffix.lower() != ".npz":
+        raise StatisticsError(f"{target}: expected a name that ends in .npz")
+    if target.exists() and not overwrite:
+        raise StatisticsError(f"{target}: exists already; choose another name or give --overwrite")
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise StatisticsError(f"{target}: its folder does not exist or cannot be written to")
+
+
+def write(path: str | os.PathLike[str], file: StatisticsFile, *, overwrite: bool = False) -> None:
+    """Write in one move, so that no reader ever meets half a file. Raises StatisticsError; an existing file stays."""
+    moments, target = file.moments, Path(path)
+    if not moments.count:
+        raise StatisticsError("no images of known count: there are no statistics to write")
+    require_writable(path, overwrite=overwrite)
+    rows = moments.rows()
+    sigma = moments.covariance() if moments.count > 1 else torch.zeros(moments.dim or 0, moments.dim or 0)
+    arrays = {
+        "mu": moments.mean().cpu().numpy(),
+        "sigma": sigma.cpu().numpy(),
+        "count": np.array(moments.count),
+        "format": np.array(FORMAT),
+        "protocol": np.array(json.dumps(file.protocol)),
+        **({} if rows is None else {"rows": rows.cpu().numpy()}),
+    }
+    try:
+        _write_atomically(target, arrays)
+    except OSError as error:
+        raise StatisticsError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_atomically(target: Path, arrays: dict[str, np.ndarray]) -> None:
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as temporary:
+        try:
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+            temporary.flush()
+            os.fsync(temporary.fileno())
+            os.chmod(temporary.name, 0o666 & ~_umask())
+            os.replace(temporary.name, target)
+        except BaseException:
+            os.unlink(temporary.name)
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def load(path: str | os.PathLike[str]) -> StatisticsFile:
+    """Read a statistics file of ours or of pytorch-fid, TTUR, ADM or EDM.
+
+    Raises StatisticsError for a file that cannot be read, needs pickle, or whose arrays do not fit one another.
+    """
+    arrays = _read(path)
+    mu, sigma = arrays["mu"], arrays["sigma"]
+    _check(str(path), mu, sigma)
+    count = int(arrays["count"]) if "count" in arrays else None
+    if str(arrays.get("format", "")) != FORMAT or count is None:
+        return StatisticsFile(Moments.from_covariance(torch.from_numpy(mu), torch.from_numpy(sigma)), {}, str(path))
+    protocol = _protocol(str(path), arrays)
+    if "rows" in arrays:
+        moments = Moments()
+        moments.update(torch.from_numpy(arrays["rows"]))
+        if moments.count != count or moments.dim != len(mu):
+            raise StatisticsError(f"{path}: expected {count} rows of {len(mu)}, came {arrays['rows'].shape}")
+    else:
+        moments = Moments.from_covariance(torch.from_numpy(mu), torch.from_numpy(sigma), count)
+    return StatisticsFile(moments, protocol, str(path))
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    wanted = ("mu", "sigma", "count", "format", "protocol", "rows")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = {"mu", "sigma"} - set(archive.files)
+            if missing:
+                held = ", ".join(sorted(archive.files)) or "nothing"
+                raise StatisticsError(f"{path}: expected a statistics file with mu and sigma, it holds {held}")
+            return {name: archive[name] for name in wanted if name in archive.files}
+    except StatisticsError:
+        raise
+    except ValueError as error:
+        reason = "it needs pickle, which can run code and is never read" if "pickle" in str(error) else error
+        raise StatisticsError(f"{path}: expected a statistics file (.npz with mu and sigma): {reason}") from error
+    except (OSError, EOFError, zipfile.BadZipFile, KeyError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no .npz archive, or a damaged one"
+        raise StatisticsError(f"{path}: expected a statistics file (.npz with mu and sigma): {reason}") from error
+
+
+def _check(path: str, mu: np.ndarray, sigma: np.ndarray) -> None:
+    floats = mu.dtype.kind == "f" and sigma.dtype.kind == "f"
+    if not floats or mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or not len(mu):
+        raise StatisticsError(
+            f"{path}: expected mu (D,) and sigma (D, D) in floating point, "
+            f"came {mu.shape} {mu.dtype} and {sigma.shape} {sigma.dtype}"
+        )
+    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
+        raise StatisticsError(f"{path}: NaN or infinity in mu or sigma; the file was made from bad features")
+    if np.abs(sigma - sigma.T).max() > 1e-6 * max(np.abs(sigma).max(), 1e-300) or (np.diagonal(sigma) < 0).any():
+        raise StatisticsError(f"{path}: sigma is no covariance matrix (not symmetric, or a negative variance)")
+
+
+def _protocol(path: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    try:
+        protocol = json.loads(str(arrays.get("protocol", "{}")))
+    except ValueError as error:
+        raise StatisticsError(f"{path}: its protocol entry is no JSON ({error})") from error
+    return protocol if isinstance(protocol, dict) else {}

@@ -1,0 +1,158 @@
+"""Count, mean and scatter of vectors in float64, streamed, merged, saved: all that a Frechet distance needs.
+
+Update and merge follow Chan, Golub & LeVeque 1979 (the pairwise formula), so whole, split and merged agree to
+rounding. While there are no more vectors than dimensions they are kept as they are, which takes less room than a
+scatter matrix and gives the covariance's exact low-rank factor; after that memory is flat in the number of images.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+
+FOLD_ROWS = 512  # rows gathered before they are folded into the scatter matrix, once there is one
+# A pivot below this share of its own diagonal entry is rounding noise: the matrix has no full rank.
+PIVOT = 1e-11
+
+
+class Moments:
+    """Streaming moments of vectors `(N, D)`.
+
+    `count` is None for a statistics file that hides it (pytorch-fid, TTUR, EDM): such moments can be compared but
+    neither updated nor merged.
+    """
+
+    def __init__(self) -> None:
+        self.count: int | None = 0
+        self._rows: list[Tensor] = []  # not yet folded
+        self._folded = 0  # how many vectors are in _mean and _scatter
+        self._mean: Tensor | None = None
+        self._scatter: Tensor | None = None
+        self._given: Tensor | None = None  # a covariance of unknown count
+
+    @classmethod
+    def from_covariance(cls, mean: Tensor, covariance: Tensor, count: int | None = None) -> Moments:
+        """From a mean `(D,)` and the unbiased (n - 1) covariance `(D, D)`."""
+        moments = cls()
+        moments.count = count
+        moments._mean = mean.double()
+        if count is None:
+            moments._given = covariance.double()
+        else:
+            moments._folded, moments._scatter = count, covariance.double() * (count - 1)
+        return moments
+
+    @property
+    def dim(self) -> int | None:
+        """D, or None before the first vector."""
+        if self._mean is not None:
+            return len(self._mean)
+        return self._rows[0].shape[1] if self._rows else None
+
+    def update(self, vectors: Tensor) -> None:
+        """Take in vectors `(N, D)` of any float dtype. Raises StatisticsError for another D."""
+        if self.count is None:
+            raise StatisticsError("statistics of unknown count cannot be added to; measure the images instead")
+        if vectors.ndim != 2 or (self.dim is not None and vectors.shape[1] != self.dim):
+            raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), came {tuple(vectors.shape)}")
+        if not len(vectors):
+            return
+        on_cpu = vectors.device.type == "mps"  # which has no float64
+        self._rows.append((vectors.detach().cpu() if on_cpu else vectors.detach()).double())
+        self.count += len(vectors)
+        waiting = self.count - self._folded
+        if waiting > (FOLD_ROWS if self._folded else vectors.shape[1]):
+            self._fold()
+
+    def merge(self, other: Moments) -> None:
+        """Take in all that another has seen. Raises StatisticsError for another D or an unknown count."""
+        if self.count is None or other.count is None:
+            raise StatisticsError("statistics of unknown count cannot be merged; measure the images instead")
+        if other._scatter is not None and other._mean is not None:
+            if self.dim not in (None, other.dim):
+                raise StatisticsError(f"expected statistics of {self.dim} dimensions, came {other.dim}")
+            self._fold()
+            self._add(other._folded, other._mean, other._scatter)
+            self.count += other._folded
+        for rows in other._rows:
+            self.update(rows)
+
+    def mean(self) -> Tensor:
+        """`(D,)` float64. Raises StatisticsError while there is no vector."""
+        rows = self.rows()
+        return self._totals()[0] if rows is None else rows.mean(dim=0)
+
+    def covariance(self, ddof: int = 1) -> Tensor:
+        """`(D, D)` float64; ddof 1 divides by n - 1, ddof 0 by n. Raises StatisticsError below two vectors."""
+        if self._given is not None:
+            if ddof != 1:
+                raise StatisticsError("statistics of unknown count hold the n - 1 covariance only; use --ddof 1")
+            return self._given
+        n = self._need(ddof)
+        if self.rows() is not None:
+            factor = self.factor(ddof)
+            return factor.T @ factor
+        return self._totals()[1] / (n - ddof)
+
+    def factor(self, ddof: int = 1) -> Tensor:
+        """A with `A.T @ A` the covariance, `(r, D)` with r at most D: what a nuclear norm is taken of.
+
+        The centred vectors themselves while there are at most D of them; a Cholesky factor when the covariance has
+        full rank; else an eigendecomposition without the part that is rounding noise.
+        """
+        n, rows = self._need(ddof), self.rows()
+        if rows is not None:
+            return (rows - rows.mean(dim=0)) / (n - ddof) ** 0.5
+        return symmetric_factor(self.covariance(ddof))
+
+    def rows(self) -> Tensor | None:
+        """The vectors themselves `(n, D)` while all are kept, else None."""
+        return torch.cat(self._rows) if self._rows and not self._folded else None
+
+    def _need(self, ddof: int) -> int:
+        n = self.count if self.count is not None else 1 + ddof
+        if n < 1 + ddof:
+            raise StatisticsError(f"expected at least {1 + ddof} images for a covariance, came {n}")
+        return n
+
+    def _totals(self) -> tuple[Tensor, Tensor]:
+        """Mean and scatter of everything seen; the scatter is the covariance where the count is unknown."""
+        self._fold()
+        scatter = self._scatter if self._given is None else self._given
+        if self._mean is None or scatter is None:
+            raise StatisticsError("no vector yet: update before asking for moments")
+        return self._mean, scatter
+
+    def _fold(self) -> None:
+        """Move the waiting rows into mean and scatter."""
+        if self._rows:
+            rows = torch.cat(self._rows)
+            self._rows = []
+            mean = rows.mean(dim=0)
+            centred = rows - mean
+            self._add(len(rows), mean, centred.T @ centred)
+
+    def _add(self, n: int, mean: Tensor, scatter: Tensor) -> None:
+        if self._mean is None or self._scatter is None:
+            self._folded, self._mean, self._scatter = n, mean.clone(), scatter.clone()
+            return
+        total = self._folded + n
+        delta = (mean - self._mean).to(self._mean.device)
+        self._scatter += scatter.to(delta.device)
+        self._scatter.addr_(delta, delta, alpha=self._folded * n / total)
+        self._mean += delta * (n / total)
+        self._folded = total
+
+
+def symmetric_factor(covariance: Tensor) -> Tensor:
+    """A `(r, D)` with `A.T @ A` equal to a symmetric positive semi-definite matrix `(D, D)`."""
+    lower, info = torch.linalg.cholesky_ex(covariance)
+    pivots = lower.diagonal().square()
+    if info == 0 and bool((pivots > PIVOT * covariance.diagonal()).all()):
+        return lower.T
+    values, vectors = torch.linalg.eigh(covariance)
+    floor = values[-1] * len(values) * torch.finfo(values.dtype).eps
+    keep = values > floor
+    return values[keep].sqrt()[:, None] * vectors[:, keep].T

@@ -1,0 +1,82 @@
+"""The vectors themselves, for metrics that need them: in memory up to a limit, then in a temporary file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+
+MEMORY_LIMIT = 256 * 2**20  # bytes kept in memory; 65,000 rows of 1008 float32 logits
+
+
+class Samples:
+    """Streaming store of vectors `(N, D)` in the order they came; memory is bounded, the rest is on disk.
+
+    The file has no name (it is gone with the process, however that ends).
+    """
+
+    def __init__(self, memory_limit: int = MEMORY_LIMIT) -> None:
+        self.count = 0
+        self.dim: int | None = None
+        self._limit = memory_limit
+        self._blocks: list[Tensor] = []
+        self._bytes = 0
+        self._file: IO[bytes] | None = None
+        self._spilled = 0
+        self._dtype: torch.dtype | None = None
+
+    def update(self, vectors: Tensor) -> None:
+        """Take in vectors `(N, D)`; float64 stays float64, everything else is kept in float32."""
+        if vectors.ndim != 2 or (self.dim is not None and vectors.shape[1] != self.dim):
+            raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), came {tuple(vectors.shape)}")
+        if self._dtype is None:
+            self.dim = vectors.shape[1]
+            self._dtype = torch.float64 if vectors.dtype == torch.float64 else torch.float32
+        block = vectors.detach().to("cpu", self._dtype, copy=True)
+        self._blocks.append(block)
+        self._bytes += block.nbytes
+        self.count += len(block)
+        if self._bytes > self._limit:
+            self._spill()
+
+    def merge(self, other: Samples) -> None:
+        """Take in all that another holds, behind our own."""
+        for block in other.blocks():
+            self.update(block)
+
+    def blocks(self, rows: int = 4096) -> Iterator[Tensor]:
+        """All vectors in order, at most about `rows` at a time."""
+        if self._file is not None and self._spilled:
+            self._file.flush()
+            dtype = np.float64 if self._dtype == torch.float64 else np.float32
+            stored = np.memmap(self._file, dtype, "r", shape=(self._spilled, self.dim or 0))
+            for start in range(0, self._spilled, rows):
+                yield torch.from_numpy(np.array(stored[start : start + rows]))
+        for block in _gathered(self._blocks, rows):
+            yield from block.split(rows)
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the store)
+        for block in self._blocks:
+            self._file.write(block.numpy().tobytes())
+            self._spilled += len(block)
+        self._blocks, self._bytes = [], 0
+
+
+def _gathered(blocks: list[Tensor], rows: int) -> Iterator[Tensor]:
+    """Small blocks joined until they hold `rows` rows, so that work per block is worth its call."""
+    waiting: list[Tensor] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(map(len, waiting)) >= rows:
+            yield torch.cat(waiting)
+            waiting = []
+    if waiting:
+        yield torch.cat(waiting)
