@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ganmetrics.errors import ImageError, OptionError
-from ganmetrics.images import open_images, read_batches
+from ganmetrics.images import open_images, read_batches, reader
 from ganmetrics.images.base import IndexedSource, Picture
 
 
@@ -46,10 +46,10 @@ def test_order_is_that_of_the_source(num_workers, batch_size):
 def test_the_first_bad_image_in_order_is_raised(num_workers):
     with pytest.raises(ImageError, match=r"^slow\[10\]: bad$"):
         list(read_batches(Slow(40, bad=(10, 11, 12, 13)), 4, num_workers=num_workers))
-    reader = read_batches(Slow(40, bad=(10, 33)), 4, num_workers=num_workers, on_error="skip")
-    assert values(reader) == [index for index in range(40) if index not in (10, 33)]
-    assert [skipped["image"] for skipped in reader.summary.skipped] == ["slow[10]", "slow[33]"]
-    assert reader.summary.n_images == 38
+    batches = read_batches(Slow(40, bad=(10, 33)), 4, num_workers=num_workers, on_error="skip")
+    assert values(batches) == [index for index in range(40) if index not in (10, 33)]
+    assert [skipped["image"] for skipped in batches.summary.skipped] == ["slow[10]", "slow[33]"]
+    assert batches.summary.n_images == 38
 
 
 def test_reading_ahead_is_bounded_and_ends_when_closed():
@@ -80,25 +80,43 @@ def test_an_error_in_the_loop_ends_the_threads():
     assert threading.active_count() == before
 
 
+def test_an_interrupt_between_batches_ends_the_threads_though_its_traceback_lives(monkeypatch):
+    """A Ctrl-C in torch.cat once left the pool running: the traceback held the frame that held the generator."""
+    before = threading.active_count()
+    whole, calls = reader.joined, []
+
+    def interrupted(parts):
+        calls.append(parts)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(parts)
+
+    monkeypatch.setattr(reader, "joined", interrupted)
+    with pytest.raises(KeyboardInterrupt) as held:
+        list(read_batches(Slow(5000), 4, num_workers=3))
+    assert threading.active_count() == before
+    assert held.tb is not None
+
+
 def test_mixed_sizes_stay_in_order(tmp_path):
     sizes = [(4, 5), (4, 5), (6, 3), (4, 5), (4, 5), (4, 5), (6, 3)]
     for number, size in enumerate(sizes):
         Image.fromarray(np.full(size, number, np.uint8)).save(tmp_path / f"{number}.png")
     Image.fromarray(np.full((6, 3, 3), 7, np.uint8)).save(tmp_path / "7.bmp")
-    reader = read_batches(open_images(tmp_path), 5)
-    first, second = list(reader)
+    batches = read_batches(open_images(tmp_path), 5)
+    first, second = list(batches)
     assert [tuple(stack.shape) for stack in first] == [(2, 1, 4, 5), (1, 1, 6, 3), (2, 1, 4, 5)]
     assert [tuple(stack.shape) for stack in second] == [(1, 1, 4, 5), (1, 1, 6, 3), (1, 3, 6, 3)]
     assert values([first, second]) == list(range(8))
-    assert reader.summary.sizes == {(4, 5): 5, (6, 3): 3}
-    assert reader.summary.formats == {"PNG": 7, "BMP": 1}
-    assert (reader.summary.min_value, reader.summary.max_value, reader.summary.n_images) == (0, 7, 8)
+    assert batches.summary.sizes == {(4, 5): 5, (6, 3): 3}
+    assert batches.summary.formats == {"PNG": 7, "BMP": 1}
+    assert (batches.summary.min_value, batches.summary.max_value, batches.summary.n_images) == (0, 7, 8)
 
 
 def test_iterating_again_reads_again():
-    reader = read_batches(Slow(9, delay=0), 4)
-    assert values(reader) == values(reader) == list(range(9))
-    assert reader.summary.n_images == 9
+    batches = read_batches(Slow(9, delay=0), 4)
+    assert values(batches) == values(batches) == list(range(9))
+    assert batches.summary.n_images == 9
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,8 @@ def _damage(error: Exception) -> str:
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, PermissionError):
         return "permission denied"
+    if isinstance(error, Warning):
+        return f"refused, because warnings are turned into errors ({message})"
     if isinstance(error, EOFError) or "truncated" in message.lower() or "premature" in message.lower():
         return "truncated file"
     return f"damaged file ({message})"

@@ -6,6 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
@@ -71,13 +72,10 @@ class Reader:
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         self.summary = Summary()
-        batches = recut(self._stacks(), self._batch_size)
-        try:
-            for batch in batches:
+        with closing(self._stacks()) as stacks:  # closed by name: a traceback may keep it alive, threads and all
+            for batch in recut(stacks, self._batch_size):
                 self.summary.add(batch)
                 yield batch
-        finally:
-            batches.close()
         if not self.summary.n_images:
             raise SourceError(self._nothing())
 
@@ -88,7 +86,7 @@ class Reader:
         first = f"{skipped[0]['image']}: {skipped[0]['reason']}"
         return f"{self.source.name}: none of its {len(skipped)} images can be read; the first is {first}"
 
-    def _stacks(self) -> Iterator[Tensor]:
+    def _stacks(self) -> Generator[Tensor, None, None]:
         if isinstance(self.source, IndexedSource):
             yield from self._decoded(self.source)
         elif isinstance(self.source, StreamSource):
@@ -105,8 +103,7 @@ class Reader:
 
     def _decoded(self, source: IndexedSource) -> Iterator[Tensor]:
         workers = self._workers if self._workers is not None else default_workers() if source.parallel else 0
-        reads = read_ahead(source, workers) if workers else read_here(source)
-        try:
+        with closing(read_ahead(source, workers) if workers else read_here(source)) as reads:
             for read in reads:
                 if isinstance(read, Picture):
                     self.summary.notes.update(read.notes)
@@ -116,8 +113,6 @@ class Reader:
                     self.summary.skipped.append({"image": read.where, "reason": read.reason})
                 else:
                     raise read
-        finally:
-            reads.close()
 
 
 def read_batches(
