@@ -27,24 +27,11 @@ SOURCES are folders, zip, npy and npz files, saved statistics, or dataset slices
 """
 
 
-class Range(click.ParamType):
-    """`LO,HI`, two numbers."""
-
-    name = "lo,hi"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        try:
-            low, high = (float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"expected two numbers such as -1,1 or 0,1, came {value!r}", param, ctx)
-        return low, high
-
-
 MEASURING = [
     click.option("--features", default="inception", metavar="NAME", show_default=True,
                  help="inception[:TAP], efficientnet-lite0 (needs no download), pixels, timm:NAME, module:attribute."),
     click.option("--weights", metavar="FILE", help="Weights of your own for that extractor."),
-    click.option("--protocol", type=click.Choice(list(PROTOCOLS)), 
+    click.option("--protocol", type=click.Choice(list(PROTOCOLS)),
                  help=f"The tool to agree with.  [default: {DEFAULT}]"),
     click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1.  [default: auto]"),
     click.option("--dtype", type=click.Choice(["float32", "float64", "bfloat16"]), default="float32",
@@ -53,8 +40,9 @@ MEASURING = [
     click.option("--num-workers", type=click.IntRange(0), help="Decoding threads.  [default: cores, at most 8]"),
     click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
                  help="At an image that cannot be read: stop, or leave it out and list it in the score."),
-    click.option("--value-range", type=Range(), help="Of float images: -1,1 (tanh) or 0,1 (sigmoid)."),
-    click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of arrays whose shape does not tell."),
+    click.option("--value-range", type=float, nargs=2, metavar="LO HI",
+                 help="Of float images: -1 1 (tanh) or 0 1 (sigmoid)."),
+    click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW"]), help="Of arrays whose shape does not tell."),
     click.option("--data-root", metavar="DIR", help="Where datasets are.  [default: $GANMETRICS_DATA]"),
     click.option("--quiet", is_flag=True, help="No progress bar."),
 ]  # fmt: skip

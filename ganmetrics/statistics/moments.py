@@ -60,7 +60,8 @@ class Moments:
         if not len(vectors):
             return
         on_cpu = vectors.device.type == "mps"  # which has no float64
-        self._rows.append((vectors.detach().cpu() if on_cpu else vectors.detach()).double())
+        home = torch.device("cpu") if on_cpu else vectors.device
+        self._rows.append(vectors.detach().to(home, torch.float64, copy=True))
         self.count += len(vectors)
         waiting = self.count - self._folded
         if waiting > (FOLD_ROWS if self._folded else vectors.shape[1]):

@@ -1,0 +1,82 @@
+"""Shared inputs: real images wherever scikit-learn is, and synthetic weights with the official file's layout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+REPOSITORY = Path(__file__).parent.parent
+GANMETRICS = [sys.executable, "-m", "ganmetrics"]
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Inputs drawn afresh for every test, the same in every run; GANMETRICS_TEST_SEED tries others."""
+    seed = int(os.environ.get("GANMETRICS_TEST_SEED", "0"))
+    return np.random.default_rng([seed, *request.node.nodeid.encode()])
+
+
+@pytest.fixture(scope="session")
+def photo_patches() -> Callable[[int, int, int], np.ndarray]:
+    """`(n, size, seed) -> (n, size, size, 3)` uint8 patches of scikit-learn's two photographs."""
+    from sklearn.datasets import load_sample_images
+
+    photos = load_sample_images().images
+
+    def patches(n: int, size: int, seed: int) -> np.ndarray:
+        draw = np.random.default_rng(seed)
+        out = np.empty((n, size, size, 3), np.uint8)
+        for i in range(n):
+            photo = photos[draw.integers(len(photos))]
+            top, left = (draw.integers(limit - size) for limit in photo.shape[:2])
+            out[i] = photo[top : top + size, left : left + size]
+        return out
+
+    return patches
+
+
+def write_folder(folder: Path, images: np.ndarray, extension: str = "png") -> Path:
+    """Images `(N, H, W, 3)` or `(N, H, W)` as numbered files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:05}.{extension}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic_weights(request: pytest.FixtureRequest) -> Path:
+    """A random, calibrated Inception state dict in the official layout, made once and kept with pytest's cache."""
+    from benchmarks import synthetic_inception
+
+    source = Path(synthetic_inception.__file__).read_bytes()
+    import hashlib
+
+    folder = Path(request.config.cache.mkdir("synthetic-inception"))  # type: ignore[union-attr]
+    path = folder / f"{hashlib.sha256(source).hexdigest()[:12]}-{torch.__version__}.pth"
+    if not path.exists():
+        temporary = path.with_suffix(f".{os.getpid()}")
+        torch.save(synthetic_inception.make(0), temporary)
+        os.replace(temporary, path)
+    return path
+
+
+def run_cli(*arguments: str | Path, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
+    """`python -m ganmetrics ...` as its own process."""
+    result = subprocess.run(
+        [*GANMETRICS, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,  # type: ignore
+    )
+    if check and result.returncode != 0:
+        raise AssertionError(f"exit {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
