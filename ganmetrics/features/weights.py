@@ -1,4 +1,4 @@
-"""Weights of the extractors: find, download, verify (SHA-256), cache, load.
+"""Weights of the extractors: which there are, where they are found, verified (SHA-256) and loaded.
 
 The FID Inception is the file pytorch-fid publishes (https://github.com/mseitzer/pytorch-fid/releases), converted from
 TensorFlow's 2015-12-05 graph; torch-fidelity publishes the same bytes under another name. torch is imported only to
@@ -7,29 +7,19 @@ load a file, so that `ganmetrics weights path` answers at once.
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import os
-import secrets
-import urllib.error
-import urllib.request
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from ganmetrics.errors import WeightsError
+from ganmetrics.features.download import DownloadError, download_file, reason_of, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-TIMEOUT = 20.0
-"""Seconds without an answer after which a download is given up."""
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -101,15 +91,12 @@ def hub_paths(entry: WeightsFile) -> list[Path]:
 
 def verify(path: str | os.PathLike[str], entry: WeightsFile) -> tuple[str, bool]:
     """SHA-256 of a file, and whether it is the published one. Raises WeightsError for a file that cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
+        sha256 = sha256_of(path)
     except OSError as error:
-        reason = f"cannot be read: {_reason(error)}"
+        reason = f"cannot be read: {reason_of(error)}"
         raise WeightsError(f"{entry.name} weights: {os.fspath(path)} {reason}") from error
-    return digest.hexdigest(), digest.hexdigest() == entry.sha256
+    return sha256, sha256 == entry.sha256
 
 
 def find_weights(
@@ -143,8 +130,8 @@ def find_weights(
     failed = f"not on this machine, and downloading {entry.url} is switched off"
     if download:
         try:
-            return _download_to_cache(entry, progress=progress)
-        except _DownloadError as error:
+            return _download(entry, progress=progress)
+        except DownloadError as error:
             failed = f"cannot download {entry.url}: {error}"
     raise WeightsError(f"{entry.name} weights: {failed}. Looked at {', '.join(looked)}. {_way_on(entry)}")
 
@@ -159,8 +146,8 @@ def fetch(entry: WeightsFile, *, progress: bool = True) -> Found:
         WeightsError: no connection, another answer than the file, or a cache folder that cannot be written.
     """
     try:
-        return _download_to_cache(entry, progress=progress)
-    except _DownloadError as error:
+        return _download(entry, progress=progress)
+    except DownloadError as error:
         raise WeightsError(f"{entry.name} weights: cannot download {entry.url}: {error}. {_way_on(entry)}") from None
 
 
@@ -218,7 +205,7 @@ def _read_tensors(path: Path) -> object:
 def _load_reason(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError):
-        return f"cannot be read: {_reason(error)}"
+        return f"cannot be read: {reason_of(error)}"
     if "TorchScript" in text:
         return "expected a state dict (tensors by name), came a TorchScript program; save its state_dict() instead"
     if "Unsupported global" in text or "Unsupported class" in text or "unsupported GLOBAL" in text:
@@ -247,13 +234,13 @@ def _problem(path: Path, entry: WeightsFile) -> str | None:
     except FileNotFoundError:
         return "absent"
     except OSError as error:
-        return f"cannot be read: {_reason(error)}"
+        return f"cannot be read: {reason_of(error)}"
     if size != entry.size:
         return f"passed over: {size:,} bytes, expected {entry.size:,}"
     try:
         sha256, official = verify(path, entry)
     except WeightsError as error:
-        return f"cannot be read: {_reason(error.__cause__)}"
+        return f"cannot be read: {reason_of(error.__cause__)}"
     return None if official else f"passed over: wrong checksum {sha256[:8]}, expected {entry.sha256[:8]}"
 
 
@@ -264,74 +251,12 @@ def _way_on(entry: WeightsFile) -> str:
     )
 
 
-class _DownloadError(Exception):
-    """The reason alone; the callers add what they know."""
-
-
-def _download_to_cache(entry: WeightsFile, *, progress: bool) -> Found:
+def _download(entry: WeightsFile, *, progress: bool) -> Found:
+    """Raises DownloadError."""
     target = cached_path(entry)
-    with _temporary_beside(target) as (file, temporary):
-        sha256 = _copy(_body(entry), file, entry, progress=progress)
-        if sha256 != entry.sha256:
-            raise _DownloadError(f"wrong bytes: expected SHA-256 {entry.sha256}, came {sha256}")
-        file.close()
-        if _problem(target, entry) is not None:  # else another process was faster
-            os.replace(temporary, target)
-    return Found(target, sha256, official=True, origin="downloaded")
-
-
-@contextmanager
-def _temporary_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new file in the target's folder (so that moving it is atomic), gone at the end whatever happens."""
-    temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                yield file, temporary
-        finally:
-            temporary.unlink(missing_ok=True)
+        download_file(entry.url, target, size=entry.size, sha256=entry.sha256, progress=progress)
     except OSError as error:
         way = "set GANMETRICS_CACHE to a folder you may write"
-        raise _DownloadError(f"cannot write {target.parent}: {_reason(error)}; {way}") from None
-
-
-def _body(entry: WeightsFile) -> Iterator[bytes]:
-    """The answer in chunks; everything a network can do wrong becomes a _DownloadError."""
-    try:
-        with urllib.request.urlopen(entry.url, timeout=TIMEOUT) as response:
-            while chunk := response.read(CHUNK):
-                yield chunk
-    except urllib.error.HTTPError as error:
-        raise _DownloadError(f"HTTP {error.code} {error.reason}") from None
-    except urllib.error.URLError as error:
-        raise _DownloadError(_reason(error.reason)) from None
-    except (http.client.HTTPException, OSError, ValueError) as error:
-        raise _DownloadError(_reason(error)) from None
-
-
-def _copy(chunks: Iterator[bytes], file: BinaryIO, entry: WeightsFile, *, progress: bool) -> str:
-    """Write the chunks, at most one more than expected, and return their SHA-256."""
-    from tqdm import tqdm
-
-    digest, received = hashlib.sha256(), 0
-    quiet = None if progress else True  # None: quiet where stderr is no terminal
-    with tqdm(total=entry.size, desc=entry.filename, disable=quiet, unit="B", unit_scale=True, leave=False) as bar:
-        for chunk in chunks:
-            received += len(chunk)
-            if received > entry.size:
-                raise _DownloadError(f"expected {entry.size:,} bytes, came more")
-            file.write(chunk)
-            digest.update(chunk)
-            bar.update(len(chunk))
-    if received < entry.size:
-        raise _DownloadError(f"expected {entry.size:,} bytes, came {received:,}")
-    return digest.hexdigest()
-
-
-def _reason(error: object) -> str:
-    """What went wrong, in a few words on one line."""
-    if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT:.0f} s"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+        raise DownloadError(f"cannot write {target.parent}: {reason_of(error)}; {way}") from None
+    return Found(target, entry.sha256, official=True, origin="downloaded")
