@@ -174,7 +174,7 @@ def test_truncated_file(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     files.write(path, StatisticsFile(streamed(rng.standard_normal((100, 6)), 10)))
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(StatisticsError, match="no .npz archive, or a damaged one"):
+    with pytest.raises(StatisticsError, match=r"no \.npz archive, or a damaged one"):
         files.load(path)
 
 
@@ -186,7 +186,7 @@ def test_writing_never_destroys(rng: np.random.Generator, tmp_path: Path) -> Non
         files.write(path, file)
     assert path.read_bytes() == before
     files.write(path, file, overwrite=True)
-    with pytest.raises(StatisticsError, match="expected a name that ends in .npz"):
+    with pytest.raises(StatisticsError, match=r"expected a name that ends in \.npz"):
         files.write(tmp_path / "x.txt", file)
     with pytest.raises(StatisticsError, match="its folder does not exist"):
         files.write(tmp_path / "no" / "x.npz", file)
