@@ -5,9 +5,10 @@ torch is imported inside the commands, so that `--help` and completion answer at
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import click
 from ganmetrics.errors import GanMetricsError
 from ganmetrics.metrics.index import ENTRIES, Entry
 from ganmetrics.protocols import DEFAULT, PROTOCOLS
+from ganmetrics.text import printable
 from ganmetrics.version import __version__
 
 if TYPE_CHECKING:
@@ -110,7 +112,9 @@ def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any
     require_writable(output, overwrite=overwrite)
     file = stats(source, progress=not quiet, **options)
     write(output, file, overwrite=overwrite)
-    click.echo(f"{output}: {file.moments.count} images, {file.moments.dim} dimensions, {file.protocol['features']}")
+    held = f"{file.moments.count} images, {file.moments.dim} dimensions, {file.protocol['features']}"
+    click.echo(f"{printable(output)}: {held}")
+    print_remarks(file.protocol["warnings"], file.protocol["skipped"])
 
 
 @cli.command()
@@ -125,7 +129,8 @@ def merge(files: tuple[str, ...], output: str, overwrite: bool) -> None:
     require_writable(output, overwrite=overwrite)
     file = merge(files)
     write(output, file, overwrite=overwrite)
-    click.echo(f"{output}: {file.moments.count} images from {len(files)} files")
+    click.echo(f"{printable(output)}: {file.moments.count} images from {len(files)} files")
+    print_remarks(file.protocol["warnings"], file.protocol["skipped"])
 
 
 @cli.group()
@@ -142,9 +147,10 @@ def weights_list() -> None:
         try:
             found = w.find_weights(entry, download=False)
             state = f"{found.path} ({found.origin}, SHA-256 verified)"
-        except GanMetricsError:
-            state = f"not here; `ganmetrics weights fetch {name}` downloads it"
-        click.echo(f"{name}  {entry.filename}  {entry.licence}  {state}")
+        except GanMetricsError as error:
+            wrong = os.environ.get("GANMETRICS_WEIGHTS") and str(error)
+            state = wrong or f"not here; `ganmetrics weights fetch {name}` downloads it"
+        click.echo(printable(f"{name}  {entry.filename}  {entry.licence}  {state}"))
     click.echo(f"efficientnet-lite0  {w.embedded_efficientnet_lite0().name}  embedded, no download")
 
 
@@ -165,7 +171,7 @@ def weights_fetch(name: str, quiet: bool) -> None:
     from ganmetrics.features import weights as w
 
     found = w.find_weights(w.by_name(name), progress=not quiet)
-    click.echo(f"{found.path} ({found.origin}, SHA-256 verified)")
+    click.echo(printable(f"{found.path} ({found.origin}, SHA-256 verified)"))
 
 
 @weights.command("verify")
@@ -181,7 +187,7 @@ def weights_verify(path: Path | None, name: str) -> None:
     sha256, official = w.verify(target, entry)
     if not official:
         raise WeightsError(f"{target}: expected SHA-256 {entry.sha256} ({name}), came {sha256}")
-    click.echo(f"{target}: SHA-256 {sha256}, the official {name} file")
+    click.echo(printable(f"{target}: SHA-256 {sha256}, the official {name} file"))
 
 
 def print_scores(scores: list[Score], as_json: bool) -> None:
@@ -191,10 +197,14 @@ def print_scores(scores: list[Score], as_json: bool) -> None:
             click.echo(score.to_json())
             continue
         click.echo(f"{score}  ({score.how()})")
-        for warning in score.warnings:
-            click.echo(f"Warning: {warning}", err=True)
-        for entry in score.skipped:
-            click.echo(f"Skipped: {entry['image']}: {entry['reason']}", err=True)
+        print_remarks(score.warnings, score.skipped)
+
+
+def print_remarks(warnings: Sequence[str], skipped: Sequence[Mapping[str, str]]) -> None:
+    for warning in warnings:
+        click.echo(printable(f"Warning: {warning}"), err=True)
+    for entry in skipped:
+        click.echo(printable(f"Skipped: {entry['image']}: {entry['reason']}"), err=True)
 
 
 def main() -> None:
@@ -205,17 +215,19 @@ def main() -> None:
         code = cli.main(prog_name="ganmetrics", standalone_mode=False)
     except GanMetricsError as error:
         code = fail(f"Error: {' '.join(str(error).split())}", 1)
+    except MemoryError:
+        code = fail("Error: not enough memory; use a smaller --batch-size or fewer --num-workers", 1)
     except (click.Abort, KeyboardInterrupt):
         code = fail("Interrupted: nothing was written.", 130)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 1
+    except OSError as error:  # a full disk, a device that went away; a closed pipe click ends by itself
+        reason = " ".join(str(error.strerror or error).split())
+        code = fail(f"Error: {f'{error.filename}: ' if error.filename else ''}{reason}", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def fail(line: str, code: int) -> int:
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)
     return code

@@ -42,7 +42,9 @@ def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -
             described[side.name] = settings.describe(settings.tap(type(metric)))
             warnings += [text for text in settings.extractor.warnings if text not in warnings]
         elif side.file.protocol:
-            described[f"{side.name} ({side.file.origin})"] = side.file.protocol
+            label = f"{side.name} ({side.file.origin})"
+            described[label] = side.file.protocol
+            warnings += [f"{label}: {text}" for text in side.file.protocol.get("warnings") or []]
         else:
             warnings.append(
                 f"{side.name}: {side.file.origin or 'these statistics'} does not say how it was measured, nor over "
@@ -50,7 +52,7 @@ def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -
             )
     require_alike(described)
     merged: dict[str, Any] = dict(next(iter(described.values()), {"features": None, "tap": None}))
-    for name in ("skipped", "source"):
+    for name in ("skipped", "source", "warnings"):
         merged.pop(name, None)
     dtypes = {str(protocol.get("dtype")) for protocol in described.values()}
     if len(dtypes) > 1:
@@ -58,11 +60,11 @@ def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -
     return merged, warnings
 
 
-def require_alike(described: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises StatisticsError naming the first thing in which protocols differ."""
+def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str] = IDENTITY) -> None:
+    """Raises StatisticsError naming the first of the keys in which protocols differ."""
     names = list(described)
     for other in names[1:]:
-        for key in IDENTITY:
+        for key in keys:
             values = described[names[0]].get(key), described[other].get(key)
             if values[0] != values[1]:
                 raise StatisticsError(
@@ -90,14 +92,20 @@ def remarks(sides: Sequence[Side]) -> list[str]:
 
 
 def _side_remarks(side: Side) -> list[str]:
-    summary, total = side.summary, side.summary.n_images
-    found = [f"{count} of {total} {side.name} images: {note}" for note, count in summary.notes.items()]
+    found = summary_remarks(side.summary, f"{side.name} images")
     if side.skipped:
         found.append(f"{len(side.skipped)} {side.name} images were skipped; the score lists them")
+    return found
+
+
+def summary_remarks(summary: Summary, images: str) -> list[str]:
+    """What was odd about the images read; `images` is what to call them."""
+    total = summary.n_images
+    found = [f"{count} of {total} {images}: {note}" for note, count in summary.notes.items()]
     if total and summary.max_value <= 1:
-        found.append(f"no pixel of the {side.name} images exceeds 1 of 255: were they meant to be scaled?")
+        found.append(f"no pixel of the {images} exceeds 1 of 255: were they meant to be scaled?")
     if total and summary.min_value >= 126 and summary.max_value > 126:
-        found.append(f"no pixel of the {side.name} images is below 126 of 255: is the stated value_range right?")
+        found.append(f"no pixel of the {images} is below 126 of 255: is the stated value_range right?")
     return found
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganmetrics.comparison import Side, common_protocol, remarks, require_alike, score_name
+from ganmetrics.comparison import IDENTITY, Side, common_protocol, remarks, require_alike, score_name, summary_remarks
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import extract
 from ganmetrics.metrics import METRICS
@@ -47,6 +49,8 @@ def evaluate(
     wanted = {side for metric in instances for side in metric.sides}
     given = (("real", real), ("fake", fake))
     sides = [open_side(name, source, instances, settings) for name, source in given if name in wanted]
+    for metric in instances:  # before hours are spent on a comparison that cannot be made
+        common_protocol(metric, [side for side in sides if side.name in metric.sides], settings)
     for side in sides:
         fill(side, [metric for metric in instances if side.name in metric.sides], settings)
     scores = {metric.name: score(metric, sides, settings) for metric in instances}
@@ -99,6 +103,8 @@ def score(metric: Metric, sides: Sequence[Side], settings: Settings) -> Score:
     own = [side for side in sides if side.name in metric.sides]
     protocol, warnings = common_protocol(metric, own, settings)
     result = metric.compute()
+    if not math.isfinite(result.value):
+        raise StatisticsError(f"the {metric.entry.title} came out as {result.value}; check the features and statistics")
     counts = {f"n_{side.name}": metric.statistics[side.name].count for side in own}
     return Score(
         score_name(metric, protocol, metric.statistics["fake"].dim),
@@ -121,6 +127,7 @@ def stats(source: Any, *, settings: Settings | None = None, **options: Any) -> f
     fill(side, [metric], settings)
     protocol = {
         **settings.describe(settings.tap(type(metric))),
+        "warnings": [*settings.extractor.warnings, *summary_remarks(side.summary, "images")],
         "skipped": side.skipped,
         "source": str(side.opened and side.opened.name),
     }
@@ -130,19 +137,26 @@ def stats(source: Any, *, settings: Settings | None = None, **options: Any) -> f
 def merge(paths: Sequence[Any]) -> files.StatisticsFile:
     """Statistics files of shards -> those of the whole, equal to one pass over it.
 
-    Raises StatisticsError for files measured in unlike ways, and for those of other tools, which hide their count.
+    Raises StatisticsError for files measured in unlike ways, for those of other tools, which hide their count, and for
+    a file named twice.
     """
     if not paths:
         raise OptionError("merge: expected at least one statistics file, came none")
     loaded = [files.load(path) for path in paths]
+    real = [os.path.realpath(path) for path in paths]
+    for file, path in zip(loaded, real, strict=True):
+        if real.count(path) > 1:
+            raise StatisticsError(f"{file.origin}: is named twice; its images would count twice")
     for file in loaded:
         if file.moments.count is None:
             raise StatisticsError(
                 f"{file.origin}: does not say over how many images it was taken; measure them instead"
             )
-    require_alike({file.origin: file.protocol for file in loaded})
+    require_alike({file.origin: file.protocol for file in loaded}, [*IDENTITY, "dtype"])
     whole = Moments()
     for file in loaded:
         whole.merge(file.moments)
     skipped = [entry for file in loaded for entry in file.protocol.get("skipped") or []]
-    return files.StatisticsFile(whole, {**loaded[0].protocol, "skipped": skipped}, "merged")
+    warnings = dict.fromkeys(text for file in loaded for text in file.protocol.get("warnings") or [])
+    protocol = {**loaded[0].protocol, "warnings": list(warnings), "skipped": skipped, "source": "merged"}
+    return files.StatisticsFile(whole, protocol, "merged")

@@ -17,7 +17,7 @@ from PIL import Image
 from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images import decode, open_images, read_batches
 from ganmetrics.images.decode import ALPHA, ANIMATED, CMYK, DEEP, ROTATED
-from ganmetrics.images.names import printable
+from ganmetrics.text import printable
 
 RNG = np.random.default_rng(3)
 GREY = RNG.integers(0, 256, (5, 7), np.uint8)

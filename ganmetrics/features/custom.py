@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ganmetrics.errors import OptionError
+from ganmetrics.errors import GanMetricsError, OptionError
 from ganmetrics.features.extractor import Extractor, Options, state_dict_sha256
 
 
@@ -43,7 +45,12 @@ class Custom(Extractor):
         return {"features": torch.cat(vectors)}
 
     def _call(self, images: Tensor) -> Tensor:
-        vectors = self.function(images)
+        try:
+            vectors = self.function(images)
+        except (GanMetricsError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # somebody's own code
+            raise OptionError(f"features {self.name}: {_blame(error)}") from error
         if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != len(images):
             came = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
             raise OptionError(
@@ -70,7 +77,10 @@ def build(path: str, options: Options) -> Custom:
     module_name, _, attribute = path.partition(":")
     function = import_attribute(module_name, attribute, "--features")
     if isinstance(function, type) and issubclass(function, nn.Module):
-        function = function()
+        try:
+            function = function()
+        except Exception as error:
+            raise OptionError(f"--features {path}: cannot be made without arguments: {_blame(error)}") from error
     if not callable(function):
         raise OptionError(
             f"--features {path}: expected a callable or a torch.nn.Module, came {type(function).__name__}"
@@ -86,6 +96,20 @@ def import_attribute(module_name: str, attribute: str, option: str) -> Any:
         target = importlib.import_module(module_name)
         for part in attribute.split("."):
             target = getattr(target, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise OptionError(f"{option} {module_name}:{attribute}: cannot be imported ({error})") from error
+    except (Exception, SystemExit) as error:  # a module without a main guard may do anything while it is imported
+        raise OptionError(f"{option} {module_name}:{attribute}: cannot be imported: {_blame(error)}") from error
     return target
+
+
+def _blame(error: BaseException) -> str:
+    """Kind, message and place of an exception in somebody's own code, on one line."""
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    theirs = [(path.name, line) for path, line in frames if path.is_file() and not _is_installed(path)]
+    place = " ({}, line {})".format(*theirs[-1]) if theirs else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+
+
+def _is_installed(path: Path) -> bool:
+    return (
+        path == Path(__file__) or "site-packages" in path.parts or path.is_relative_to(Path(traceback.__file__).parent)
+    )

@@ -7,6 +7,7 @@ image is resized to the input size (no crop: what a generator does at the border
 from __future__ import annotations
 
 import difflib
+import logging
 from typing import Any
 
 import timm
@@ -56,6 +57,7 @@ def _create(name: str, options: Options) -> Any:
         model: nn.Module = timm.create_model(name, pretrained=False)
         load_weights(model, weights.load_state_dict(options.weights), str(options.weights), f"a timm {name} state dict")
         return model
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would tell of each of its retries
     try:
         return timm.create_model(name, pretrained=True)
     except Exception as error:  # the hub's own client raises a dozen kinds when it cannot reach or find a file

@@ -15,7 +15,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images.base import IndexedSource, Picture
 from ganmetrics.images.decode import BadImageError, decode
-from ganmetrics.images.names import IMAGE_EXTENSIONS, extension, is_hidden, printable, some
+from ganmetrics.images.names import IMAGE_EXTENSIONS, extension, is_hidden, some
+from ganmetrics.text import printable
 
 MAX_MEMBER = 1 << 30  # bytes one member of a zip may unpack to
 ENCRYPTED = 0x1

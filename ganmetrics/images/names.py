@@ -1,28 +1,11 @@
-"""Names of files as one printable line, whatever bytes they are made of."""
+"""Names of image files: which are taken, which are hidden, how they are listed."""
 
 from __future__ import annotations
 
+from ganmetrics.text import printable
+
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 NOT_SHOWN = "__MACOSX"
-
-
-def printable(name: str) -> str:
-    r"""`name` with undecodable bytes, control characters and newlines as backslash escapes.
-
-    Python hands over a byte that is no UTF-8 as a lone surrogate, which no terminal and no JSON file can take:
-
-    >>> printable("caf\udce9\n.png")
-    'caf\\xe9\\n.png'
-    """
-    return name if name.isprintable() else "".join(map(_escape, name))
-
-
-def _escape(character: str) -> str:
-    if character.isprintable():
-        return character
-    if 0xDC80 <= ord(character) <= 0xDCFF:
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def extension(name: str) -> str:

@@ -14,7 +14,8 @@ from ganmetrics.errors import SourceError
 from ganmetrics.images.arrays import ArraySource
 from ganmetrics.images.base import PixelRule
 from ganmetrics.images.files import ENCRYPTED, os_reason
-from ganmetrics.images.names import printable, some
+from ganmetrics.images.names import some
+from ganmetrics.text import printable
 
 STATISTICS = {"mu", "sigma"}
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]  # shape, Fortran order, dtype

@@ -19,9 +19,10 @@ from ganmetrics.images.arrays import ArraySource
 from ganmetrics.images.base import ImageSource, PixelRule
 from ganmetrics.images.datasets import DATASETS, is_dataset_name, open_dataset
 from ganmetrics.images.files import ZipSource, open_folder, open_path_list, os_reason
-from ganmetrics.images.names import IMAGE_EXTENSIONS, extension, printable
+from ganmetrics.images.names import IMAGE_EXTENSIONS, extension
 from ganmetrics.images.npy import open_npy, open_npz
 from ganmetrics.images.streams import CallableSource, DatasetSource, IterableSource
+from ganmetrics.text import printable
 
 UNDERSTOOD = (
     "a folder, .zip, .npy or .npz, a dataset (" + ", ".join(DATASETS) + "), a tensor, an array, a Dataset, "
@@ -74,7 +75,7 @@ def open_images(
 def _open_path(source: str | os.PathLike[str], options: Options) -> ImageSource:
     text = os.fsdecode(source)
     path = os.path.expanduser(text)
-    name = printable(text)
+    name = printable(text) or "''"
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the name

@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.statistics.moments import Moments
+from ganmetrics.text import printable
 
 FORMAT = "ganmetrics-moments-1"
 
@@ -37,7 +39,7 @@ def is_statistics_file(source: object) -> bool:
     if not isinstance(source, (str, os.PathLike)) or not str(source).lower().endswith(".npz"):
         return False
     try:
-        with zipfile.ZipFile(source) as archive:
+        with zipfile.ZipFile(os.path.expanduser(source)) as archive:
             return {"mu.npy", "sigma.npy"} <= set(archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return False
@@ -45,13 +47,15 @@ def is_statistics_file(source: object) -> bool:
 
 def require_writable(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """To be asked before anything slow begins. Raises StatisticsError."""
-    target = Path(path)
+    target, name = Path(path), printable(os.fspath(path))
     if target.suffix.lower() != ".npz":
-        raise StatisticsError(f"{target}: expected a name that ends in .npz")
+        raise StatisticsError(f"{name}: expected a name that ends in .npz")
+    if target.is_dir():
+        raise StatisticsError(f"{name}: is a folder; choose another name")
     if target.exists() and not overwrite:
-        raise StatisticsError(f"{target}: exists already; choose another name or give --overwrite")
+        raise StatisticsError(f"{name}: exists already; choose another name or give --overwrite")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise StatisticsError(f"{target}: its folder does not exist or cannot be written to")
+        raise StatisticsError(f"{name}: its folder does not exist or cannot be written to")
 
 
 def write(path: str | os.PathLike[str], file: StatisticsFile, *, overwrite: bool = False) -> None:
@@ -73,7 +77,7 @@ def write(path: str | os.PathLike[str], file: StatisticsFile, *, overwrite: bool
     try:
         _write_atomically(target, arrays)
     except OSError as error:
-        raise StatisticsError(f"{target}: cannot be written ({error.strerror or error})") from error
+        raise StatisticsError(f"{printable(str(target))}: cannot be written ({error.strerror or error})") from error
 
 
 def _write_atomically(target: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -100,40 +104,42 @@ def load(path: str | os.PathLike[str]) -> StatisticsFile:
 
     Raises StatisticsError for a file that cannot be read, needs pickle, or whose arrays do not fit one another.
     """
-    arrays = _read(path)
+    name = printable(os.fspath(path))
+    arrays = _read(os.path.expanduser(path), name)
     mu, sigma = arrays["mu"], arrays["sigma"]
-    _check(str(path), mu, sigma)
-    count = int(arrays["count"]) if "count" in arrays else None
-    if str(arrays.get("format", "")) != FORMAT or count is None:
-        return StatisticsFile(Moments.from_covariance(torch.from_numpy(mu), torch.from_numpy(sigma)), {}, str(path))
-    protocol = _protocol(str(path), arrays)
+    _check(name, mu, sigma)
+    if str(arrays.get("format", "")) != FORMAT:
+        return StatisticsFile(Moments.from_covariance(torch.from_numpy(mu), torch.from_numpy(sigma)), {}, name)
+    count, protocol = _count(name, arrays), _protocol(name, arrays)
     if "rows" in arrays:
         moments = Moments()
         moments.update(torch.from_numpy(arrays["rows"]))
         if moments.count != count or moments.dim != len(mu):
-            raise StatisticsError(f"{path}: expected {count} rows of {len(mu)}, came {arrays['rows'].shape}")
+            raise StatisticsError(f"{name}: expected {count} rows of {len(mu)}, came {arrays['rows'].shape}")
     else:
         moments = Moments.from_covariance(torch.from_numpy(mu), torch.from_numpy(sigma), count)
-    return StatisticsFile(moments, protocol, str(path))
+    return StatisticsFile(moments, protocol, name)
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def _read(path: str | os.PathLike[str], name: str) -> dict[str, np.ndarray]:
     wanted = ("mu", "sigma", "count", "format", "protocol", "rows")
     try:
+        if not zipfile.is_zipfile(path) and os.stat(path):  # numpy would take it for a pickle
+            raise zipfile.BadZipFile
         with np.load(path, allow_pickle=False) as archive:
             missing = {"mu", "sigma"} - set(archive.files)
             if missing:
                 held = ", ".join(sorted(archive.files)) or "nothing"
-                raise StatisticsError(f"{path}: expected a statistics file with mu and sigma, it holds {held}")
-            return {name: archive[name] for name in wanted if name in archive.files}
+                raise StatisticsError(f"{name}: expected a statistics file with mu and sigma, it holds {held}")
+            return {key: archive[key] for key in wanted if key in archive.files}
     except StatisticsError:
         raise
     except ValueError as error:
         reason = "it needs pickle, which can run code and is never read" if "pickle" in str(error) else error
-        raise StatisticsError(f"{path}: expected a statistics file (.npz with mu and sigma): {reason}") from error
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError, AttributeError) as error:
+        raise StatisticsError(f"{name}: expected a statistics file (.npz with mu and sigma): {reason}") from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, AttributeError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "it is no .npz archive, or a damaged one"
-        raise StatisticsError(f"{path}: expected a statistics file (.npz with mu and sigma): {reason}") from error
+        raise StatisticsError(f"{name}: expected a statistics file (.npz with mu and sigma): {reason}") from error
 
 
 def _check(path: str, mu: np.ndarray, sigma: np.ndarray) -> None:
@@ -149,9 +155,18 @@ def _check(path: str, mu: np.ndarray, sigma: np.ndarray) -> None:
         raise StatisticsError(f"{path}: sigma is no covariance matrix (not symmetric, or a negative variance)")
 
 
+def _count(path: str, arrays: dict[str, np.ndarray]) -> int:
+    count = arrays.get("count", np.array(None))
+    if count.shape != () or count.dtype.kind not in "iu" or count < 1:
+        raise StatisticsError(f"{path}: expected a whole number of images as its count, came {count.tolist()!r}")
+    return int(count)
+
+
 def _protocol(path: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     try:
-        protocol = json.loads(str(arrays.get("protocol", "{}")))
+        protocol = json.loads(str(arrays.get("protocol", "")))
     except ValueError as error:
         raise StatisticsError(f"{path}: its protocol entry is no JSON ({error})") from error
-    return protocol if isinstance(protocol, dict) else {}
+    if not isinstance(protocol, dict):
+        raise StatisticsError(f"{path}: expected a JSON object as its protocol entry, came {str(protocol)[:40]!r}")
+    return protocol
