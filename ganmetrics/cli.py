@@ -71,7 +71,19 @@ def with_options(*groups: list[Callable]) -> Callable:
     return decorate
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG)
+class Commands(click.Group):
+    """click itself answers Ctrl-C with an empty line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG
+)
 @click.version_option(__version__, prog_name="ganmetrics")
 def cli() -> None:
     """GAN evaluation metrics whose numbers say how they were measured."""
@@ -218,6 +230,8 @@ def main() -> None:
     except MemoryError:
         code = fail("Error: not enough memory; use a smaller --batch-size or fewer --num-workers", 1)
     except (click.Abort, KeyboardInterrupt):
+        if sys.stderr.isatty():
+            click.echo(err=True)  # below the terminal's own ^C
         code = fail("Interrupted: nothing was written.", 130)
     except click.ClickException as error:
         error.show()
