@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,3 +84,47 @@ def run_cli(*arguments: str | Path, check: bool = True, **options: object) -> su
     if check and result.returncode != 0:
         raise AssertionError(f"exit {result.returncode}\n{result.stdout}\n{result.stderr}")
     return result
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of a failure that the user can mend; asserts that there is nothing else."""
+        assert (self.code, self.out) == (1, ""), self
+        assert self.err.startswith("Error: "), self
+        assert self.err.count("\n") == 1, self
+        assert self.err.endswith("\n"), self
+        return self.err.removeprefix("Error: ").rstrip("\n")
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """The JSON objects on stdout; asserts success and a silent stderr."""
+        assert (self.code, self.err) == (0, ""), self
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ran]:
+    """`cli("fid", "real", "fake")` in this process, in an empty working directory, with empty caches."""
+    from ganmetrics.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANMETRICS_CACHE", str(tmp_path / ".cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / ".torch"))
+    for name in ("GANMETRICS_WEIGHTS", "GANMETRICS_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["ganmetrics", *map(str, arguments)])
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+            main()
+        return Ran(ended.value.code, *capsys.readouterr())  # type: ignore[arg-type]
+
+    return run

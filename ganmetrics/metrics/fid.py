@@ -69,12 +69,14 @@ class FrechetDistance(Metric):
         return Result(max(raw, 0.0), raw=raw, warnings=self._small_sample_warnings(), protocol={"ddof": self.ddof})
 
     def _small_sample_warnings(self) -> list[str]:
-        counts = {side: self.statistics[side].count for side in self.sides}
         dim = self.statistics["real"].dim or 0
+        counts = {side: self.statistics[side].count for side in self.sides}
+        small = {side: n for side, n in counts.items() if n is not None and n < WELL_SAMPLED * dim}
+        if not small:
+            return []
+        said = " and ".join(f"{n} {side}" for side, n in small.items())
+        rank = "without full rank their covariance is a guess, and " if min(small.values()) <= dim else ""
         return [
-            f"{count} {side} images for {dim} dimensions: "
-            + ("the covariance has no full rank and " if count <= dim else "")
-            + f"the value is biased upward; compare it only at this count, or give at least {WELL_SAMPLED * dim}"
-            for side, count in counts.items()
-            if count is not None and count < WELL_SAMPLED * dim
+            f"{said} images for {dim} dimensions: {rank}the value is biased upward; compare it only at these counts, "
+            f"or give at least {WELL_SAMPLED * dim}"
         ]

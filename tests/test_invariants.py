@@ -1,0 +1,119 @@
+"""What holds for every metric of the index. A metric that is added and not drawn for here fails."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ganmetrics.metrics
+from ganmetrics.metrics import METRICS
+from ganmetrics.metrics.base import Metric
+from ganmetrics.protocols import PROTOCOLS, MetricOptions
+from tests.conftest import REPOSITORY
+
+# What each metric reads: (vectors of a side drawn from a seed, dimensions).
+DRAW = {
+    "fid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "is": lambda rng, shift: rng.standard_normal((257, 20)) * 3 + shift,
+}
+# Metrics that depend on the order in the protocol asked for below: none, torch-fidelity's shuffle is by index.
+ORDERED = {"is"}
+
+
+def test_every_metric_is_drawn_for() -> None:
+    assert set(DRAW) == set(METRICS)
+
+
+def test_every_metric_file_is_in_the_index() -> None:
+    found = set()
+    for module in pkgutil.iter_modules(ganmetrics.metrics.__path__):
+        for value in vars(importlib.import_module(f"ganmetrics.metrics.{module.name}")).values():
+            if isinstance(value, type) and issubclass(value, Metric) and value is not Metric:
+                found.add(value)
+    assert found == {entry.load() for entry in METRICS.values()}
+
+
+@pytest.fixture(params=METRICS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def fresh(name: str) -> Metric:
+    return METRICS[name].load().configured(PROTOCOLS["tensorflow"], MetricOptions())
+
+
+def sides_of(name: str, seed: int = 3) -> dict[str, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    return {side: torch.from_numpy(DRAW[name](rng, i * 0.3)) for i, side in enumerate(METRICS[name].sides)}
+
+
+def value_of(name: str, sides: dict[str, torch.Tensor], batch: int = 1000) -> float:
+    metric = fresh(name)
+    for side, vectors in sides.items():
+        for part in vectors.split(batch):
+            metric.update(part, side)
+    return metric.compute().value
+
+
+@pytest.mark.parametrize("batch", [1, 10, 100])
+def test_whole_and_split_agree(name: str, batch: int) -> None:
+    assert value_of(name, sides_of(name), batch) == pytest.approx(value_of(name, sides_of(name)), rel=1e-10)
+
+
+@pytest.mark.parametrize("cut", [1, 15, 200])
+def test_merged_shards_agree(name: str, cut: int) -> None:
+    sides, one, other = sides_of(name), fresh(name), fresh(name)
+    for side, vectors in sides.items():
+        one.update(vectors[:cut], side)
+        other.update(vectors[cut:], side)
+    one.merge(other)
+    assert one.compute().value == pytest.approx(value_of(name, sides), rel=1e-10)
+
+
+def test_permutation(name: str) -> None:
+    sides = sides_of(name)
+    mixed = {side: vectors[torch.randperm(len(vectors))] for side, vectors in sides.items()}
+    if name in ORDERED:
+        assert value_of(name, mixed) != value_of(name, sides)
+    else:
+        assert value_of(name, mixed) == pytest.approx(value_of(name, sides), rel=1e-10)
+
+
+def test_float32_vectors_lose_only_their_own_rounding(name: str) -> None:
+    short = {side: vectors.float() for side, vectors in sides_of(name).items()}
+    assert value_of(name, short) == pytest.approx(value_of(name, sides_of(name)), rel=1e-5)
+
+
+def test_reset_forgets(name: str) -> None:
+    metric = fresh(name)
+    for side, vectors in sides_of(name, seed=9).items():
+        metric.update(vectors, side)
+    metric.reset()
+    for side, vectors in sides_of(name).items():
+        metric.update(vectors, side)
+    assert metric.compute().value == value_of(name, sides_of(name))
+
+
+def test_compute_twice_and_go_on(name: str) -> None:
+    sides, metric = sides_of(name), fresh(name)
+    for side, vectors in sides.items():
+        metric.update(vectors[:100], side)
+    metric.compute()
+    assert metric.compute() == metric.compute()
+    for side, vectors in sides.items():
+        metric.update(vectors[100:], side)
+    assert metric.compute().value == pytest.approx(value_of(name, sides), rel=1e-10)
+
+
+def test_no_file_grows_past_reading() -> None:
+    long = {
+        str(path.relative_to(REPOSITORY)): lines
+        for path in Path(REPOSITORY / "ganmetrics").rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > 300
+    }
+    assert not long
