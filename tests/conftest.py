@@ -110,8 +110,12 @@ class Ran:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+Cli = Callable[..., Ran]
+PIXELS = ("--features", "pixels")  # the quickest extractor, for where it does not matter which
+
+
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ran]:
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
     """`cli("fid", "real", "fake")` in this process, in an empty working directory, with empty caches."""
     from ganmetrics.cli import main
 
@@ -128,3 +132,12 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         return Ran(ended.value.code, *capsys.readouterr())  # type: ignore[arg-type]
 
     return run
+
+
+@pytest.fixture
+def real_and_fake(rng: np.random.Generator, tmp_path: Path) -> dict[str, np.ndarray]:
+    """Folders `real` and `fake` of 70 and 60 RGB images of 2x2: enough for 12 dimensions, so nothing to warn about."""
+    found = {name: rng.integers(0, 256, (n, 2, 2, 3), dtype=np.uint8) for name, n in (("real", 70), ("fake", 60))}
+    for name, pixels in found.items():
+        write_folder(tmp_path / name, pixels)
+    return found
