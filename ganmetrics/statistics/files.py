@@ -124,8 +124,9 @@ def load(path: str | os.PathLike[str]) -> StatisticsFile:
 def _read(path: str | os.PathLike[str], name: str) -> dict[str, np.ndarray]:
     wanted = ("mu", "sigma", "count", "format", "protocol", "rows")
     try:
-        if not zipfile.is_zipfile(path) and os.stat(path):  # numpy would take it for a pickle
-            raise zipfile.BadZipFile
+        with open(path, "rb") as stream:
+            if not zipfile.is_zipfile(stream):  # numpy would take it for a pickle
+                raise zipfile.BadZipFile
         with np.load(path, allow_pickle=False) as archive:
             missing = {"mu", "sigma"} - set(archive.files)
             if missing:
