@@ -11,12 +11,14 @@ from ganmetrics.version import __version__
 _LAZY = {
     "FID": "monitor",
     "InceptionScore": "monitor",
+    "Parzen": "likelihood",
     "Score": "score",
     "Settings": "settings",
     "evaluate": "evaluation",
     "fid": "evaluation",
     "inception_score": "evaluation",
     "merge": "evaluation",
+    "parzen_log_likelihood": "likelihood",
     "stats": "evaluation",
 }
 __all__ = ["GanMetricsError", "__version__", *_LAZY]

@@ -8,67 +8,17 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ganmetrics.cli_options import EPILOG, MEASURING, OWN, SCORING, print_remarks, print_scores, with_options
+from ganmetrics.cli_parzen import parzen
 from ganmetrics.errors import GanMetricsError
 from ganmetrics.metrics.index import ENTRIES, Entry
-from ganmetrics.protocols import DEFAULT, PROTOCOLS
 from ganmetrics.text import printable
 from ganmetrics.version import __version__
-
-if TYPE_CHECKING:
-    from ganmetrics.score import Score
-
-EPILOG = """\b
-SOURCES are folders, zip, npy and npz files, saved statistics, or dataset slices
-(digits, mnist:test, cifar10:train[0:5000]).
-"""
-
-
-MEASURING = [
-    click.option("--features", default="inception", metavar="NAME", show_default=True,
-                 help="inception[:TAP], efficientnet-lite0 (needs no download), pixels, timm:NAME, module:attribute."),
-    click.option("--weights", metavar="FILE", help="Weights of your own for that extractor."),
-    click.option("--protocol", type=click.Choice(list(PROTOCOLS)),
-                 help=f"The tool to agree with.  [default: {DEFAULT}]"),
-    click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1.  [default: auto]"),
-    click.option("--dtype", type=click.Choice(["float32", "float64", "bfloat16"]), default="float32",
-                 show_default=True, help="Of the network; sums are always float64."),
-    click.option("--batch-size", type=click.IntRange(1), help="Images at once.  [default: by device]"),
-    click.option("--num-workers", type=click.IntRange(0), help="Decoding threads.  [default: cores, at most 8]"),
-    click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
-                 help="At an image that cannot be read: stop, or leave it out and list it in the score."),
-    click.option("--value-range", type=float, nargs=2, metavar="LO HI",
-                 help="Of float images: -1 1 (tanh) or 0 1 (sigmoid)."),
-    click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW"]), help="Of arrays whose shape does not tell."),
-    click.option("--data-root", metavar="DIR", help="Where datasets are.  [default: $GANMETRICS_DATA]"),
-    click.option("--quiet", is_flag=True, help="No progress bar."),
-]  # fmt: skip
-SCORING = [
-    click.option("--seed", type=int, help="Of everything drawn at random.  [default: the protocol's]"),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object a score, warnings inside."),
-]
-OWN = {
-    "ddof": click.option("--ddof", type=click.IntRange(0, 1), help="Covariance over n - ddof.  [default: 1]"),
-    "splits": click.option("--splits", type=click.IntRange(1), help="Number of splits.  [default: 10]"),
-    "shuffle": click.option("--shuffle/--no-shuffle", default=None,
-                            help="Order of the images before they are split.  [default: the protocol's]"),
-}  # fmt: skip
-
-
-def with_options(*groups: list[Callable]) -> Callable:
-    """Put groups of click options on a command, in order."""
-
-    def decorate(function: Callable) -> Callable:
-        for option in reversed([option for group in groups for option in group]):
-            function = option(function)
-        return function
-
-    return decorate
 
 
 class Commands(click.Group):
@@ -108,7 +58,9 @@ def metric_command(entry: Entry) -> click.Command:
 
 
 for _entry in ENTRIES:
-    cli.add_command(metric_command(_entry))
+    if set(_entry.sides) <= {"real", "fake"}:
+        cli.add_command(metric_command(_entry))
+cli.add_command(parzen)
 
 
 @cli.command(epilog=EPILOG)
@@ -200,23 +152,6 @@ def weights_verify(path: Path | None, name: str) -> None:
     if not official:
         raise WeightsError(f"{target}: expected SHA-256 {entry.sha256} ({name}), came {sha256}")
     click.echo(printable(f"{target}: SHA-256 {sha256}, the official {name} file"))
-
-
-def print_scores(scores: list[Score], as_json: bool) -> None:
-    """Scores on stdout; their warnings on stderr, or inside the JSON."""
-    for score in scores:
-        if as_json:
-            click.echo(score.to_json())
-            continue
-        click.echo(f"{score}  ({score.how()})")
-        print_remarks(score.warnings, score.skipped)
-
-
-def print_remarks(warnings: Sequence[str], skipped: Sequence[Mapping[str, str]]) -> None:
-    for warning in warnings:
-        click.echo(printable(f"Warning: {warning}"), err=True)
-    for entry in skipped:
-        click.echo(printable(f"Skipped: {entry['image']}: {entry['reason']}"), err=True)
 
 
 def main() -> None:

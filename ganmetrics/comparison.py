@@ -111,7 +111,7 @@ def summary_remarks(summary: Summary, images: str) -> list[str]:
 
 def _pair_remarks(real: Side, fake: Side) -> list[str]:
     found = []
-    if _same(real.given, fake.given):
+    if same_source(real.given, fake.given):
         found.append("real and fake are the same source: the distance of a set to itself says nothing")
     sizes = real.summary.sizes, fake.summary.sizes
     if all(sizes) and not set(sizes[0]) & set(sizes[1]):
@@ -131,7 +131,8 @@ def _common(sizes: Mapping[tuple[int, int], int]) -> str:
     return f"{width}x{height}" if len(sizes) == 1 else f"mostly {width}x{height}"
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_source(one: Any, other: Any) -> bool:
+    """Whether two sources are one and the same: one path, one dataset slice, one object."""
     if isinstance(one, (str, os.PathLike)) and isinstance(other, (str, os.PathLike)):
         return os.path.realpath(one) == os.path.realpath(other)
     return one is other

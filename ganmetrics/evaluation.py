@@ -63,6 +63,8 @@ def configured(names: Sequence[str], settings: Settings) -> list[Metric]:
     for name in names:
         if name not in METRICS:
             raise OptionError(f"metrics: expected some of {', '.join(METRICS)}, came {name!r}")
+        if not set(METRICS[name].sides) <= {"real", "fake"}:
+            raise OptionError(f"metrics: {name} is over {', '.join(METRICS[name].sides)}; it has a function of its own")
     return [METRICS[name].load().configured(settings.rules, settings.metric_options) for name in names]
 
 

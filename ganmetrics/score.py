@@ -52,7 +52,9 @@ class Score:
 
     def how(self) -> str:
         """How it was measured, short enough for one line of a terminal."""
-        counts = [f"{n} {side}" for side, n in (("real", self.n_real), ("fake", self.n_fake)) if n is not None]
+        named = {name[2:]: n for name, n in self.protocol.items() if name.startswith("n_")}
+        sides = named or {"real": self.n_real, "fake": self.n_fake}
+        counts = [f"{n} {side}" for side, n in sides.items() if n is not None]
         sha256 = self.protocol.get("weights_sha256")
         weights = f" {sha256[:8]}" if sha256 else ""
         parts = [
@@ -60,6 +62,8 @@ class Score:
             f"{self.protocol.get('features') or 'features unknown'}{weights}",
             self.protocol.get("resize"),
             self.protocol.get("dtype"),
+            self.protocol.get("bandwidth") and f"bandwidth {self.protocol['bandwidth']:.4g}",
+            self.protocol.get("baseline") and f"baseline {self.protocol['baseline']}",
             self.protocol.get("protocol") and f"protocol {self.protocol['protocol']}",
         ]
         return "; ".join(str(part) for part in parts if part)

@@ -20,6 +20,7 @@ from tests.conftest import REPOSITORY
 DRAW = {
     "fid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "is": lambda rng, shift: rng.standard_normal((257, 20)) * 3 + shift,
+    "parzen": lambda rng, shift: rng.random((257, 20)) + shift,
 }
 # Metrics that depend on the order in the protocol asked for below: none, torch-fidelity's shuffle is by index.
 ORDERED = {"is"}

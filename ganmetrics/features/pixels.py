@@ -19,6 +19,7 @@ class Pixels(Extractor):
     taps = ("features",)
     features_tap = "features"
     default_taps = ("features",)
+    dtype = "float32"
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -30,9 +31,13 @@ class Pixels(Extractor):
             if stack.shape[1:] != self.shape:
                 raise StatisticsError(
                     "features pixels: expected images of one size and one number of channels, came "
-                    f"{_shape(self.shape)} and {_shape(stack.shape[1:])}; resize them first"
+                    f"{_shape(self.shape)} and {_shape(stack.shape[1:])}; make them alike first"
                 )
-        return {"features": torch.cat([stack.to(self.device).flatten(1) for stack in stacks]).float() / 255}
+        return {"features": self.scaled(torch.cat([stack.to(self.device).flatten(1) for stack in stacks]))}
+
+    def scaled(self, values: Tensor) -> Tensor:
+        """Bytes `(N, D)` -> what stands for them."""
+        return values.float() / 255
 
     def describe(self, tap: str) -> dict[str, Any]:
         return {
@@ -41,8 +46,32 @@ class Pixels(Extractor):
             "weights_sha256": None,
             "resize": None,
             "size": None,
-            "dtype": "float32",
+            "dtype": self.dtype,
         }
+
+
+class PixelBytes(Pixels):
+    """The bytes themselves, for metrics that can do exact arithmetic on them; they stand for value / 255."""
+
+    dtype = "uint8"
+
+    def scaled(self, values: Tensor) -> Tensor:
+        return values
+
+
+class DequantizedPixels(Pixels):
+    """(value + u) / 256 with u uniform in [0, 1): discrete pixels made continuous (Theis et al. 2016, section 3.1).
+
+    The noise is drawn in the order of the images, so that it does not depend on the batch size.
+    """
+
+    def __init__(self, device: torch.device, seed: int = 0):
+        super().__init__(device)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def scaled(self, values: Tensor) -> Tensor:
+        noise = torch.rand(values.shape, generator=self._generator, dtype=torch.float64).to(values.device)
+        return ((values + noise) / 256).float()
 
 
 def _shape(shape: torch.Size | None) -> str:

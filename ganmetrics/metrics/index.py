@@ -29,7 +29,7 @@ class Entry:
     module: str
     attribute: str
     title: str
-    sides: Sequence[Literal["real", "fake"]]
+    sides: Sequence[str]
     better: Literal["lower", "higher"]
     best: str
     paper: str
@@ -40,11 +40,14 @@ class Entry:
         return getattr(importlib.import_module(f"ganmetrics.metrics.{self.module}"), self.attribute)
 
 
-TWO: Sequence[Literal["real", "fake"]] = ("real", "fake")
+TWO = ("real", "fake")
+PARZEN = ("samples", "validation", "test")
 ENTRIES = (
     Entry("fid", "fd", "fid", "FrechetDistance", "Fréchet Inception Distance", TWO, "lower", "0",
           "[Heusel et al. 2017](https://arxiv.org/abs/1706.08500)", ("ddof",)),
     Entry("is", "is", "inception_score", "InceptionScore", "Inception Score", ("fake",), "higher", "classes",
           "[Salimans et al. 2016](https://arxiv.org/abs/1606.03498)", ("splits", "shuffle")),
+    Entry("parzen", "parzen", "parzen", "ParzenLogLikelihood", "Parzen-window log-likelihood", PARZEN, "higher", "none",
+          "[Goodfellow et al. 2014](https://arxiv.org/abs/1406.2661)"),
 )  # fmt: skip
 METRICS = {entry.name: entry for entry in ENTRIES}

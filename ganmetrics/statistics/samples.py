@@ -13,6 +13,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 
 MEMORY_LIMIT = 256 * 2**20  # bytes kept in memory; 65,000 rows of 1008 float32 logits
+STORED = {torch.uint8: np.uint8, torch.float32: np.float32, torch.float64: np.float64}
 
 
 class Samples:
@@ -29,16 +30,16 @@ class Samples:
         self._bytes = 0
         self._file: IO[bytes] | None = None
         self._spilled = 0
-        self._dtype: torch.dtype | None = None
+        self.dtype: torch.dtype | None = None
 
     def update(self, vectors: Tensor) -> None:
-        """Take in vectors `(N, D)`; float64 stays float64, everything else is kept in float32."""
+        """Take in vectors `(N, D)`; bytes and float64 stay what they are, everything else is kept in float32."""
         if vectors.ndim != 2 or (self.dim is not None and vectors.shape[1] != self.dim):
             raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), came {tuple(vectors.shape)}")
-        if self._dtype is None:
+        if self.dtype is None:
             self.dim = vectors.shape[1]
-            self._dtype = torch.float64 if vectors.dtype == torch.float64 else torch.float32
-        block = vectors.detach().to("cpu", self._dtype, copy=True)
+            self.dtype = vectors.dtype if vectors.dtype in STORED else torch.float32
+        block = vectors.detach().to("cpu", self.dtype, copy=True)
         self._blocks.append(block)
         self._bytes += block.nbytes
         self.count += len(block)
@@ -54,8 +55,9 @@ class Samples:
         """All vectors in order, at most about `rows` at a time."""
         if self._file is not None and self._spilled:
             self._file.flush()
-            dtype = np.float64 if self._dtype == torch.float64 else np.float32
-            stored = np.memmap(self._file, dtype, "r", shape=(self._spilled, self.dim or 0))
+            stored = np.memmap(
+                self._file, STORED[self.dtype or torch.float32], "r", shape=(self._spilled, self.dim or 0)
+            )
             for start in range(0, self._spilled, rows):
                 yield torch.from_numpy(np.array(stored[start : start + rows]))
         for block in _gathered(self._blocks, rows):

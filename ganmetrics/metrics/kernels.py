@@ -1,0 +1,219 @@
+"""Sums of Gaussian kernels over a stream of samples: exact distances, streamed log-sum-exp, memory that does not grow.
+
+|x - s|^2 through a float32 product is off by about 1e-4, which at a bandwidth of 0.01 is half a nat. Here the product
+is exact for bytes (int8, or float32 over few enough dimensions, holds every partial sum) and float64 for everything
+else; the exponentials are float32 of exact differences from the nearest sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import OptionError, StatisticsError
+
+EXACT_WIDTH = 1023  # dimensions of centred bytes whose products sum to less than 2^24, exact in float32
+WIDEST = 33_000  # dimensions whose squared distance of bytes fits an int32
+# exp below this is nothing beside the nearest sample, and would be slow (denormal)
+FLOOR = {torch.float32: -80.0, torch.float64: -700.0}
+TOLERANCE = 1e-5  # nats that the rounding of one distance may cost
+DEFAULT_MEMORY = 512 * 2**20  # bytes of work space
+BYTE = 1 / 255
+
+
+class KernelSums:
+    """log densities of fixed points under a growing set of samples, for several bandwidths at once.
+
+    The distances of a block of samples are computed once for all bandwidths; what is kept is, for every point, the
+    distance of its nearest sample and one sum of kernels a bandwidth relative to that. Memory does not grow with the
+    samples.
+
+    Args:
+        x: points `(M, D)`, floating point or uint8; on the device the work is to be done on.
+        bandwidths: standard deviations, above 0.
+        memory: bytes for one block of distances and what is made of it.
+        dtype: of the exponentials, float32 or float64; None is float64 for float64 points and float32 for others.
+            Distances and sums are exact or float64 in either case.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        bandwidths: Sequence[float],
+        *,
+        memory: int = DEFAULT_MEMORY,
+        dtype: torch.dtype | None = None,
+    ):
+        check_bandwidths(bandwidths)
+        check_points(x, "points")
+        self.n_points, self.dim = x.shape
+        self.n_samples = 0
+        self.bandwidths = [float(h) for h in bandwidths]
+        self.dtype = dtype or (torch.float64 if x.dtype == torch.float64 else torch.float32)
+        self._bytes = x.dtype == torch.uint8
+        exact = self._bytes and self.dim <= WIDEST
+        self._distances: _Distances = (
+            _ByteDistances(x) if exact else _RealDistances(x, TOLERANCE * min(bandwidths) ** 2)
+        )
+        self._nearest = torch.full((self.n_points,), math.inf, dtype=torch.float64, device=x.device)
+        self._sums = torch.zeros(self.n_points, len(bandwidths), dtype=torch.float64, device=x.device)
+        self._rows, self._columns = block_shape(self.n_points, memory)
+
+    def update(self, samples: Tensor) -> None:
+        """Take in samples `(N, D)` of the points' kind; moved to their device."""
+        check_points(samples, "samples")
+        if samples.shape[1] != self.dim:
+            raise StatisticsError(f"expected samples of {self.dim} dimensions, came {samples.shape[1]}")
+        if (samples.dtype == torch.uint8) != self._bytes:
+            raise StatisticsError("expected points and samples both as bytes or both in floating point")
+        for block in samples.split(self._columns):
+            prepared = self._distances.prepare(block.to(self._nearest.device))
+            for start in range(0, self.n_points, self._rows):
+                self._add(slice(start, start + self._rows), prepared)
+        self.n_samples += len(samples)
+
+    def _add(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> None:
+        squared = self._distances.block(rows, prepared)
+        before = self._nearest[rows]
+        now = torch.minimum(before, squared.amin(dim=1).double())
+        beyond = squared.sub_(now.to(squared.dtype)[:, None]).to(self.dtype)
+        work = torch.empty_like(beyond)
+        for i, bandwidth in enumerate(self.bandwidths):
+            scale = -0.5 * self._distances.unit / bandwidth**2
+            kernels = torch.mul(beyond, scale, out=work).clamp_(min=FLOOR[self.dtype]).exp_()
+            moved = ((before - now) * scale).exp()  # older sums, relative to the new nearest sample; 0 at the first
+            self._sums[rows, i] = self._sums[rows, i] * moved + kernels.sum(dim=1).double()
+        self._nearest[rows] = now
+
+    def nearest_squared(self) -> Tensor:
+        """`(M,)` float64 squared distance of every point from its nearest sample."""
+        return self._nearest * self._distances.unit
+
+    def log_likelihood(self) -> Tensor:
+        """`(M, B)` float64 log densities in nats. Raises StatisticsError before the first sample."""
+        if not self.n_samples:
+            raise StatisticsError("a Parzen window needs at least one sample, came 0")
+        h = torch.tensor(self.bandwidths, dtype=torch.float64, device=self._sums.device)
+        exponent = -self.nearest_squared()[:, None] / (2 * h.square())
+        normaliser = math.log(self.n_samples) + self.dim * (h.log() + 0.5 * math.log(2 * math.pi))
+        return exponent + self._sums.log() - normaliser
+
+
+class _RealDistances:
+    """Squared distances in float64: by a product of centred points, or where that would lose digits, directly.
+
+    Args:
+        x: points `(M, D)`, floating point, or bytes of more than WIDEST dimensions.
+        tolerance: error of a squared distance that does not matter.
+    """
+
+    def __init__(self, x: Tensor, tolerance: float):
+        self.unit = BYTE**2 if x.dtype == torch.uint8 else 1.0
+        self._centre = x.double().median(dim=0).values  # a common offset costs no digits, and one outlier few
+        self._x = x.double() - self._centre
+        self._norms = self._x.square().sum(dim=1)
+        self._largest = tolerance / self.unit / (8 * torch.finfo(torch.float64).eps)
+
+    def prepare(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        centred = samples.double() - self._centre
+        return centred, centred.square().sum(dim=1)
+
+    def block(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> Tensor:
+        samples, norms = prepared
+        if float(self._norms[rows].max() + norms.max()) > self._largest:
+            return torch.cdist(self._x[rows], samples, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        squared = torch.addmm(norms, self._x[rows], samples.T, alpha=-2)
+        return squared.add_(self._norms[rows, None]).clamp_(min=0)
+
+
+class _ByteDistances:
+    """Squared distances of bytes as exact integers, in units of 1 / 255^2.
+
+    Bytes are centred to -128 .. 127. Where the processor multiplies int8 exactly that is used, else float32 over at
+    most EXACT_WIDTH dimensions at a time, whose partial sums float32 holds exactly.
+    """
+
+    unit = BYTE**2
+
+    def __init__(self, x: Tensor):
+        self._int8 = x.device.type == "cpu" and int8_product_is_exact()
+        self._x = self._signed(x)
+        self._norms = _square_sums(x)
+
+    def _signed(self, x: Tensor) -> Tensor:
+        signed = (x.to(torch.int16) - 128).to(torch.int8)
+        return signed if self._int8 else signed.float()
+
+    def prepare(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        return self._signed(samples).T.contiguous(), _square_sums(samples)
+
+    def block(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> Tensor:
+        samples, norms = prepared
+        product = torch._int_mm(self._x[rows], samples) if self._int8 else self._float_product(rows, samples)
+        return product.mul_(-2).add_(norms).add_(self._norms[rows, None])
+
+    def _float_product(self, rows: slice, samples: Tensor) -> Tensor:
+        parts = zip(self._x[rows].split(EXACT_WIDTH, dim=1), samples.split(EXACT_WIDTH, dim=0), strict=True)
+        total: Tensor | None = None
+        for x, s in parts:
+            product = (x @ s).to(torch.int32)
+            total = product if total is None else total.add_(product)
+        return total if total is not None else torch.zeros(0, dtype=torch.int32)
+
+
+_Distances = _RealDistances | _ByteDistances
+
+
+def _square_sums(x: Tensor) -> Tensor:
+    return (x.to(torch.int32) - 128).square().sum(dim=1, dtype=torch.int32)
+
+
+_INT8_EXACT: bool | None = None
+
+
+def int8_product_is_exact() -> bool:
+    """Whether this processor's int8 product is worth using and exact, tried once on the values that saturate others."""
+    global _INT8_EXACT
+    if _INT8_EXACT is None:
+        supported = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
+        _INT8_EXACT = bool(supported) and hasattr(torch, "_int_mm") and _int8_trial()
+    return _INT8_EXACT
+
+
+def _int8_trial() -> bool:
+    draw = torch.Generator().manual_seed(0)
+    a, b = (torch.randint(0, 2, (32, 784), generator=draw) * 255 - 128 for _ in range(2))
+    try:
+        product = torch._int_mm(a.to(torch.int8), b.to(torch.int8).T.contiguous())
+    except RuntimeError:
+        return False
+    return torch.equal(product.long(), a @ b.T)
+
+
+def block_shape(n_points: int, memory: int) -> tuple[int, int]:
+    """(points, samples) of one block: about 20 bytes a pair, no more than stays in cache, at least one of each."""
+    pairs = max(1, min(memory // 20, 2**20))
+    rows = max(1, min(n_points, 1024, pairs))
+    return rows, max(1, pairs // rows)
+
+
+def check_bandwidths(bandwidths: Sequence[float]) -> None:
+    """Raises OptionError unless there is at least one, all finite and above 0."""
+    for bandwidth in bandwidths:
+        if not (bandwidth > 0 and math.isfinite(bandwidth)):
+            raise OptionError(f"--bandwidths: expected numbers above 0, came {bandwidth}")
+    if not len(bandwidths):
+        raise OptionError("--bandwidths: expected at least one number above 0, came none")
+
+
+def check_points(points: Tensor, name: str) -> None:
+    """Raises StatisticsError unless points are `(N, D)`, bytes or finite floating point."""
+    if points.ndim != 2 or not points.shape[1]:
+        raise StatisticsError(f"expected {name} of shape (N, D), came {tuple(points.shape)}")
+    if points.dtype != torch.uint8 and not points.is_floating_point():
+        raise StatisticsError(f"expected {name} as bytes or in floating point, came {points.dtype}")
+    if points.is_floating_point() and not bool(torch.isfinite(points).all()):
+        raise StatisticsError(f"expected finite {name}, came NaN or infinity")

@@ -1,0 +1,53 @@
+"""Curves as PNG: the validation likelihood of a Parzen window against its bandwidth. Needs `ganmetrics[report]`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from ganmetrics.errors import OptionError
+from ganmetrics.metrics.bandwidth import Rule
+from ganmetrics.score import Score
+
+
+def require_drawable(path: str | os.PathLike[str], bandwidths: str) -> None:
+    """To be asked before anything slow begins. Raises OptionError; a fixed bandwidth has no curve to draw."""
+    target = Path(path)
+    if Rule.parse(bandwidths).name == "fixed":
+        raise OptionError("--plot: a fixed bandwidth is not chosen, so there is no curve; give --bandwidths auto")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise OptionError("--plot needs matplotlib: pip install 'ganmetrics[report]'")
+    if target.suffix.lower() != ".png":
+        raise OptionError(f"--plot: expected a name that ends in .png, came {str(target)!r}")
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise OptionError(f"--plot {target}: its folder does not exist or cannot be written to")
+
+
+def bandwidth_curve(score: Score, path: str | os.PathLike[str]) -> None:
+    """Draw every bandwidth that was looked at, with the choice marked."""
+    curve = score.protocol["validation_curve"]
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    chosen = score.protocol["bandwidth"]
+    best = max(value for _, value in curve)
+    worst = min(value for _, value in curve)
+    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    axes.plot(*zip(*curve, strict=True), marker="o", markersize=4, color="#2a6f97", label="validation")
+    axes.axvline(chosen, color="#c1121f", linewidth=1, label=f"chosen: {chosen:.4g}")
+    spread = score.spread or 0.0
+    axes.errorbar([chosen], [score.value], yerr=[spread], color="#c1121f", marker="s", markersize=5, capsize=3,
+                  label=f"test: {score.value:.1f} +- {spread:.1f}")  # fmt: skip
+    axes.set_xscale("log")
+    if worst < best - 1000:
+        axes.set_yscale("symlog", linthresh=100)
+    axes.set_xlabel(f"bandwidth (standard deviation; {score.protocol['features']} {score.protocol['scale']})")
+    axes.set_ylabel("mean log-likelihood (nats)")
+    axes.set_title(f"{score.n_fake} samples, {score.protocol['n_validation']} validation, {score.n_real} test")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

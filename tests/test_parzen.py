@@ -1,0 +1,411 @@
+"""Parzen-window log-likelihood against closed forms, float64 references, scikit-learn and Goodfellow's own loop."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KernelDensity
+
+import ganmetrics as gm
+from ganmetrics.errors import OptionError, SourceError, StatisticsError
+from ganmetrics.metrics import kernels
+from ganmetrics.metrics.bandwidth import PUBLISHED, Rule
+from ganmetrics.metrics.kernels import KernelSums
+from ganmetrics.metrics.parzen import ParzenLogLikelihood, log_likelihood
+from ganmetrics.runtime import parse_memory
+from tests.conftest import REPOSITORY, Cli, write_folder
+
+BANDWIDTHS = (0.01, 0.1, 0.3, 1.0, 10.0)
+MNIST = REPOSITORY.parent / "shared" / "data"
+
+
+def reference(x: np.ndarray, samples: np.ndarray, bandwidth: float) -> np.ndarray:
+    """The formula, difference by difference, in float64."""
+    out = np.empty(len(x))
+    for i, point in enumerate(x.astype(np.float64)):
+        exponent = -((point - samples.astype(np.float64)) ** 2).sum(1) / (2 * bandwidth**2)
+        top = exponent.max()
+        out[i] = top + math.log(np.exp(exponent - top).mean())
+    return out - x.shape[1] * math.log(bandwidth * math.sqrt(2 * math.pi))
+
+
+def goodfellow(x: np.ndarray, mu: np.ndarray, sigma: float) -> tuple[float, float]:
+    """`parzen_ll.py` (adversarial, 2014) in numpy: mean over the batch and its standard error."""
+    a = (x[:, None, :] - mu[None, :, :]) / sigma
+    exponent = -0.5 * (a**2).sum(2)
+    top = exponent.max(1)
+    e = top + np.log(np.exp(exponent - top[:, None]).mean(1))
+    nll = e - mu.shape[1] * np.log(sigma * np.sqrt(np.pi * 2))
+    return nll.mean(), nll.std() / np.sqrt(len(nll))
+
+
+@pytest.mark.parametrize("bandwidth", BANDWIDTHS)
+@pytest.mark.parametrize("dim", [1, 784, 12_288])
+def test_one_kernel_is_a_gaussian(rng: np.random.Generator, bandwidth: float, dim: int) -> None:
+    """With one sample the density is N(s, h^2 I), which scipy knows."""
+    sample, x = rng.random((1, dim)), rng.random((3, dim))
+    expected = -((x - sample) ** 2).sum(1) / (2 * bandwidth**2) - dim * math.log(bandwidth * math.sqrt(2 * math.pi))
+    got = log_likelihood(torch.from_numpy(x), torch.from_numpy(sample), bandwidth)
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-9)
+
+
+def drawn(rng: np.random.Generator, kind: str, n: int, dim: int) -> torch.Tensor:
+    values = rng.integers(0, 256, (n, dim), dtype=np.uint8)
+    if kind == "bytes":
+        return torch.from_numpy(values)
+    return torch.from_numpy(((values + rng.random((n, dim))) / 256).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bytes without int8", "float32"])
+@pytest.mark.parametrize("dim", [1, 3, 784, 1500, 12_288])
+def test_float32_agrees_with_float64(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, kind: str, dim: int
+) -> None:
+    """1e-3 nats at every bandwidth, with duplicates, a copy, and points near and far."""
+    monkeypatch.setattr(kernels, "_INT8_EXACT", False if kind == "bytes without int8" else None)
+    kind = kind.split()[0]
+    samples, x = drawn(rng, kind, 300, dim), drawn(rng, kind, 20, dim)
+    samples[7:12] = samples[3]
+    x[0] = samples[3]
+    near = samples[:10].clone()
+    near[:, 0] = near[:, 0] // 2 if kind == "bytes" else near[:, 0] / 2
+    x = torch.cat([x, near, torch.zeros_like(x[:1]), torch.full_like(x[:1], 255 if kind == "bytes" else 1)])
+    scale = 255 if kind == "bytes" else 1
+    for bandwidth in BANDWIDTHS:
+        expected = reference(x.double().numpy() / scale, samples.double().numpy() / scale, bandwidth)
+        got = log_likelihood(x, samples, bandwidth)
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-3)
+        tight = log_likelihood(x, samples, bandwidth, memory=4000)
+        np.testing.assert_allclose(tight, expected, rtol=1e-12, atol=1e-3)
+
+
+def test_all_bandwidths_in_one_pass(rng: np.random.Generator) -> None:
+    x, samples = drawn(rng, "bytes", 50, 100), drawn(rng, "bytes", 333, 100)
+    sums = KernelSums(x, BANDWIDTHS)
+    for part in samples.split(17):
+        sums.update(part)
+    together = sums.log_likelihood()
+    for i, bandwidth in enumerate(BANDWIDTHS):
+        torch.testing.assert_close(together[:, i], log_likelihood(x, samples, bandwidth), rtol=1e-9, atol=1e-5)
+
+
+def test_a_point_far_outside_is_finite(rng: np.random.Generator) -> None:
+    x = torch.tensor([[1e6, -1e6], [0.0, 0.0]], dtype=torch.float64)
+    samples = torch.from_numpy(rng.random((100, 2)))
+    for bandwidth in BANDWIDTHS:
+        got = log_likelihood(x, samples, bandwidth)
+        assert torch.isfinite(got).all()
+        np.testing.assert_allclose(got, reference(x.numpy(), samples.numpy(), bandwidth), rtol=1e-9)
+
+
+def test_a_common_offset_costs_no_digits(rng: np.random.Generator) -> None:
+    x, samples = rng.random((10, 30)), rng.random((50, 30))
+    got = log_likelihood(torch.from_numpy(x + 1e6), torch.from_numpy(samples + 1e6), 0.1)
+    np.testing.assert_allclose(got, reference(x + 1e6, samples + 1e6, 0.1), rtol=1e-9)
+
+
+def test_the_density_integrates_to_one(rng: np.random.Generator) -> None:
+    grid = torch.linspace(-3, 4, 7001, dtype=torch.float64)[:, None]
+    density = log_likelihood(grid, torch.from_numpy(rng.random((25, 1))), 0.2).exp()
+    assert float(torch.trapezoid(density, grid[:, 0])) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("bandwidth", [0.05, 0.3, 2.0])
+def test_agrees_with_scikit_learn(rng: np.random.Generator, bandwidth: float) -> None:
+    x, samples = rng.random((40, 10)), rng.random((200, 10))
+    theirs = KernelDensity(bandwidth=bandwidth, leaf_size=len(samples)).fit(samples).score_samples(x)
+    got = log_likelihood(torch.from_numpy(x), torch.from_numpy(samples), bandwidth)
+    np.testing.assert_allclose(got, theirs, rtol=1e-6, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def digits() -> np.ndarray:
+    return np.rint(load_digits().images * 255 / 16).astype(np.uint8)
+
+
+def test_agrees_with_goodfellows_script(digits: np.ndarray) -> None:
+    """Bandwidth from the published grid by the validation data, mean and standard error of the test data."""
+    samples, validation, test = digits[:500], digits[500:700], digits[700:1000]
+    mu, v, t = (part.reshape(len(part), -1) / 255 for part in (samples, validation, test))
+    means = [goodfellow(v, mu, sigma)[0] for sigma in np.logspace(-1, 0, 10)]
+    sigma = np.logspace(-1, 0, 10)[int(np.argmax(means))]
+    mean, error = goodfellow(t, mu, sigma)
+    score = gm.parzen_log_likelihood(samples, validation, test, layout="NHW")
+    assert score.protocol["bandwidth"] == pytest.approx(sigma, rel=1e-12)
+    assert score.value == pytest.approx(mean, abs=1e-3)
+    assert score.spread == pytest.approx(error, rel=1e-5)
+    np.testing.assert_allclose([point[1] for point in score.protocol["validation_curve"]], means, atol=1e-3)
+    assert score.protocol["dim"] == 64
+    assert (score.metric, score.n_fake, score.n_real) == ("parzen", 500, 300)
+    assert "arXiv:1511.01844" in score.protocol["note"]
+
+
+def test_published_grid() -> None:
+    np.testing.assert_allclose(PUBLISHED, np.logspace(-1, 0, 10), rtol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 50.0])
+def test_auto_finds_the_optimum_to_a_percent(rng: np.random.Generator, scale: float) -> None:
+    samples, validation, test = (torch.from_numpy(rng.standard_normal((400, 4)) * scale) for _ in range(3))
+    score = gm.parzen_log_likelihood(samples, validation, test, bandwidths="auto")
+    dense = np.geomspace(0.05, 5, 400) * scale
+    means = [float(log_likelihood(validation, samples, h).mean()) for h in dense]
+    assert score.protocol["bandwidth"] == pytest.approx(dense[int(np.argmax(means))], rel=0.025)
+    chosen = float(log_likelihood(validation, samples, score.protocol["bandwidth"]).mean())
+    assert chosen >= max(means) - 1e-4
+    assert not score.warnings
+
+
+def test_the_test_data_never_touches_the_choice(digits: np.ndarray) -> None:
+    results = [
+        gm.parzen_log_likelihood(digits[:300], digits[300:500], test, layout="NHW", bandwidths="auto")
+        for test in (digits[500:600], 255 - digits[600:900])
+    ]
+    assert results[0].protocol["bandwidth"] == results[1].protocol["bandwidth"]
+    assert results[0].protocol["validation_curve"] == results[1].protocol["validation_curve"]
+    assert results[0].value != results[1].value
+
+
+def test_an_optimum_at_the_end_of_the_grid_is_told(digits: np.ndarray) -> None:
+    score = gm.parzen_log_likelihood(
+        digits[:300], digits[300:500], digits[500:700], layout="NHW", bandwidths=[0.5, 0.7, 1.0]
+    )
+    assert any("the best bandwidth, 0.5, is the smallest of the grid" in warning for warning in score.warnings)
+
+
+def test_validation_points_among_the_samples(digits: np.ndarray) -> None:
+    with pytest.raises(StatisticsError, match="grows without bound as the bandwidth shrinks"):
+        gm.parzen_log_likelihood(digits[:300], digits[:200], digits[500:700], layout="NHW", bandwidths="auto")
+    score = gm.parzen_log_likelihood(digits[:600], digits[600:700], digits[500:800], layout="NHW")
+    assert any("100 of 300 test points coincide with a sample" in warning for warning in score.warnings)
+
+
+def test_validation_and_test_must_differ(digits: np.ndarray, tmp_path: Path) -> None:
+    other = digits[300:400].copy()
+    for validation, test in ((other, other), (other, other[10:60].copy()), ("digits[0:50]", "digits[0:50]")):
+        with pytest.raises(OptionError, match=r"the same .*would be chosen on the test data.*--allow-same"):
+            gm.parzen_log_likelihood(digits[500:], validation, test, layout="NHW")
+    score = gm.parzen_log_likelihood(digits[500:], other, other, layout="NHW", allow_same=True)
+    assert any("biased upward" in warning for warning in score.warnings)
+    partly = gm.parzen_log_likelihood(digits[500:], digits[:100], digits[60:160], layout="NHW")
+    assert any("40 of the test images are among the validation images" in warning for warning in partly.warnings)
+
+
+def test_streaming_equals_the_whole(digits: np.ndarray) -> None:
+    expected = gm.parzen_log_likelihood(digits[:400], digits[400:600], digits[600:800], layout="NHW")
+    window = gm.Parzen(digits[400:600], digits[600:800], layout="NHW")
+    for start in range(0, 400, 70):
+        window.update(digits[start : min(start + 70, 400)])
+    score = window.compute()
+    assert score.value == pytest.approx(expected.value, rel=1e-9)
+    window.reset()
+    with pytest.raises(StatisticsError, match="needs samples: expected at least one point, came 0"):
+        window.compute()
+    assert window.update(digits[:400]).compute().value == pytest.approx(expected.value, rel=1e-9)
+    other = gm.Parzen(digits[400:600], digits[600:800], layout="NHW").update(digits[:100])
+    window.reset()
+    window.update(digits[100:400])
+    window.merge(other)
+    assert window.compute().value == pytest.approx(expected.value, rel=1e-9)
+
+
+def test_float_batches_need_their_range(digits: np.ndarray) -> None:
+    window = gm.Parzen(digits[400:600], digits[600:800], layout="NHW")
+    batch = torch.from_numpy(digits[:100]).float().div(127.5).sub(1)
+    with pytest.raises(SourceError, match="value_range"):
+        window.update(batch)
+    with_range = window.update(batch, value_range=(-1, 1)).compute()
+    whole = gm.parzen_log_likelihood(digits[:100], digits[400:600], digits[600:800], layout="NHW")
+    assert with_range.value == pytest.approx(whole.value, rel=1e-9)
+
+
+@pytest.mark.parametrize("spill", [10**6, 10**9])
+@pytest.mark.parametrize("max_samples", [None, 150])
+def test_memory_and_max_samples(digits: np.ndarray, spill: int, max_samples: int | None) -> None:
+    scores = [
+        gm.parzen_log_likelihood(
+            digits[:400], digits[400:600], digits[600:800], layout="NHW", memory=memory, max_samples=max_samples, seed=4
+        )
+        for memory in (spill, "2GiB")
+    ]
+    assert scores[0].value == pytest.approx(scores[1].value, rel=1e-7)
+    assert scores[0].n_fake == (max_samples or 400)
+    if max_samples:
+        draw = torch.randperm(400, generator=torch.Generator().manual_seed(4))[:max_samples]
+        by_hand = gm.parzen_log_likelihood(digits[:400][draw.numpy()], digits[400:600], digits[600:800], layout="NHW")
+        assert scores[0].value == pytest.approx(by_hand.value, rel=1e-9)
+
+
+def test_dequantized_pixels(digits: np.ndarray) -> None:
+    """(value + u) / 256, the same noise whatever the batch size, another for another seed."""
+    options = {"layout": "NHW", "dequantize": True, "bandwidths": 0.2}
+    sets = digits[:400], digits[400:600], digits[600:800]
+    scores = [gm.parzen_log_likelihood(*sets, **options, batch_size=size) for size in (1, 7, 512)]
+    assert scores[0].value == scores[1].value == scores[2].value
+    other = gm.parzen_log_likelihood(*sets, **options, seed=1)
+    assert other.value != scores[0].value
+    assert other.value == pytest.approx(scores[0].value, rel=0.01)
+    assert scores[0].protocol["dequantized"] is True
+    assert scores[0].protocol["scale"] == "(value + uniform) / 256"
+    plain = gm.parzen_log_likelihood(*sets, layout="NHW", bandwidths=0.2)
+    assert plain.protocol["dequantized"] is False
+    assert plain.value == pytest.approx(scores[0].value, rel=0.05)
+
+
+def test_points_from_npy(rng: np.random.Generator, tmp_path: Path) -> None:
+    sets = [rng.standard_normal((n, 5)) for n in (100, 50, 60)]
+    for name, points in zip(("samples", "validation", "test"), sets, strict=True):
+        np.save(tmp_path / f"{name}.npy", points)
+    paths = [tmp_path / f"{name}.npy" for name in ("samples", "validation", "test")]
+    score = gm.parzen_log_likelihood(*paths, bandwidths=0.5)
+    assert score.value == pytest.approx(reference(sets[2], sets[0], 0.5).mean(), rel=1e-9)
+    assert score.protocol["features"] == "points"
+    direct = gm.parzen_log_likelihood(*sets, bandwidths=0.5)
+    assert direct.value == score.value
+    np.save(tmp_path / "integers.npy", np.arange(20).reshape(4, 5))
+    whole = gm.parzen_log_likelihood(tmp_path / "integers.npy", *sets[1:], bandwidths=3)
+    assert whole.value == pytest.approx(reference(sets[2], np.arange(20.0).reshape(4, 5), 3).mean(), rel=1e-9)
+    with pytest.raises(OptionError, match="is for pixels, and validation are points"):
+        gm.parzen_log_likelihood(*paths, dequantize=True)
+
+
+def test_points_and_pixels_together(digits: np.ndarray) -> None:
+    """Samples as points in [0, 1] against images: the bytes stand for value / 255; another scale is told."""
+    flat = digits[:400].reshape(400, -1)
+    images = gm.parzen_log_likelihood(digits[:400], digits[400:600], digits[600:800], layout="NHW", bandwidths=0.2)
+    points = gm.parzen_log_likelihood(flat / 255, digits[400:600], digits[600:800], layout="NHW", bandwidths=0.2)
+    assert points.value == pytest.approx(images.value, abs=1e-3)
+    wrong = gm.parzen_log_likelihood(flat * 1.0, digits[400:600], digits[600:800], layout="NHW", bandwidths=0.2)
+    assert any("scaled unlike one another: samples from 0 to 255" in warning for warning in wrong.warnings)
+
+
+@pytest.mark.parametrize("kind", ["true", "kmeans"])
+def test_baselines(digits: np.ndarray, kind: str) -> None:
+    sets = digits[:1000], digits[1000:1400], digits[1400:]
+    score = gm.parzen_log_likelihood(*sets, layout="NHW", baseline=kind)
+    assert score.protocol["baseline"] == kind
+    if kind == "true":
+        assert score.value == gm.parzen_log_likelihood(*sets, layout="NHW").value
+    else:
+        assert score.n_fake == 100
+        again = gm.parzen_log_likelihood(*sets, layout="NHW", baseline=kind, max_samples=100)
+        assert again.value == score.value
+        fewer = gm.parzen_log_likelihood(digits[:100], *sets[1:], layout="NHW")
+        assert score.value > fewer.value  # a hundred centres stand for more than a hundred images
+    alone = gm.parzen_log_likelihood("digits", baseline=kind)
+    assert (alone.protocol["n_validation"], alone.n_real) == (256, 256)
+
+
+def test_command_line(cli: Cli, tmp_path: Path, digits: np.ndarray) -> None:
+    for name, part in (("s", digits[:300]), ("v", digits[300:400]), ("t", digits[400:500])):
+        write_folder(tmp_path / name, part)
+    folders = [str(tmp_path / name) for name in "svt"]
+    ran = cli("parzen", *folders, "--json", "--plot", str(tmp_path / "curve.png"), "--seed", "3", "--quiet")
+    assert ran.code == 0
+    record = json.loads(ran.out)
+    expected = gm.parzen_log_likelihood(digits[:300], digits[300:400], digits[400:500], layout="NHW")
+    assert record["value"] == pytest.approx(expected.value, rel=1e-12)
+    assert record["protocol"]["dim"] == 64
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    plain = cli("parzen", *folders, "--bandwidths", "0.1:0.3:5", "--max-samples", "50")
+    assert plain.code == 0
+    assert plain.out.startswith("parzen ")
+    assert "50 samples, 100 validation, 100 test; pixels; float32; bandwidth" in plain.out
+    assert "Theis, van den Oord & Bethge 2016" in plain.err
+
+
+def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
+    digits = ["digits[0:50]", "digits[50:90]", "digits[90:120]"]
+    photo = np.random.default_rng(0).integers(0, 256, (4, 9, 9, 3), dtype=np.uint8)
+    other = str(write_folder(tmp_path / "photo", photo))
+    np.save(tmp_path / "nan.npy", np.array([[0.0, np.nan]]))
+    np.save(tmp_path / "wide.npy", np.zeros((3, 7)))
+    np.save(tmp_path / "empty.npy", np.zeros((0, 64)))
+    (tmp_path / "nothing").mkdir()
+    return {
+        "unlike sizes": ([*digits[:2], other], "expected images of one size and one number of channels"),
+        "unlike points": ([*digits[:2], str(tmp_path / "wide.npy")], "expected points of one dimension, came 64 (sam"),
+        "empty set": ([str(tmp_path / "nothing"), *digits[1:]], "nothing"),
+        "no points": ([str(tmp_path / "empty.npy"), *digits[1:]], "needs samples: expected at least one point, came 0"),
+        "NaN": ([str(tmp_path / "nan.npy"), *digits[1:]], "samples: NaN or infinity among the points"),
+        "zero bandwidth": ([*digits, "--bandwidths", "0"], "--bandwidths: expected published, auto, a number above 0"),
+        "negative bandwidth": ([*digits, "--bandwidths", "0.1,-1"], "came '0.1,-1'"),
+        "word": ([*digits, "--bandwidths", "silverman"], "came 'silverman'"),
+        "bad range": ([*digits, "--bandwidths", "0.1:1"], "came '0.1:1'"),
+        "memory": (
+            [*digits, "--memory", "much"],
+            "--memory: expected at least 1MB, such as 512MB or 2GiB, came 'much'",
+        ),
+        "same": ([digits[0], digits[1], digits[1]], "insist with --allow-same"),
+        "no test": (digits[:2], "expected validation and test, came only one of them"),
+        "alone": (digits[:1], "expected samples, validation and test, came samples alone"),
+        "plot": ([*digits, "--plot", str(tmp_path / "x.jpg")], "expected a name that ends in .png"),
+        "plot folder": ([*digits, "--plot", str(tmp_path / "no" / "x.png")], "its folder does not exist"),
+        "plot fixed": ([*digits, "--plot", str(tmp_path / "x.png"), "--bandwidths", "0.2"], "no curve"),
+        "few for k-means": ([*digits, "--baseline", "kmeans", "--max-samples", "60"], "k-means: expected at least 60"),
+    }
+
+
+def test_mistakes_are_one_clear_line(cli: Cli, tmp_path: Path) -> None:
+    for case, (arguments, said) in mistakes(tmp_path).items():
+        ran = cli("parzen", *arguments)
+        assert ran.code == 1, case
+        assert ran.out == "", case
+        (line,) = ran.err.strip().splitlines()
+        assert line.startswith("Error: "), case
+        assert said in line, case
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("512MB", 512 * 10**6), ("2GiB", 2**31), ("1.5gb", 15 * 10**8), (2_000_000, 2_000_000), ("1 MiB", 2**20)],
+)
+def test_memory_strings(given: str | int, expected: int) -> None:
+    assert parse_memory(given) == expected
+
+
+@pytest.mark.parametrize("given", ["", "MB", "-1GB", "10", "1TBB", "nan", "1e9"])
+def test_odd_memory_strings(given: str) -> None:
+    with pytest.raises(OptionError, match="--memory: expected at least 1MB"):
+        parse_memory(given)
+
+
+def test_rules() -> None:
+    assert Rule.parse(0.2) == Rule.parse("0.2") == Rule("fixed", (0.2,))
+    assert Rule.parse("0.3,0.1,0.1").grid == (0.1, 0.3)
+    np.testing.assert_allclose(Rule.parse("0.01:1:3").grid, (0.01, 0.1, 1.0))
+    for bad in ("", "0", "inf", "nan", "a", "1:2", "0:1:5", "1:2:1", "1:2:0", [], [0.1, -0.1]):
+        with pytest.raises(OptionError, match="--bandwidths: expected published, auto"):
+            Rule.parse(bad)  # type: ignore[arg-type]
+
+
+def test_foreign_options_are_refused(digits: np.ndarray) -> None:
+    with pytest.raises(OptionError, match="features: a Parzen window is over pixels or points"):
+        gm.parzen_log_likelihood(digits[:5], digits[5:9], digits[9:12], features="inception")
+    with pytest.raises(OptionError, match="parzen is over samples, validation, test"):
+        gm.evaluate(digits, digits, ["parzen"])
+
+
+def test_the_metric_alone_needs_no_images(rng: np.random.Generator) -> None:
+    metric = ParzenLogLikelihood(rule=Rule.parse("0.3"))
+    for side, n in (("samples", 40), ("validation", 10), ("test", 1)):
+        metric.update(torch.from_numpy(rng.random((n, 3))), side)
+    result = metric.compute()
+    assert result.spread is None
+    assert result.protocol["n_test"] == 1
+
+
+@pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="needs MNIST beside the repository")
+def test_mnist_true_images_score_as_published() -> None:
+    """Theis et al. 2016 give 243 nats for true images; the published GAN has 225."""
+    score = gm.parzen_log_likelihood(
+        "mnist:train[0:10000]", "mnist:train[50000:51000]", "mnist:test[0:2000]", data_root=MNIST
+    )
+    assert score.protocol["dim"] == 784
+    assert 200 < score.value < 280
