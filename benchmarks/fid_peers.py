@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.process import circumstances, run
+
 OURS = {  # protocol: the peer it must agree with
     "tensorflow": "torch-fidelity",
     "pytorch-fid": "pytorch-fid",
@@ -58,27 +53,6 @@ def command(tool: str, real: Path, fake: Path, weights: Path, workers: int | Non
         options += [] if workers is None else ["--num-workers", str(workers)]
         return [sys.executable, "-m", "ganmetrics", "fid", str(real), str(fake), *options]
     return [sys.executable, "-m", "benchmarks.peers", tool, str(real), str(fake), str(weights), str(workers)]
-
-
-def run(argv: Sequence[str], *, threads: int | None = None) -> tuple[int, str, str, float, float]:
-    """Exit code, stdout, stderr, wall seconds and peak MB of one process (its own, or a worker's if that is more)."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **({name: str(threads) for name in names} if threads else {})}
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        start = time.perf_counter()
-        process = subprocess.Popen(argv, stdout=out, stderr=err, cwd=ROOT, env=env)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except KeyboardInterrupt:
-            process.kill()
-            process.wait()
-            raise
-        wall = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        return process.returncode, out.read(), err.read(), wall, peak
 
 
 def measure(
@@ -162,47 +136,16 @@ def table(measurements: Sequence[Measurement]) -> str:
     )
 
 
-def circumstances(options: argparse.Namespace, n_images: int) -> dict[str, Any]:
-    """What the figures depend on: machine (no names, no paths), versions, commit, date, setting."""
+def setting(options: argparse.Namespace, n_images: int) -> dict[str, Any]:
+    """What the figures depend on: machine, versions, commit, date, and what was asked for."""
+    synthetic = {"n": options.synthetic, "size": options.size, "jpeg": options.jpeg} if options.synthetic else None
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu_model(), "cores": _cores(), "system": f"{platform.system()} {platform.machine()}"},
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "commit": _commit(),
+        **circumstances(PACKAGES),
         "n_images": n_images,
         "threads": options.threads,
         "workers": options.workers,
-        "synthetic": {"n": options.synthetic, "size": options.size, "jpeg": options.jpeg}
-        if options.synthetic
-        else None,
+        "synthetic": synthetic,
     }
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _cores() -> int | None:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def default_tools(*, float64: bool) -> list[str]:
@@ -259,13 +202,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             real, fake = options.real.resolve(), options.fake.resolve()
         n_images = count_images(real) + count_images(fake)
-        setting = circumstances(options, n_images)
+        circumstances_now = setting(options, n_images)
         try:
             for item in measurements(options, real, fake, n_images):
                 done.append(item)
                 if options.out:
                     with options.out.open("a") as file:
-                        print(json.dumps({**asdict(item), **setting}), file=file)
+                        print(json.dumps({**asdict(item), **circumstances_now}), file=file)
         except KeyboardInterrupt:
             print("\ninterrupted: the table holds what was finished", file=sys.stderr)
             code = 130

@@ -23,7 +23,7 @@ from ganmetrics.metrics.parzen import ParzenLogLikelihood
 from ganmetrics.runtime import exact_arithmetic, parse_memory, resolve_device, resolve_dtype
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
-from ganmetrics.statistics.points import as_points
+from ganmetrics.statistics.points import Points, as_points, point_blocks
 from ganmetrics.statistics.samples import Samples
 
 NOTE = (
@@ -155,7 +155,7 @@ class Parzen:
             statistics["samples"] = self._store(centres)
 
     def _store(self, points: Tensor | None = None) -> Samples:
-        store = Samples(parse_memory(self.options.memory))
+        store = Samples(parse_memory(self.options.memory) // 8)
         if points is not None:
             store.update(points)
         return store
@@ -176,7 +176,7 @@ class Parzen:
         )
         extractor = self._settings.extractor
         with exact_arithmetic(extractor.device):
-            for stack in images.split(self._settings.batch_size or default_batch_size(extractor.device)):
+            for stack in images.split(self._settings.batch_size or default_batch_size(extractor)):
                 feed(extractor, [stack], {"features": [self.metric.statistics["samples"].update]})
                 self._sides["samples"].summary.add([stack])
         return self
@@ -233,14 +233,13 @@ class Parzen:
         fill(side, [self.metric], self._settings)
         return side
 
-    def _add(self, name: str, points: Tensor) -> None:
+    def _add(self, name: str, points: Points) -> None:
         if self.options.dequantize:
             raise OptionError(f"--dequantize: is for pixels, and {name} are points; leave it out")
-        for block in points.split(65_536):
-            real = block if block.is_floating_point() else block.double()
-            if not bool(torch.isfinite(real).all()):
+        for block in point_blocks(points):
+            if not bool(torch.isfinite(block).all()):
                 raise StatisticsError(f"{name}: NaN or infinity among the points")
-            self.metric.statistics[name].update(real)
+            self.metric.statistics[name].update(block)
 
     def _refuse_overlap(self) -> None:
         validation, test = (_rows(self.metric.statistics[name]) for name in ("validation", "test"))

@@ -64,7 +64,7 @@ class StreamingMetric:
         extractor = self.settings.extractor
         consumers = {self.settings.tap(type(self.metric)): [self.metric.statistics[side].update]}
         with exact_arithmetic(extractor.device):
-            for stack in batch.split(self.settings.batch_size or default_batch_size(extractor.device)):
+            for stack in batch.split(self.settings.batch_size or default_batch_size(extractor)):
                 feed(extractor, [stack], consumers)
                 self._sides[side].summary.add([stack])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -87,3 +88,10 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
         finally:
             for (owner, name, _), value in zip(knobs, before, strict=True):
                 setattr(owner, name, value)
+
+
+def release_pages(array: Any) -> None:
+    """Let go of what was read of a memory-mapped array: its pages would count as ours until memory runs short."""
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED)

@@ -55,6 +55,29 @@ def test_one_kernel_is_a_gaussian(rng: np.random.Generator, bandwidth: float, di
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-9)
 
 
+def test_two_kernels_by_hand() -> None:
+    """p(0) = (N(0; 0, h^2) + N(0; d, h^2)) / 2 in one dimension."""
+    h, d = 0.7, 1.3
+    expected = math.log((1 + math.exp(-(d**2) / (2 * h**2))) / 2) - math.log(h * math.sqrt(2 * math.pi))
+    x, samples = torch.zeros(1, 1, dtype=torch.float64), torch.tensor([[0.0], [d]], dtype=torch.float64)
+    assert float(log_likelihood(x, samples, h)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_approaches_the_entropy_of_a_gaussian(rng: np.random.Generator) -> None:
+    """With samples of the truth the mean log density rises to minus the entropy, log(2 pi e) D / 2, as N grows."""
+    dim = 2
+    validation, test = (rng.standard_normal((4000, dim)) for _ in range(2))
+    gaps = []
+    for n in (30, 300, 3000, 30_000):
+        score = gm.parzen_log_likelihood(rng.standard_normal((n, dim)), validation, test, bandwidths="auto")
+        best = -(np.log(2 * np.pi) * dim + (test**2).sum(1)).mean() / 2  # the same test points under the truth
+        gaps.append(best - score.value)
+    assert all(gap > 0 for gap in gaps)
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] < 0.01
+    assert best == pytest.approx(-dim / 2 * math.log(2 * math.pi * math.e), abs=0.05)
+
+
 def drawn(rng: np.random.Generator, kind: str, n: int, dim: int) -> torch.Tensor:
     values = rng.integers(0, 256, (n, dim), dtype=np.uint8)
     if kind == "bytes":

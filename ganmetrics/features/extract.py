@@ -17,9 +17,9 @@ from ganmetrics.runtime import exact_arithmetic
 Consumers = Mapping[str, list[Callable[[Tensor], None]]]
 
 
-def default_batch_size(device: torch.device) -> int:
-    """Small on a CPU, where a batch should stay in cache; large on a GPU, which wants to be full."""
-    return 64 if device.type == "cuda" else 8
+def default_batch_size(extractor: Extractor) -> int:
+    """Small for a network on a CPU, where a batch should stay in cache; large on a GPU, which wants to be full."""
+    return extractor.batch_size or (64 if extractor.device.type == "cuda" else 8)
 
 
 def extract(
@@ -37,7 +37,7 @@ def extract(
 
     Returns the reader's summary (images, skipped, notes, sizes, formats). Raises what reading and extracting raise.
     """
-    size = default_batch_size(extractor.device) if batch_size is None else batch_size
+    size = default_batch_size(extractor) if batch_size is None else batch_size
     reader = read_batches(source, size, num_workers=num_workers, on_error=on_error)
     bar = tqdm(total=source.n_images, desc=label, unit="img", disable=None if progress else True, leave=False)
     with bar, exact_arithmetic(extractor.device):

@@ -28,6 +28,7 @@ class Extractor(ABC):
         None where there is no such thing.
     default_taps: those of them that go without saying in a score's name.
     device: where it runs; images from elsewhere are moved there.
+    batch_size: how many images at once suit it; None leaves that to the device.
     warnings: whole sentences for the score.
     """
 
@@ -37,6 +38,7 @@ class Extractor(ABC):
     logits_tap: str | None = None
     default_taps: Collection[str] = ()
     device: torch.device = CPU
+    batch_size: int | None = None
     warnings: Sequence[str] = ()
 
     @abstractmethod

@@ -20,6 +20,7 @@ class Pixels(Extractor):
     features_tap = "features"
     default_taps = ("features",)
     dtype = "float32"
+    batch_size = 256
 
     def __init__(self, device: torch.device):
         self.device = device

@@ -16,6 +16,7 @@ from torch import Tensor
 from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images.base import PixelRule, Stack, StreamSource
 from ganmetrics.images.decode import ALPHA
+from ganmetrics.runtime import release_pages
 
 CHANNELS = (1, 3, 4)
 SLACK = 1e-3  # of the stated range: what resampling and rounding may overshoot
@@ -188,6 +189,7 @@ class ArraySource(StreamSource):
                 yield to_stack(part, self._rule, self.name)
             except ImageError as error:
                 raise shifted(error, self.name, start) from None
+            release_pages(part)
 
 
 def resolved_layout(shape: Sequence[int], layout: str | None, where: str) -> str:

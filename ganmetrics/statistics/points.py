@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,28 +11,38 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import SourceError
+from ganmetrics.runtime import release_pages
+
+Points = np.ndarray | Tensor
 
 
-def as_points(source: Any) -> Tensor | None:
-    """A set of points `(N, D)` as a tensor: a 2-D array, tensor or `.npy` file (memory-mapped); None for images."""
+def as_points(source: Any) -> Points | None:
+    """A set of points `(N, D)`: a 2-D array, tensor or `.npy` file (memory-mapped); None for images.
+
+    Raises SourceError for a 2-D array that does not hold real numbers.
+    """
     if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
+        path = os.path.expanduser(os.fspath(source))
         if not path.lower().endswith(".npy") or not os.path.isfile(path):
             return None
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            source = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError):
             return None  # the image side tells what is wrong with the file
-    elif isinstance(source, (Tensor, np.ndarray)):
-        array = source
-    else:
+    if not isinstance(source, (Tensor, np.ndarray)) or source.ndim != 2:
         return None
-    if array.ndim != 2:
-        return None
-    if isinstance(array, Tensor):
-        return array.detach()
-    if array.dtype.kind not in "fiu":
-        raise SourceError(f"points: expected numbers, came {array.dtype}")
-    native = array.astype(array.dtype.newbyteorder("=")) if not array.dtype.isnative else array
-    unsigned = native.astype(np.int64) if native.dtype.kind == "u" and native.dtype.itemsize > 1 else native
-    return torch.from_numpy(np.asarray(unsigned) if unsigned.flags.writeable else np.array(unsigned))
+    if isinstance(source, np.ndarray) and source.dtype.kind not in "fiu":
+        raise SourceError(f"points: expected numbers, came {source.dtype}")
+    return source.detach() if isinstance(source, Tensor) else source
+
+
+def point_blocks(points: Points, rows: int = 16_384) -> Iterator[Tensor]:
+    """The points in floating point, a block at a time; integers become float64, memory-mapped pages are let go."""
+    for start in range(0, len(points), rows):
+        part = points[start : start + rows]
+        if isinstance(part, Tensor):
+            yield part if part.is_floating_point() else part.double()
+        else:
+            wide = part.dtype.kind != "f" or part.dtype.itemsize > 4
+            yield torch.from_numpy(part.astype(np.float64 if wide else np.float32))
+            release_pages(part)

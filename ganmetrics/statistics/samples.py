@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from typing import IO
@@ -53,19 +54,22 @@ class Samples:
 
     def blocks(self, rows: int = 4096) -> Iterator[Tensor]:
         """All vectors in order, at most about `rows` at a time."""
-        if self._file is not None and self._spilled:
+        if self._file is not None:
             self._file.flush()
-            stored = np.memmap(
-                self._file, STORED[self.dtype or torch.float32], "r", shape=(self._spilled, self.dim or 0)
-            )
-            for start in range(0, self._spilled, rows):
-                yield torch.from_numpy(np.array(stored[start : start + rows]))
+            self._file.seek(0)
+            left = self._spilled
+            while left:
+                here = min(rows, left)
+                stored = np.fromfile(self._file, STORED[self.dtype or torch.float32], here * (self.dim or 0))
+                yield torch.from_numpy(stored.reshape(here, -1))
+                left -= here
         for block in _gathered(self._blocks, rows):
             yield from block.split(rows)
 
     def _spill(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the store)
+        self._file.seek(0, os.SEEK_END)
         for block in self._blocks:
             self._file.write(block.numpy().tobytes())
             self._spilled += len(block)
