@@ -79,8 +79,8 @@ class KernelSums:
         squared = self._distances.block(rows, prepared)
         before = self._nearest[rows]
         now = torch.minimum(before, squared.amin(dim=1).double())
-        beyond = squared.sub_(now.to(squared.dtype)[:, None]).to(self.dtype)
-        work = torch.empty_like(beyond)
+        beyond = squared.sub_(now.to(squared.dtype)[:, None])
+        work = torch.empty(beyond.shape, dtype=self.dtype, device=beyond.device)
         for i, bandwidth in enumerate(self.bandwidths):
             scale = -0.5 * self._distances.unit / bandwidth**2
             kernels = torch.mul(beyond, scale, out=work).clamp_(min=FLOOR[self.dtype]).exp_()
@@ -90,7 +90,11 @@ class KernelSums:
 
     def nearest_squared(self) -> Tensor:
         """`(M,)` float64 squared distance of every point from its nearest sample."""
-        return self._nearest * self._distances.unit
+        return (self._nearest + self._distances.offset) * self._distances.unit
+
+    def copies(self) -> int:
+        """How many points coincide with a sample."""
+        return int((self._nearest + self._distances.offset <= self._distances.zero).sum())
 
     def log_likelihood(self) -> Tensor:
         """`(M, B)` float64 log densities in nats. Raises StatisticsError before the first sample."""
@@ -105,17 +109,23 @@ class KernelSums:
 class _RealDistances:
     """Squared distances in float64: by a product of centred points, or where that would lose digits, directly.
 
+    `offset` is what each point's distances lack (here nothing), `zero` what rounding may make of a copy's distance.
+
     Args:
         x: points `(M, D)`, floating point, or bytes of more than WIDEST dimensions.
         tolerance: error of a squared distance that does not matter.
     """
+
+    offset: Tensor | float = 0.0
 
     def __init__(self, x: Tensor, tolerance: float):
         self.unit = BYTE**2 if x.dtype == torch.uint8 else 1.0
         self._centre = x.double().median(dim=0).values  # a common offset costs no digits, and one outlier few
         self._x = x.double() - self._centre
         self._norms = self._x.square().sum(dim=1)
-        self._largest = tolerance / self.unit / (8 * torch.finfo(torch.float64).eps)
+        rounding = 8 * torch.finfo(torch.float64).eps
+        self._largest = tolerance / self.unit / rounding
+        self.zero = rounding * self._norms
 
     def prepare(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         centred = samples.double() - self._centre
@@ -130,18 +140,19 @@ class _RealDistances:
 
 
 class _ByteDistances:
-    """Squared distances of bytes as exact integers, in units of 1 / 255^2.
+    """Squared distances of bytes as exact integers, in units of 1 / 255^2, less `offset`, the point's own square.
 
     Bytes are centred to -128 .. 127. Where the processor multiplies int8 exactly that is used, else float32 over at
     most EXACT_WIDTH dimensions at a time, whose partial sums float32 holds exactly.
     """
 
     unit = BYTE**2
+    zero = 0.0
 
     def __init__(self, x: Tensor):
         self._int8 = x.device.type == "cpu" and int8_product_is_exact()
         self._x = self._signed(x)
-        self._norms = _square_sums(x)
+        self.offset = _square_sums(x)
 
     def _signed(self, x: Tensor) -> Tensor:
         signed = (x.to(torch.int16) - 128).to(torch.int8)
@@ -153,7 +164,7 @@ class _ByteDistances:
     def block(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> Tensor:
         samples, norms = prepared
         product = torch._int_mm(self._x[rows], samples) if self._int8 else self._float_product(rows, samples)
-        return product.mul_(-2).add_(norms).add_(self._norms[rows, None])
+        return torch.add(norms, product, alpha=-2, out=product)
 
     def _float_product(self, rows: slice, samples: Tensor) -> Tensor:
         parts = zip(self._x[rows].split(EXACT_WIDTH, dim=1), samples.split(EXACT_WIDTH, dim=0), strict=True)
@@ -194,8 +205,8 @@ def _int8_trial() -> bool:
 
 
 def block_shape(n_points: int, memory: int) -> tuple[int, int]:
-    """(points, samples) of one block: about 20 bytes a pair, no more than stays in cache, at least one of each."""
-    pairs = max(1, min(memory // 20, 2**20))
+    """(points, samples) of one block: about 20 bytes a pair, few enough to stay near the processor, one at least."""
+    pairs = max(1, min(memory // 20, 2**21))
     rows = max(1, min(n_points, 1024, pairs))
     return rows, max(1, pairs // rows)
 

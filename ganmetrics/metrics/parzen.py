@@ -158,7 +158,8 @@ class ParzenLogLikelihood(Metric):
 
 def _copies(sums: KernelSums) -> list[str]:
     """Test points at no distance from a sample: copied or memorised, and worth any likelihood at a small bandwidth."""
-    copies = int((sums.nearest_squared() == 0).sum())
-    if not copies:
+    if not sums.copies():
         return []
-    return [f"{copies} of {sums.n_points} test points coincide with a sample: copies score high at any small bandwidth"]
+    return [
+        f"{sums.copies()} of {sums.n_points} test points coincide with a sample: copies score high at small bandwidths"
+    ]
