@@ -136,6 +136,13 @@ def table(measurements: Sequence[Measurement]) -> str:
     )
 
 
+def load(path: Path) -> list[Measurement]:
+    """The measurements of a results file."""
+    names = Measurement.__dataclass_fields__
+    rows = (json.loads(line) for line in path.read_text().splitlines())
+    return [Measurement(**{name: value for name, value in row.items() if name in names}) for row in rows]
+
+
 def setting(options: argparse.Namespace, n_images: int) -> dict[str, Any]:
     """What the figures depend on: machine, versions, commit, date, and what was asked for."""
     synthetic = {"n": options.synthetic, "size": options.size, "jpeg": options.jpeg} if options.synthetic else None

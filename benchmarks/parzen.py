@@ -172,6 +172,24 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def report(rows: Sequence[dict[str, Any]]) -> str:
+    """Both tables, from the rows as `--out` keeps them."""
+    growing_rows = [row for row in rows if row["tool"].startswith("memory ")]
+    lines = [
+        table([row for row in rows if row not in growing_rows]),
+        "",
+        f"{'samples (1,000 validation, 1,000 test, published grid)':<58}{'seconds':>9}{'peak MB':>9}",
+    ]
+    for row in growing_rows:
+        lines.append(f"{int(row['tool'].split()[1]):<58,}{row['seconds']:>9.1f}{row['peak_mb']:>9}")
+    return "\n".join(lines)
+
+
+def load_results(path: Path) -> list[dict[str, Any]]:
+    """The rows of a results file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", type=Path, required=True, help="where torchvision put MNIST")
@@ -210,10 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for size in sizes:
             memory.append(measure(f"memory {size}", Path(folder), 0))
             print(f"{size} samples: {memory[-1]['seconds']:.1f} s, {memory[-1]['peak_mb']} MB", file=sys.stderr)
-    print(table(rows))
-    print("\nsamples (1,000 validation, 1,000 test, published grid)    seconds    peak MB")
-    for size, row in zip(sizes, memory, strict=True):
-        print(f"{size:>20,}{row['seconds']:>43.1f}{row['peak_mb']:>11}")
+    print(report([*rows, *memory]))
     if options.out:
         with options.out.open("a") as file:
             for row in [*rows, *memory]:

@@ -156,6 +156,8 @@ def weights_verify(path: Path | None, name: str) -> None:
 
 def main() -> None:
     """The console script: every mistake is one line, Ctrl-C is exit code 130."""
+    if sys.stderr is None:  # closed by the caller: the score still goes to stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # other packages' remarks; ours are part of the score
     try:
@@ -171,6 +173,10 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
+    except RuntimeError as error:
+        if "home directory" not in str(error):
+            raise
+        code = fail("Error: this user has no home directory; set HOME, or GANMETRICS_CACHE and TORCH_HOME", 1)
     except OSError as error:  # a full disk, a device that went away; a closed pipe click ends by itself
         reason = " ".join(str(error.strerror or error).split())
         code = fail(f"Error: {f'{error.filename}: ' if error.filename else ''}{reason}", 1)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganmetrics.errors import StatisticsError
+from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.images import ImageSource, Summary
 from ganmetrics.metrics.base import Metric
-from ganmetrics.settings import Settings
+from ganmetrics.settings import INCEPTION, Settings
 from ganmetrics.statistics.files import StatisticsFile
 
 # Vectors measured with another value of one of these live in another space.
@@ -26,6 +26,11 @@ class Side:
     opened: ImageSource | None = None
     file: StatisticsFile | None = None
     summary: Summary = field(default_factory=Summary)
+
+    @property
+    def origin(self) -> Any:
+        """What was given, or where a statistics file says that its images were."""
+        return (self.file.protocol.get("source") or self.given) if self.file else self.given
 
     @property
     def skipped(self) -> list[dict[str, str]]:
@@ -51,13 +56,40 @@ def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -
                 "how many images; make sure that it was with the same features, weights and resize"
             )
     require_alike(described)
+    for side in sides:
+        if side.file is not None and side.file.protocol:
+            _refuse_contradiction(side.file, settings)
+    if settings.ddof == 0 and settings.protocol is not None:
+        warnings.append(f"--ddof 0 is not what {settings.protocol} does: the value does not equal that tool's")
     merged: dict[str, Any] = dict(next(iter(described.values()), {"features": None, "tap": None}))
-    for name in ("skipped", "source", "warnings"):
+    for name in ("skipped", "source", "warnings", "sizes", "formats"):
         merged.pop(name, None)
+    if settings.protocol is not None and described:
+        merged["protocol"] = settings.protocol
     dtypes = {str(protocol.get("dtype")) for protocol in described.values()}
     if len(dtypes) > 1:
         warnings.append(f"the two sides were measured in unlike dtypes: {' and '.join(sorted(dtypes))}")
     return merged, warnings
+
+
+def _refuse_contradiction(file: StatisticsFile, settings: Settings) -> None:
+    """Options that say otherwise than a statistics file. Raises OptionError; defaults say nothing."""
+    held = file.protocol
+    if settings.protocol is not None and held.get("resize") != settings.rules.resize:
+        raise OptionError(
+            f"--protocol {settings.protocol} resizes by {settings.rules.resize}, and {file.origin} was measured with "
+            f"{held.get('resize')}; leave the option out or measure again"
+        )
+    label = settings.features.replace(":", "-") if isinstance(settings.features, str) else None
+    if (
+        label is not None
+        and label != INCEPTION
+        and label not in (held.get("features"), f"{held.get('features')}-{held.get('tap')}")
+    ):
+        raise OptionError(
+            f"--features {settings.features}: {file.origin} was measured with {held.get('features')}; "
+            "leave the option out or measure again"
+        )
 
 
 def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str] = IDENTITY) -> None:
@@ -101,7 +133,8 @@ def _side_remarks(side: Side) -> list[str]:
 def summary_remarks(summary: Summary, images: str) -> list[str]:
     """What was odd about the images read; `images` is what to call them."""
     total = summary.n_images
-    found = [f"{count} of {total} {images}: {note}" for note, count in summary.notes.items()]
+    found = [f"{images}: {remark}" for remark in summary.remarks]
+    found += [f"{count} of {total} {images}: {note}" for note, count in summary.notes.items()]
     if total and summary.max_value <= 1:
         found.append(f"no pixel of the {images} exceeds 1 of 255: were they meant to be scaled?")
     if total and summary.min_value >= 126 and summary.max_value > 126:
@@ -111,7 +144,7 @@ def summary_remarks(summary: Summary, images: str) -> list[str]:
 
 def _pair_remarks(real: Side, fake: Side) -> list[str]:
     found = []
-    if same_source(real.given, fake.given):
+    if same_source(real.origin, fake.origin):
         found.append("real and fake are the same source: the distance of a set to itself says nothing")
     sizes = real.summary.sizes, fake.summary.sizes
     if all(sizes) and not set(sizes[0]) & set(sizes[1]):
@@ -119,8 +152,9 @@ def _pair_remarks(real: Side, fake: Side) -> list[str]:
             f"real images are {_common(sizes[0])} and fake ones {_common(sizes[1])}: "
             "resizing unlike sizes alone moves the value"
         )
-    lossy = [side.summary.formats.get("JPEG", 0) / max(1, side.summary.n_images) for side in (real, fake)]
-    if abs(lossy[0] - lossy[1]) > 0.9:
+    totals = [max(1, sum(side.summary.sizes.values())) for side in (real, fake)]
+    lossy = [side.summary.formats.get("JPEG", 0) / total for side, total in zip((real, fake), totals, strict=True)]
+    if all(sizes) and abs(lossy[0] - lossy[1]) > 0.9:
         jpeg, other = ("real", "fake") if lossy[0] > lossy[1] else ("fake", "real")
         found.append(f"the {jpeg} images are JPEG and the {other} ones are not: compression alone moves the value")
     return found
@@ -133,6 +167,8 @@ def _common(sizes: Mapping[tuple[int, int], int]) -> str:
 
 def same_source(one: Any, other: Any) -> bool:
     """Whether two sources are one and the same: one path, one dataset slice, one object."""
+    if one is None or other is None:
+        return False
     if isinstance(one, (str, os.PathLike)) and isinstance(other, (str, os.PathLike)):
         return os.path.realpath(one) == os.path.realpath(other)
     return one is other

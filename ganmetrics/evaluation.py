@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
 
 from ganmetrics.comparison import IDENTITY, Side, common_protocol, remarks, require_alike, score_name, summary_remarks
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import extract
+from ganmetrics.images import Summary
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
 from ganmetrics.score import Score
@@ -70,12 +74,21 @@ def configured(names: Sequence[str], settings: Settings) -> list[Metric]:
 
 def open_side(name: str, source: Any, metrics: Sequence[Metric], settings: Settings) -> Side:
     """A statistics file where every metric can live on one (a file may hold images beside: ADM's), else images."""
+    if isinstance(source, files.StatisticsFile):
+        return Side(name, source, file=source, summary=_remembered(source))
     if isinstance(source, Moments):
         return Side(name, source, file=files.StatisticsFile(source))
     only_moments = all(metric.statistic is Moments for metric in metrics if name in metric.sides)
     if only_moments and files.is_statistics_file(source):
-        return Side(name, source, file=files.load(source))
+        file = files.load(source)
+        return Side(name, source, file=file, summary=_remembered(file))
     return Side(name, source, opened=settings.open(source))
+
+
+def _remembered(file: files.StatisticsFile) -> Summary:
+    """What a statistics file tells of its images, as if they had just been read."""
+    sizes = {tuple(size): n for size, n in file.protocol.get("sizes") or []}
+    return Summary(sizes=Counter(sizes), formats=Counter(file.protocol.get("formats") or {}))
 
 
 def fill(side: Side, metrics: Sequence[Metric], settings: Settings) -> None:
@@ -104,7 +117,8 @@ def score(metric: Metric, sides: Sequence[Side], settings: Settings) -> Score:
     """The metric's Result with its name, protocol and everything that was noticed on the way."""
     own = [side for side in sides if side.name in metric.sides]
     protocol, warnings = common_protocol(metric, own, settings)
-    result = metric.compute()
+    with torch.device("cpu"), torch.inference_mode(False), torch.no_grad():  # whatever the caller's defaults are
+        result = metric.compute()
     if not math.isfinite(result.value):
         raise StatisticsError(f"the {metric.entry.title} came out as {result.value}; check the features and statistics")
     counts = {f"n_{side.name}": metric.statistics[side.name].count for side in own}
@@ -131,7 +145,9 @@ def stats(source: Any, *, settings: Settings | None = None, **options: Any) -> f
         **settings.describe(settings.tap(type(metric))),
         "warnings": [*settings.extractor.warnings, *summary_remarks(side.summary, "images")],
         "skipped": side.skipped,
-        "source": str(side.opened and side.opened.name),
+        "source": os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else str(side.opened),
+        "sizes": [[list(size), n] for size, n in side.summary.sizes.most_common(20)],
+        "formats": dict(side.summary.formats),
     }
     return files.StatisticsFile(metric.statistics["fake"], protocol)
 

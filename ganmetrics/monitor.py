@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ganmetrics.comparison import Side
-from ganmetrics.errors import OptionError
+from ganmetrics.comparison import Side, common_protocol, require_alike
+from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.evaluation import configured, fill, open_side, score
 from ganmetrics.features.extract import default_batch_size, feed
 from ganmetrics.images import Summary, to_uint8
@@ -35,6 +35,7 @@ class StreamingMetric:
             if "real" not in self._sides:
                 raise OptionError(f"{self.name}: compares with nothing, so it takes no real source")
             self._sides["real"] = open_side("real", real, [self.metric], self.settings)
+            common_protocol(self.metric, [self._sides["real"]], self.settings)
             fill(self._sides["real"], [self.metric], self.settings)
 
     def update(
@@ -49,8 +50,9 @@ class StreamingMetric:
 
         Raises OptionError for an unknown side, SourceError for a batch that is no image batch.
         """
-        if side not in self._sides:
-            raise OptionError(f"{self.name}: expected side to be one of {', '.join(self._sides)}, came {side!r}")
+        self._known(side)
+        if hasattr(images, "shape") and 0 in tuple(images.shape):
+            raise SourceError(f"{side} batch: holds no image, its shape is {tuple(images.shape)}")
         batch = to_uint8(
             images,
             value_range=value_range or self.settings.value_range,
@@ -59,6 +61,10 @@ class StreamingMetric:
             where=f"{side} batch",
         )
         self._feed(batch, side)
+
+    def _known(self, side: str) -> None:
+        if side not in self._sides:
+            raise OptionError(f"{self.name}: expected side to be one of {', '.join(self._sides)}, came {side!r}")
 
     def _feed(self, batch: Tensor, side: str) -> None:
         extractor = self.settings.extractor
@@ -73,13 +79,22 @@ class StreamingMetric:
         return score(self.metric, list(self._sides.values()), self.settings)
 
     def reset(self, side: str = "fake") -> None:
-        """Forget one side; the real one stays unless it is named."""
+        """Forget one side; the real one stays unless it is named. Raises OptionError for an unknown side."""
+        self._known(side)
         self.metric.reset(side)
         self._sides[side] = Side(side, None, summary=Summary())
 
     def merge(self, other: StreamingMetric) -> None:
-        """Take in the fake side of another (a shard of the same run); both keep their real side."""
+        """Take in the fake side of another (a shard of the same run); both keep their real side.
+
+        Raises OptionError for another metric or itself, StatisticsError for one measured in another way.
+        """
+        if other is self or type(other) is not type(self):
+            raise OptionError(f"merge: expected another {type(self).__name__}, came {type(other).__name__} itself")
+        mine, theirs = (one.settings.describe(one.settings.tap(type(one.metric))) for one in (self, other))
+        require_alike({"this one": mine, "the other": theirs})
         self.metric.statistics["fake"].merge(other.metric.statistics["fake"])
+        self._sides["fake"].summary.join(other._sides["fake"].summary)
 
 
 class FID(StreamingMetric):

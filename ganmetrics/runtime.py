@@ -5,8 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -62,11 +63,18 @@ def default_workers() -> int:
     return max(1, min(8, cores or 1))
 
 
-def _fp32_knobs() -> list[tuple[Any, str, Any]]:
-    """(object, attribute, exact value) for every switch that lets torch round float32 to something shorter."""
+def _fp32_knobs(device: torch.device) -> list[tuple[Any, str, Any]]:
+    """(object, attribute, exact value) for every switch that lets torch round float32 to something shorter there.
+
+    Only those of the device: cuDNN's default cannot be written back, only the value that it reads as, which from then
+    on ignores the wider switch `torch.backends.cudnn.fp32_precision`.
+    """
     backends: Any = torch.backends
     if hasattr(backends.cudnn, "conv") and hasattr(backends.cudnn.conv, "fp32_precision"):  # torch >= 2.9
-        owners = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+        on_cuda = device.type == "cuda"
+        owners = (
+            (backends.cuda.matmul, backends.cudnn.conv) if on_cuda else (backends.mkldnn.matmul, backends.mkldnn.conv)
+        )
         return [(owner, "fp32_precision", "ieee") for owner in owners]
     return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
 
@@ -75,12 +83,22 @@ def _fp32_knobs() -> list[tuple[Any, str, Any]]:
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
     """No gradient, no TF32, no shortened float32 products, no ambient autocast; the caller's settings come back.
 
+    Neither inference mode nor another default device reaches inside, so that what is kept can be added to later.
+
     A metric inside somebody's training loop meets whatever they set for speed: TF32 alone made FID depend on the
     batch size (torchmetrics#1620), and `set_float32_matmul_precision("medium")` is bfloat16 on this kind of CPU.
     """
-    knobs = _fp32_knobs()
+    knobs = _fp32_knobs(device)
     before = [getattr(owner, name) for owner, name, _ in knobs]
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+    plain = (
+        torch.inference_mode(False),  # which would switch gradients on
+        torch.no_grad(),
+        torch.device("cpu"),
+        torch.autocast(device.type, enabled=False),
+    )
+    with ExitStack() as stack:
+        for context in plain:
+            stack.enter_context(context)
         try:
             for owner, name, exact in knobs:
                 setattr(owner, name, exact)
@@ -88,6 +106,11 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
         finally:
             for (owner, name, _), value in zip(knobs, before, strict=True):
                 setattr(owner, name, value)
+
+
+def bar_is_off(progress: bool) -> bool | None:
+    """Tqdm's `disable`: None leaves it to whether stderr is a terminal, where there is a stderr at all."""
+    return None if progress and sys.stderr is not None else True
 
 
 def release_pages(array: Any) -> None:

@@ -15,6 +15,7 @@ from ganmetrics.errors import OptionError
 from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Extractor, Options
 from ganmetrics.images import ImageSource, open_images
+from ganmetrics.images.base import whole
 from ganmetrics.metrics.base import Metric
 from ganmetrics.protocols import MetricOptions, Protocol, get_protocol
 from ganmetrics.runtime import resolve_device, resolve_dtype
@@ -63,10 +64,13 @@ class Settings:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("num_workers", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise OptionError(f"--{name.replace('_', '-')}: expected at least {least}, came {value}")
+        for name, least in (("batch_size", 1), ("num_workers", 0), ("splits", 1), ("seed", 0)):
+            if getattr(self, name) is not None:
+                whole(f"--{name.replace('_', '-')}", getattr(self, name), least)
+        if self.seed is not None and self.seed >= 2**32:
+            raise OptionError(f"--seed: expected a whole number below 2^32, came {self.seed}")
+        if self.weights is not None and callable(self.features):
+            raise OptionError("weights: a callable brings its own; leave weights out")
         if self.on_error not in ("fail", "skip"):
             raise OptionError(f"--on-error: expected fail or skip, came {self.on_error!r}")
         if self.protocol is not None and not self.is_inception:
@@ -110,7 +114,8 @@ class Settings:
             dtype=resolve_dtype(self.dtype),
             progress=self.progress,
         )
-        return load_extractor(self.features, options)
+        with torch.device("cpu"):  # whatever the caller's default is
+            return load_extractor(self.features, options)
 
     def tap(self, metric: type[Metric]) -> str:
         """The vectors of the extractor that a metric reads. Raises OptionError where it has none of that kind."""

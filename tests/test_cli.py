@@ -83,7 +83,8 @@ def test_the_embedded_network_scores_without_download(cli: Cli, closed_url: str)
     asked = ("is", "digits[0:8]", *LITE, "--splits", "2")
     plain = cli(*asked)
     remark = (
-        "8 images make splits of 4: the score is biased downward and cannot exceed 4; published scores use 5000 a split"
+        "8 images make splits of 4 at most: the score is biased downward and cannot exceed 4; "
+        "published scores use 5000 a split"
     )
     assert re.fullmatch(
         r"is-efficientnet-lite0 \d\.\d{4} \+- \d\.\d{4}  "

@@ -98,7 +98,7 @@ def test_unlike_protocols_are_not_compared(cli: Cli, whole: dict[str, Any]):
         f"whole.npz and half.npz were measured in unlike ways: dtype is float32 and bfloat16; {SAME}"
     )
     (score,) = cli("fid", "whole.npz", "half.npz", "--json").scores
-    assert score["warnings"] == ["the two sides were measured in unlike dtypes: bfloat16 and float32"]
+    assert "the two sides were measured in unlike dtypes: bfloat16 and float32" in score["warnings"]
     assert not Path("new.npz").exists()
 
 

@@ -178,6 +178,13 @@ def test_truncated_file(rng: np.random.Generator, tmp_path: Path) -> None:
         files.load(path)
 
 
+def test_a_file_of_a_later_version_is_not_taken_for_another_tools(tmp_path: Path) -> None:
+    path = tmp_path / "later.npz"
+    np.savez(path, mu=np.zeros(2), sigma=np.eye(2), count=5, format="ganmetrics-moments-2")
+    with pytest.raises(StatisticsError, match=r"written as ganmetrics-moments-2 by another version.*upgrade"):
+        files.load(path)
+
+
 def test_writing_never_destroys(rng: np.random.Generator, tmp_path: Path) -> None:
     path, file = tmp_path / "x.npz", StatisticsFile(streamed(rng.standard_normal((10, 3)), 10))
     files.write(path, file)

@@ -108,6 +108,16 @@ def test_tables_are_the_indexes() -> None:
     assert table("features") == features_table()
 
 
+def test_the_benchmark_is_what_was_measured() -> None:
+    from benchmarks import fid_peers, parzen
+
+    measured = fid_peers.load(REPOSITORY / "benchmarks" / "results" / "fid_peers.jsonl")
+    assert table("benchmark").endswith(f"```text\n{fid_peers.table(measured)}\n```")
+    rows = parzen.load_results(REPOSITORY / "benchmarks" / "results" / "parzen.jsonl")
+    page = (REPOSITORY / "docs" / "parzen.md").read_text()
+    assert f"```text\n{parzen.report(rows)}\n```" in page
+
+
 def test_protocols_are_all_named() -> None:
     page = (REPOSITORY / "docs" / "protocols.md").read_text()
     for name, protocol in PROTOCOLS.items():

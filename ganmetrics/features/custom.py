@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganmetrics.errors import GanMetricsError, OptionError
+from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
 from ganmetrics.features.extractor import Extractor, Options, state_dict_sha256
 
 
 class Custom(Extractor):
-    """Wraps the callable; a Module is put into eval mode while it runs and left as it was found."""
+    """Wraps the callable; a Module is moved to the device, and put into eval mode while it runs."""
 
     taps = ("features",)
     features_tap = "features"
@@ -60,6 +60,11 @@ class Custom(Extractor):
         return vectors
 
     def describe(self, tap: str) -> dict[str, Any]:
+        """Raises StatisticsError where the module was trained on since: its old vectors are of another space."""
+        if isinstance(self.function, nn.Module) and state_dict_sha256(self.function) != self.weights_sha256:
+            raise StatisticsError(
+                f"features {self.name}: its weights changed since the metric was made; make it anew with the real side"
+            )
         return {
             "features": self.label(tap),
             "tap": tap,

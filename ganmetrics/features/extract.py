@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from ganmetrics.errors import OptionError
 from ganmetrics.features.extractor import Extractor
 from ganmetrics.images import ImageSource, Summary, read_batches
-from ganmetrics.runtime import exact_arithmetic
+from ganmetrics.runtime import bar_is_off, exact_arithmetic
 
 Consumers = Mapping[str, list[Callable[[Tensor], None]]]
 
@@ -39,7 +39,7 @@ def extract(
     """
     size = default_batch_size(extractor) if batch_size is None else batch_size
     reader = read_batches(source, size, num_workers=num_workers, on_error=on_error)
-    bar = tqdm(total=source.n_images, desc=label, unit="img", disable=None if progress else True, leave=False)
+    bar = tqdm(total=source.n_images, desc=label, unit="img", disable=bar_is_off(progress), leave=False)
     with bar, exact_arithmetic(extractor.device):
         for stacks in reader:
             feed(extractor, stacks, consumers)

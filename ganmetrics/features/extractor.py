@@ -58,11 +58,13 @@ class Extractor(ABC):
         n = sum(len(stack) for stack in stacks)
         out = dict(self.extract(stacks, taps))
         for tap, vectors in out.items():
-            if vectors.ndim != 2 or len(vectors) != n:
+            if vectors.ndim != 2 or len(vectors) != n or not vectors.shape[1]:
                 raise OptionError(
                     f"features {self.name}: expected vectors of shape ({n}, D) for {n} images, "
                     f"came {tuple(vectors.shape)}; pool or flatten inside the extractor"
                 )
+            if vectors.is_complex() or vectors.dtype == torch.bool:
+                raise OptionError(f"features {self.name}: expected real numbers, came {vectors.dtype}")
             if not torch.isfinite(vectors).all():
                 raise StatisticsError(
                     f"features {self.name}: NaN or infinity in the {tap} vectors; "

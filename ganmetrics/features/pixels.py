@@ -32,7 +32,7 @@ class Pixels(Extractor):
             if stack.shape[1:] != self.shape:
                 raise StatisticsError(
                     "features pixels: expected images of one size and one number of channels, came "
-                    f"{_shape(self.shape)} and {_shape(stack.shape[1:])}; make them alike first"
+                    f"{_shape(self.shape)} and {_shape(stack.shape[1:])}; resize them first"
                 )
         return {"features": self.scaled(torch.cat([stack.to(self.device).flatten(1) for stack in stacks]))}
 

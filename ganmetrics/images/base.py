@@ -77,6 +77,8 @@ def whole(name: str, value: Any, least: int) -> int:
 class ImageSource:
     """Images under a printable `name`; `n_images` is their count, or None where only the end of a stream tells."""
 
+    remark: str | None = None  # what the score should say of the source as a whole
+
     def __init__(self, name: str, n_images: int | None):
         self.name = name
         self.n_images = n_images

@@ -31,6 +31,10 @@ class Entry:
     problem: str | None = None
 
 
+LOOK_LIKE_IMAGES = {".avif", ".exr", ".heic", ".heif", ".hdr", ".ico", ".jfif", ".jp2", ".jpe", ".jxl", ".tga",
+                    "without extension"}  # fmt: skip
+
+
 @dataclass
 class Listing:
     """What a walk through a folder saw."""
@@ -45,6 +49,12 @@ class Listing:
             self.entries.append(Entry(name, path, problem))
         else:
             self.others[kind or "without extension"] += 1
+
+    def left_out(self) -> str | None:
+        """A note on files that look like images of kinds not read here; None where there is none."""
+        kinds = {kind: n for kind, n in self.others.items() if kind in LOOK_LIKE_IMAGES}
+        listed = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+        return f"{listed} left out: not among the extensions that are read" if kinds else None
 
     def seen(self) -> str:
         most = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))[:5]
@@ -141,7 +151,9 @@ def open_folder(path: str) -> FileSource:
     if not listing.entries:
         kinds = " ".join(IMAGE_EXTENSIONS)
         raise SourceError(f"{name}: no image in this folder; searched it for {kinds}; saw {listing.seen()}")
-    return FileSource(name, listing.entries, place=path.rstrip("/") + "/")
+    source = FileSource(name, listing.entries, place=path.rstrip("/") + "/")
+    source.remark = listing.left_out()
+    return source
 
 
 def open_path_list(paths: Sequence[str | os.PathLike[str]]) -> FileSource:

@@ -31,6 +31,7 @@ class Summary:
     notes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
     _extremes: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -43,15 +44,27 @@ class Summary:
         """Smallest pixel, 0 before any: above 126 says that (0, 1) images were called (-1, 1)."""
         return min((int(pair[0]) for pair in self._extremes.values()), default=0)
 
+    def join(self, other: Summary) -> None:
+        """Take in what another has counted."""
+        self.n_images += other.n_images
+        self.skipped += other.skipped
+        for mine, theirs in ((self.notes, other.notes), (self.formats, other.formats)):
+            mine.update(theirs)
+        self.sizes.update(other.sizes)
+        for device, pair in other._extremes.items():
+            self._spread(device, pair)
+
+    def _spread(self, device: torch.device, pair: Tensor) -> None:
+        if (known := self._extremes.get(device)) is not None:
+            pair = torch.stack((torch.minimum(pair[0], known[0]), torch.maximum(pair[1], known[1])))
+        self._extremes[device] = pair
+
     def add(self, batch: list[Tensor]) -> None:
         """Count one batch; the extremes stay on its device, so that a GPU need not be waited for."""
         for stack in batch:
             self.n_images += len(stack)
             self.sizes[(stack.shape[2], stack.shape[3])] += len(stack)
-            pair = torch.stack(torch.aminmax(stack))
-            if (known := self._extremes.get(stack.device)) is not None:
-                pair = torch.stack((torch.minimum(pair[0], known[0]), torch.maximum(pair[1], known[1])))
-            self._extremes[stack.device] = pair
+            self._spread(stack.device, torch.stack(torch.aminmax(stack)))
 
 
 class Reader:
@@ -71,13 +84,16 @@ class Reader:
         self._skip = on_error == "skip"
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        self.summary = Summary()
+        self.summary = Summary(remarks=[self.source.remark] if self.source.remark else [])
         with closing(self._stacks()) as stacks:  # closed by name: a traceback may keep it alive, threads and all
             for batch in recut(stacks, self._batch_size):
                 self.summary.add(batch)
                 yield batch
         if not self.summary.n_images:
             raise SourceError(self._nothing())
+        came, expected = self.summary.n_images + len(self.summary.skipped), self.source.n_images
+        if expected is not None and came != expected:
+            raise SourceError(f"{self.source.name}: expected {expected} images, came {came}; state the right number")
 
     def _nothing(self) -> str:
         skipped = self.summary.skipped

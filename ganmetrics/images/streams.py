@@ -99,10 +99,12 @@ class Items:
     one decides for all: the last batch of a grey stream may happen to hold three images.
     """
 
-    def __init__(self, name: str, rule: PixelRule):
+    def __init__(self, name: str, rule: PixelRule, *, batched: bool = False):
         self._name = name
         self._rule = rule
         self._single: bool | None = {"NCHW": True, "NHWC": True, "NHW": False, None: None}[rule.layout]
+        if batched:  # a DataLoader that makes batches never hands over a single image
+            self._single = False
         self.count = 0
 
     def stacks(self, item: Any, expected: int | None = None) -> Iterator[Stack]:
@@ -192,7 +194,7 @@ class IterableSource(StreamSource):
 
     def stacks(self, batch_size: int) -> Iterator[Stack]:
         """The stacks as they come, cut off at the limit."""
-        reading = Items(self.name, self._rule)
+        reading = Items(self.name, self._rule, batched=getattr(self._items, "batch_size", None) is not None)
         left = self._limit
         for item in self._items:
             for stack in reading.stacks(item):

@@ -62,6 +62,10 @@ def split_membership(n: int, splits: Splits) -> Tensor:
     else:
         cuts = torch.tensor([i * n // splits.count for i in range(1, splits.count)], dtype=torch.long)
         split_of_place = torch.bucketize(place, cuts, right=True)
+    if int(torch.bincount(split_of_place).min()) < 2:
+        raise StatisticsError(
+            f"{n} images leave a split of one, which scores 1 whatever it shows; give more images or fewer --splits"
+        )
     if splits.order == "given":
         return split_of_place
     membership = torch.empty_like(split_of_place)
@@ -119,11 +123,11 @@ class InceptionScore(Metric):
     def _warnings(self, scores: Tensor) -> list[str]:
         logits: Samples = self.statistics["fake"]
         warnings = []
-        smallest = logits.count // self.splits.count
-        if smallest < CUSTOMARY:
-            bound = f" and cannot exceed {smallest}" if smallest < (logits.dim or 0) else ""
+        largest = int(torch.bincount(split_membership(logits.count, self.splits)).max())
+        if largest < CUSTOMARY:
+            bound = f" and cannot exceed {largest}" if largest < (logits.dim or 0) else ""
             warnings.append(
-                f"{logits.count} images make splits of {smallest}: the score is biased downward{bound}; "
+                f"{logits.count} images make splits of {largest} at most: the score is biased downward{bound}; "
                 f"published scores use {CUSTOMARY} a split"
             )
         if len(scores) != self.splits.count:

@@ -22,6 +22,7 @@ from ganmetrics.metrics.base import Metric, Result
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.kernels import BYTE, DEFAULT_MEMORY, KernelSums
 from ganmetrics.protocols import MetricOptions, Protocol
+from ganmetrics.runtime import bar_is_off
 from ganmetrics.statistics.samples import Samples
 
 
@@ -144,7 +145,7 @@ class ParzenLogLikelihood(Metric):
         """One pass over the samples, for all bandwidths."""
         label = label or f"bandwidth {bandwidths[0]:.3g}" + (f" to {bandwidths[-1]:.3g}" if bandwidths[1:] else "")
         sums = KernelSums(points, bandwidths, memory=self.memory, dtype=self.dtype)
-        off = None if self.progress else True
+        off = bar_is_off(self.progress)
         with tqdm(total=self._selected(), desc=label, unit="sample", disable=off, leave=False) as bar:
             for block in self._blocks():
                 sums.update(block)

@@ -22,6 +22,7 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.text import printable
 
+WIDEST = 16_384  # dimensions whose covariance, 2 GB, is worth a file
 FORMAT = "ganmetrics-moments-1"
 
 
@@ -32,6 +33,10 @@ class StatisticsFile:
     moments: Moments
     protocol: dict[str, Any] = field(default_factory=dict)
     origin: str = ""
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write to an `.npz` in one move; see `write`."""
+        write(path, self, overwrite=overwrite)
 
 
 def is_statistics_file(source: object) -> bool:
@@ -65,7 +70,7 @@ def write(path: str | os.PathLike[str], file: StatisticsFile, *, overwrite: bool
         raise StatisticsError("no images of known count: there are no statistics to write")
     require_writable(path, overwrite=overwrite)
     rows = moments.rows()
-    sigma = moments.covariance() if moments.count > 1 else torch.zeros(moments.dim or 0, moments.dim or 0)
+    sigma = _covariance(moments)
     arrays = {
         "mu": moments.mean().cpu().numpy(),
         "sigma": sigma.cpu().numpy(),
@@ -78,6 +83,16 @@ def write(path: str | os.PathLike[str], file: StatisticsFile, *, overwrite: bool
         _write_atomically(target, arrays)
     except OSError as error:
         raise StatisticsError(f"{printable(str(target))}: cannot be written ({error.strerror or error})") from error
+
+
+def _covariance(moments: Moments) -> torch.Tensor:
+    dim = moments.dim or 0
+    if dim > WIDEST:
+        raise StatisticsError(
+            f"statistics of {dim} dimensions would hold a covariance of {dim**2 * 8 / 1e9:.0f} GB; expected at most "
+            f"{WIDEST} dimensions; use features that pool, or compare the images directly"
+        )
+    return moments.covariance() if (moments.count or 0) > 1 else torch.zeros(dim, dim)
 
 
 def _write_atomically(target: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -106,9 +121,12 @@ def load(path: str | os.PathLike[str]) -> StatisticsFile:
     """
     name = printable(os.fspath(path))
     arrays = _read(os.path.expanduser(path), name)
-    mu, sigma = arrays["mu"], arrays["sigma"]
-    _check(name, mu, sigma)
-    if str(arrays.get("format", "")) != FORMAT:
+    _check(name, arrays["mu"], arrays["sigma"])
+    mu, sigma = (np.asarray(arrays[key], dtype=np.float64) for key in ("mu", "sigma"))  # native, whatever was stored
+    tag = str(arrays.get("format", ""))
+    if tag.startswith(FORMAT.rpartition("-")[0]) and tag != FORMAT:
+        raise StatisticsError(f"{name}: written as {printable(tag)} by another version, expected {FORMAT}; upgrade")
+    if tag != FORMAT:
         return StatisticsFile(Moments.from_covariance(torch.from_numpy(mu), torch.from_numpy(sigma)), {}, name)
     count, protocol = _count(name, arrays), _protocol(name, arrays)
     if "rows" in arrays:

@@ -16,6 +16,8 @@ FOLD_ROWS = 512  # rows gathered before they are folded into the scatter matrix,
 # A pivot below this share of its own diagonal entry is rounding noise: the matrix has no full rank.
 PIVOT = 1e-11
 
+INDEFINITE = 1e-4  # share of the largest eigenvalue by which a negative one is more than a float32 file's rounding
+
 
 class Moments:
     """Streaming moments of vectors `(N, D)`.
@@ -154,6 +156,11 @@ def symmetric_factor(covariance: Tensor) -> Tensor:
     if info == 0 and bool((pivots > PIVOT * covariance.diagonal()).all()):
         return lower.T
     values, vectors = torch.linalg.eigh(covariance)
+    if float(values[0]) < -INDEFINITE * float(values.abs().max()):
+        raise StatisticsError(
+            f"expected a covariance matrix, came one with the eigenvalue {float(values[0]):.4g} "
+            f"(largest {float(values[-1]):.4g}); it is not positive semi-definite"
+        )
     floor = values[-1] * len(values) * torch.finfo(values.dtype).eps
     keep = values > floor
     return values[keep].sqrt()[:, None] * vectors[:, keep].T
