@@ -290,3 +290,12 @@ def test_loading_and_running_uses_none_of_the_callers_random_numbers(
     gm.fid(images[:3], images[3:6], features=features, weights=weights, device="cpu", progress=False)
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # type: ignore[index]
+
+
+def test_bfloat16_is_a_choice_that_the_score_states(images: torch.Tensor) -> None:
+    other = (images.float() * 0.6).byte()
+    options = {"features": "efficientnet-lite0", "device": "cpu", "progress": False}
+    exact, short = (gm.fid(images, other, dtype=dtype, **options) for dtype in ("float32", "bfloat16"))
+    assert short.protocol["dtype"] == "bfloat16"
+    assert short.value != exact.value
+    assert short.value == pytest.approx(exact.value, rel=0.25)
