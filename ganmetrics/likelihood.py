@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +105,10 @@ class Parzen:
     ):
         own = {name: options.pop(name) for name in ParzenOptions.__dataclass_fields__ if name in options}
         self.options = settings or ParzenOptions(**own)
+        if settings is None and (self.options.baseline or validation is None or test is None):
+            raise OptionError(
+                "Parzen: expected validation and test, and no baseline; parzen_log_likelihood makes those"
+            )
         self._settings = self._reading(options)
         self.metric = ParzenLogLikelihood(
             rule=Rule.parse(self.options.bandwidths),
@@ -164,6 +169,8 @@ class Parzen:
         self, batch: Any, *, value_range: tuple[float, float] | None = None, layout: str | None = None
     ) -> Parzen:
         """Take in a batch of samples: images as `gm.FID` takes them, or points `(N, D)`."""
+        if hasattr(batch, "shape") and 0 in tuple(batch.shape):
+            raise OptionError(f"samples batch: holds nothing, its shape is {tuple(batch.shape)}")
         points = as_points(batch)
         if points is not None:
             self._add("samples", points)
@@ -187,13 +194,26 @@ class Parzen:
         self._sides = {**getattr(self, "_sides", {}), "samples": Side("samples", None)}
 
     def merge(self, other: Parzen) -> None:
-        """Take in the samples of another (a shard of the same run)."""
+        """Take in the samples of another (a shard of the same run).
+
+        Raises OptionError for anything but another window with the same options and the same validation and test.
+        """
+        if not isinstance(other, Parzen) or other is self or other.options != self.options:
+            raise OptionError("merge: expected another Parzen window with the same options")
+        for name in ("validation", "test"):
+            if _rows(self.metric.statistics[name]) != _rows(other.metric.statistics[name]):
+                raise OptionError(f"merge: expected a window over the same {name} points")
+        self._sides["samples"].summary.join(other._sides["samples"].summary)
         self.metric.statistics["samples"].merge(other.metric.statistics["samples"])
 
     def compute(self) -> Score:
         """The score of the samples so far. Raises StatisticsError where a side is empty or sizes differ."""
         with exact_arithmetic(self.metric.device):
             result = self.metric.compute()
+        if not math.isfinite(result.value):
+            raise StatisticsError(
+                f"the log-likelihood came out as {result.value}: the points are too large for float64"
+            )
         sides = list(self._sides.values())
         return Score(
             self.metric.name,
@@ -264,7 +284,9 @@ class Parzen:
 
 
 def _rows(store: Samples) -> set[bytes]:
-    return {row.tobytes() for block in store.blocks() for row in block.numpy()}
+    """Every point as the bytes of its float32 values: equal whatever kind of number it was stored as."""
+    scale = BYTE if store.dtype == torch.uint8 else 1.0
+    return {row.tobytes() for block in store.blocks() for row in ((block.double() * scale).float() + 0.0).numpy()}
 
 
 def _range(store: Samples) -> tuple[float, float]:

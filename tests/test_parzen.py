@@ -432,3 +432,47 @@ def test_mnist_true_images_score_as_published() -> None:
     )
     assert score.protocol["dim"] == 784
     assert 200 < score.value < 280
+
+
+def test_bytes_and_points_do_not_mix_in_one_set(digits: np.ndarray) -> None:
+    """Points in [0, 1] were once cut to integers when images had come first."""
+    window = gm.Parzen(digits[400:500], digits[500:600], layout="NHW").update(digits[:50])
+    with pytest.raises(StatisticsError, match="expected bytes after bytes"):
+        window.update(digits[50:100].reshape(50, -1) / 255)
+    with pytest.raises(OptionError, match="holds nothing"):
+        window.update(digits[:0])
+
+
+def test_windows_that_do_not_belong_together(digits: np.ndarray) -> None:
+    window = gm.Parzen(digits[400:500], digits[500:600], layout="NHW").update(digits[:50])
+    others = (
+        gm.Parzen(digits[400:450], digits[500:600], layout="NHW"),
+        gm.Parzen(digits[400:500], digits[500:600], layout="NHW", bandwidths=0.3),
+        window,
+        3,
+    )
+    for other in others:
+        with pytest.raises(OptionError, match="merge: expected"):
+            window.merge(other)  # type: ignore[arg-type]
+    for wrong in ({"baseline": "kmeans"}, {"test": None}):
+        with pytest.raises(OptionError, match="expected validation and test, and no baseline"):
+            gm.Parzen(digits[400:500], **{"test": digits[500:600], "layout": "NHW", **wrong})
+
+
+def test_the_same_points_in_another_number_format(rng: np.random.Generator) -> None:
+    samples, validation = rng.standard_normal((50, 3)), rng.standard_normal((40, 3))
+    with pytest.raises(OptionError, match="insist with --allow-same"):
+        gm.parzen_log_likelihood(samples, validation, validation[::-1].astype(np.float32))
+
+
+def test_numbers_too_large_and_bandwidths_too_small(rng: np.random.Generator, cli: Cli, tmp_path: Path) -> None:
+    sets = [rng.standard_normal((n, 3)) for n in (50, 40, 30)]
+    with pytest.raises(StatisticsError, match="too large for float64"):
+        gm.parzen_log_likelihood(*sets[:2], sets[2] * 1e200)
+    for bandwidth in (1e-200, 1e200):
+        with pytest.raises(OptionError, match="--bandwidths: expected"):
+            gm.parzen_log_likelihood(*sets, bandwidths=bandwidth)
+    np.save(tmp_path / "scalar.npy", np.array(3.0))
+    ran = cli("parzen", "digits[0:50]", "digits[50:90]", str(tmp_path / "scalar.npy"))
+    assert ran.code == 1
+    assert "came a single number" in ran.err

@@ -194,6 +194,8 @@ class ArraySource(StreamSource):
 
 def resolved_layout(shape: Sequence[int], layout: str | None, where: str) -> str:
     """The layout of a whole array, decided once. Raises SourceError as `to_uint8` does."""
+    if not len(shape):
+        raise SourceError(f"{where}: expected images (N, C, H, W) or points (N, D), came a single number")
     as_batch(torch.empty(1, dtype=torch.uint8).expand(tuple(shape)), layout, where)
     if layout is not None:
         return layout

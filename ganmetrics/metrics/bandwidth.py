@@ -11,6 +11,7 @@ from ganmetrics.errors import OptionError, StatisticsError
 PUBLISHED = tuple(10 ** (-1 + i / 9) for i in range(10))  # np.logspace(-1, 0, 10), Goodfellow's parzen_ll.py
 GOLDEN = (math.sqrt(5) - 1) / 2
 COARSE = 2.0  # ratio of neighbours in the bracketing grid of `auto`
+SMALLEST = 1e-100  # bandwidths below this, or above its inverse, have no square in float64
 PRECISION = 0.01  # to which `auto` finds the bandwidth
 
 Curve = Callable[[Sequence[float]], list[float]]  # bandwidths -> mean validation log-likelihoods
@@ -45,7 +46,7 @@ class Rule:
             grid = _numbers(given)
         except (ValueError, TypeError, OverflowError, ZeroDivisionError):
             grid = ()
-        if not grid or not all(h > 0 and math.isfinite(h) for h in grid):
+        if not grid or not all(SMALLEST <= h <= 1 / SMALLEST for h in grid):
             raise OptionError(
                 "--bandwidths: expected published, auto, a number above 0, several with commas, or LOW:HIGH:COUNT, "
                 f"came {given!r}"

@@ -214,7 +214,7 @@ def block_shape(n_points: int, memory: int) -> tuple[int, int]:
 def check_bandwidths(bandwidths: Sequence[float]) -> None:
     """Raises OptionError unless there is at least one, all finite and above 0."""
     for bandwidth in bandwidths:
-        if not (bandwidth > 0 and math.isfinite(bandwidth)):
+        if not 1e-100 <= bandwidth <= 1e100:
             raise OptionError(f"--bandwidths: expected numbers above 0, came {bandwidth}")
     if not len(bandwidths):
         raise OptionError("--bandwidths: expected at least one number above 0, came none")

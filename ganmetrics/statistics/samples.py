@@ -40,6 +40,8 @@ class Samples:
         if self.dtype is None:
             self.dim = vectors.shape[1]
             self.dtype = vectors.dtype if vectors.dtype in STORED else torch.float32
+        if (vectors.dtype == torch.uint8) != (self.dtype == torch.uint8):
+            raise StatisticsError("expected bytes after bytes and points after points, came one after the other")
         block = vectors.detach().to("cpu", self.dtype, copy=True)
         self._blocks.append(block)
         self._bytes += block.nbytes
