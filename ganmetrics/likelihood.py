@@ -17,6 +17,7 @@ from ganmetrics.evaluation import fill
 from ganmetrics.features.extract import default_batch_size, feed
 from ganmetrics.features.pixels import DequantizedPixels, PixelBytes
 from ganmetrics.images import to_uint8
+from ganmetrics.images.base import whole
 from ganmetrics.metrics.bandwidth import Rule
 from ganmetrics.metrics.baselines import cut, kmeans_centres
 from ganmetrics.metrics.kernels import BYTE
@@ -55,8 +56,8 @@ class ParzenOptions:
     baseline: Literal["true", "kmeans"] | None = None
 
     def __post_init__(self) -> None:
-        if self.max_samples is not None and self.max_samples < 1:
-            raise OptionError(f"--max-samples: expected at least 1, came {self.max_samples}")
+        if self.max_samples is not None:
+            whole("--max-samples", self.max_samples, 1)
         if self.baseline not in (None, "true", "kmeans"):
             raise OptionError(f"--baseline: expected true or kmeans, came {self.baseline!r}")
         Rule.parse(self.bandwidths)

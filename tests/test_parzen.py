@@ -476,3 +476,12 @@ def test_numbers_too_large_and_bandwidths_too_small(rng: np.random.Generator, cl
     ran = cli("parzen", "digits[0:50]", "digits[50:90]", str(tmp_path / "scalar.npy"))
     assert ran.code == 1
     assert "came a single number" in ran.err
+
+
+def test_nothing_at_all() -> None:
+    some, none = torch.zeros(2, 3), torch.zeros(0, 3)
+    for x, samples in ((none, some), (some, none)):
+        with pytest.raises(StatisticsError, match="at least one"):
+            log_likelihood(x, samples, 0.1)
+    with pytest.raises(OptionError, match="--max-samples: expected a whole number"):
+        gm.Parzen(np.zeros((2, 3)), np.ones((2, 3)), max_samples=2.5)  # type: ignore[arg-type]

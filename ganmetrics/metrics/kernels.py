@@ -49,6 +49,8 @@ class KernelSums:
     ):
         check_bandwidths(bandwidths)
         check_points(x, "points")
+        if not len(x):
+            raise StatisticsError("a Parzen window needs at least one point, came 0")
         self.n_points, self.dim = x.shape
         self.n_samples = 0
         self.bandwidths = [float(h) for h in bandwidths]
@@ -69,7 +71,7 @@ class KernelSums:
             raise StatisticsError(f"expected samples of {self.dim} dimensions, came {samples.shape[1]}")
         if (samples.dtype == torch.uint8) != self._bytes:
             raise StatisticsError("expected points and samples both as bytes or both in floating point")
-        for block in samples.split(self._columns):
+        for block in samples.split(self._columns) if len(samples) else ():
             prepared = self._distances.prepare(block.to(self._nearest.device))
             for start in range(0, self.n_points, self._rows):
                 self._add(slice(start, start + self._rows), prepared)
