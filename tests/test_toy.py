@@ -99,9 +99,9 @@ def test_collapse_reports_one_mode(mixture: Mixture) -> None:
 
 
 def test_counts_by_hand() -> None:
-    """Two at mode 0, one at mode 1, one that lies 3.1 std from mode 2: near it, but of low quality."""
+    """Two at mode 0, one at mode 1, one 3.01 std from mode 2: near it, but of low quality."""
     mixture = Mixture(torch.tensor([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]), 1.0, "line")
-    coverage = mixture.covered(torch.tensor([[0.0, 0.0], [2.0, 2.0], [13.0, 0.0], [20.0, 3.1]]))
+    coverage = mixture.covered(torch.tensor([[0.0, 0.0], [2.0, 2.0], [13.0, 0.0], [20.0, 3.01]]))
     assert coverage.counts == (2, 1, 0)
     assert (coverage.modes, coverage.n_modes, coverage.high_quality) == (2, 3, 0.75)
     assert coverage.kl_to_uniform == pytest.approx(2 / 3 * math.log(2) + 1 / 3 * math.log(1), rel=1e-14)
