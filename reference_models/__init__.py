@@ -1,8 +1,32 @@
-"""The GAN variants and trainers that make the samples `ganmetrics` scores.
+"""The GAN variants and trainers that make the samples `ganmetrics` scores. See docs/reference_models.md.
 
-`VARIANTS` is the index by name. The variants arrive one by one; see CHANGELOG.md for those that are there.
+`VARIANTS` is the index by name, `train` makes a run directory, `load(path).sample(n)` images of it.
 """
 
-from collections.abc import Mapping
+import importlib
+from typing import Any
 
-VARIANTS: Mapping[str, type] = {}
+# Loaded at first use: torch takes seconds to import, and `reference-models --help` needs none of it.
+_LAZY = {
+    "VARIANTS": "index",
+    "Cadence": "trainer",
+    "Model": "sampler",
+    "Outcome": "trainer",
+    "Scoring": "scoring",
+    "Variant": "variant",
+    "load": "sampler",
+    "train": "trainer",
+}
+__all__ = list(_LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'reference_models' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"reference_models.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

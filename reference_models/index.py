@@ -1,0 +1,49 @@
+"""The index of variants: one line each, light enough for `--help`; the class behind a line is imported when needed."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reference_models.errors import RecipeError
+
+if TYPE_CHECKING:
+    from reference_models.variant import Variant
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What tables and the command line need to know of a variant.
+
+    Attributes:
+        name: on the command line and in checkpoints; the file is `reference_models/variants/NAME.py`.
+        attribute: its class there.
+        title, paper: for tables.
+    """
+
+    name: str
+    attribute: str
+    title: str
+    paper: str
+
+    def load(self) -> type[Variant]:
+        """The variant's class."""
+        return getattr(importlib.import_module(f"reference_models.variants.{self.name}"), self.attribute)
+
+
+ENTRIES = (
+    Entry("gan", "GAN", "Generative adversarial nets, on multilayer perceptrons",
+          "[Goodfellow et al. 2014](https://arxiv.org/abs/1406.2661)"),
+    Entry("dcgan", "DCGAN", "Deep convolutional GAN", "[Radford et al. 2015](https://arxiv.org/abs/1511.06434)"),
+    Entry("lsgan", "LSGAN", "Least squares GAN, on DCGAN's networks",
+          "[Mao et al. 2017](https://arxiv.org/abs/1611.04076)"),
+)  # fmt: skip
+VARIANTS = {entry.name: entry for entry in ENTRIES}
+
+
+def get_variant(name: str) -> Entry:
+    """The line of that name. Raises RecipeError that lists the names there are."""
+    if name not in VARIANTS:
+        raise RecipeError(f"unknown variant {name!r}; expected one of {', '.join(VARIANTS)}")
+    return VARIANTS[name]

@@ -1,0 +1,148 @@
+"""Recipes: everything that a variant's training depends on, as frozen dataclasses whose fields explain themselves.
+
+The command line's options, the checks and the comparison at `--resume` are all derived from the fields. Imports no
+torch, so that `reference-models train VARIANT --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reference_models.errors import RecipeError
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    kind: type | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    choices: Sequence[str] = (),
+    free: bool = False,
+) -> Any:
+    """A field of a recipe.
+
+    Args:
+        default: its value where nothing is said; None needs `kind`.
+        help: one sentence for the command line.
+        kind: int, float, bool or str, where the default does not tell.
+        least, below: bounds of a number, `least <= value < below`; a float with `least` 0 must be above it.
+        choices: the words it may be.
+        free: whether a resumed run may change it, because no step depends on it.
+    """
+    about = Setting(help, kind or type(default), least, below, tuple(choices), free, default is None)
+    return dataclasses.field(default=default, metadata={"setting": about})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of one field; see `setting`."""
+
+    help: str
+    kind: type
+    least: float | None
+    below: float | None
+    choices: tuple[str, ...]
+    free: bool
+    optional: bool
+
+    def checked(self, name: str, value: Any) -> Any:
+        """The value in its type. Raises RecipeError: expected, came."""
+        if value is None and self.optional:
+            return None
+        if self.choices:
+            if value not in self.choices:
+                raise RecipeError(f"{name}: expected one of {', '.join(self.choices)}, came {value!r}")
+            return value
+        if self.kind is str:
+            return str(value)
+        if self.kind is bool:
+            if not isinstance(value, bool):
+                raise RecipeError(f"{name}: expected True or False, came {value!r}")
+            return value
+        number = _number(self.kind, value)
+        if number is None or not self._within(number):
+            raise RecipeError(f"{name}: expected {self.expected()}, came {value!r}")
+        return number
+
+    def _within(self, number: float) -> bool:
+        positive = self.kind is float and self.least == 0 and self.below is None
+        return (
+            math.isfinite(number)
+            and (self.least is None or (number > self.least if positive else number >= self.least))
+            and (self.below is None or number < self.below)
+        )
+
+    def expected(self) -> str:
+        """The values it takes, in words."""
+        if self.kind is int:
+            return "a whole number" + ("" if self.least is None else f" of at least {self.least:g}")
+        if self.below is not None:
+            return f"a number from {self.least:g} to below {self.below:g}"
+        return "a number" + (" above 0" if self.least == 0 else "")
+
+
+def _number(kind: type, value: Any) -> Any:
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value) if kind is int else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every variant's training depends on, named as in pytorch/examples' DCGAN.
+
+    Raises RecipeError for a value that means nothing.
+    """
+
+    dataroot: str | None = setting(
+        None, "Folder of torchvision's datasets.  [default: $GANMETRICS_DATA]", kind=str, free=True
+    )
+    workers: int = setting(2, "Processes that decode images which do not fit into memory.", least=0, free=True)
+    batch_size: int = setting(64, "Images a step, over all processes together.", least=2)
+    image_size: int = setting(64, "Height and width of the images.", least=1)
+    nc: int | None = setting(None, "Channels, 1 or 3.  [default: the data's]", kind=int, least=1)
+    num_epochs: int = setting(25, "Passes over the data; --max-steps goes first.", least=1, free=True)
+    lr: float = setting(2e-4, "Learning rate of Adam.", least=0)
+    beta1: float = setting(0.5, "First moment's decay of Adam.", least=0, below=1)
+    beta2: float = setting(0.999, "Second moment's decay of Adam.", least=0, below=1)
+    ema_decay: float = setting(0.999, "Of the generator's average, which is kept beside it.", least=0, below=1)
+    mixed_precision: str = setting("no", "bf16 computes in bfloat16 where that is safe.", choices=("no", "bf16"))
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = about(field).checked(field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+        if self.nc not in (None, 1, 3):
+            raise RecipeError(f"nc: expected 1 or 3 channels, came {self.nc}")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Recipe:
+        """From keyword arguments. Raises RecipeError for an unknown name."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise RecipeError(f"unknown recipe field {unknown[0]!r}; expected some of {', '.join(known)}")
+        return cls(**values)
+
+
+def about(field: dataclasses.Field) -> Setting:
+    """The `Setting` of a dataclass field. Raises RecipeError for a field that was made without `setting`."""
+    found = field.metadata.get("setting")
+    if found is None:
+        raise RecipeError(f"{field.name}: a recipe's fields are made with reference_models.recipe.setting")
+    return found
+
+
+def settings(recipe: type[Recipe]) -> dict[str, Setting]:
+    """Every field of a recipe by name."""
+    return {field.name: about(field) for field in dataclasses.fields(recipe)}

@@ -1,0 +1,51 @@
+"""Nested Python values with tensors inside, as JSON and named tensors: nothing that executes code on loading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+PLAIN = (str, int, float, bool, type(None))
+
+
+def flatten(value: Any) -> tuple[Any, dict[str, Tensor]]:
+    """`(json, tensors)` of dicts (any plain keys), lists, tuples, numbers, strings, None and tensors.
+
+    Raises TypeError for anything else: what would come back changed is not saved.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            name = f"t{len(tensors)}"
+            tensors[name] = value
+            return {"tensor": name}
+        if isinstance(value, tuple):
+            return {"tuple": [encode(item) for item in value]}
+        if isinstance(value, list):
+            return [encode(item) for item in value]
+        if isinstance(value, Mapping):
+            return {"dict": [[encode(key), encode(item)] for key, item in value.items()]}
+        if type(value) in PLAIN:
+            return value
+        raise TypeError(f"a checkpoint holds dicts, lists, tuples, plain values and tensors; came {type(value)}")
+
+    return encode(value), tensors
+
+
+def unflatten(encoded: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """What `flatten` was given. Raises KeyError for a tensor that is missing, ValueError for JSON of another kind."""
+    if isinstance(encoded, list):
+        return [unflatten(item, tensors) for item in encoded]
+    if not isinstance(encoded, dict):
+        return encoded
+    (kind, content), *more = encoded.items() or [("", None)]
+    if more or kind not in ("tensor", "tuple", "dict"):
+        raise ValueError(f"expected one of tensor, tuple, dict, came {sorted(encoded)}")
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "tuple":
+        return tuple(unflatten(item, tensors) for item in content)
+    return {unflatten(key, tensors): unflatten(item, tensors) for key, item in content}
