@@ -6,8 +6,6 @@ torch is imported inside the commands, so that `--help` and completion answer at
 from __future__ import annotations
 
 import os
-import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,14 @@ import click
 
 from ganmetrics.cli_options import EPILOG, MEASURING, OWN, SCORING, print_remarks, print_scores, with_options
 from ganmetrics.cli_parzen import parzen
+from ganmetrics.console import CONTEXT, Commands, run
 from ganmetrics.errors import GanMetricsError
 from ganmetrics.metrics.index import ENTRIES, Entry
 from ganmetrics.text import printable
 from ganmetrics.version import __version__
 
 
-class Commands(click.Group):
-    """click itself answers Ctrl-C with an empty line."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise click.Abort from None
-
-
-@click.group(
-    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG
-)
+@click.group(cls=Commands, context_settings=CONTEXT, epilog=EPILOG)
 @click.version_option(__version__, prog_name="ganmetrics")
 def cli() -> None:
     """GAN evaluation metrics whose numbers say how they were measured."""
@@ -155,34 +142,5 @@ def weights_verify(path: Path | None, name: str) -> None:
 
 
 def main() -> None:
-    """The console script: every mistake is one line, Ctrl-C is exit code 130."""
-    if sys.stderr is None:  # closed by the caller: the score still goes to stdout
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # other packages' remarks; ours are part of the score
-    try:
-        code = cli.main(prog_name="ganmetrics", standalone_mode=False)
-    except GanMetricsError as error:
-        code = fail(f"Error: {' '.join(str(error).split())}", 1)
-    except MemoryError:
-        code = fail("Error: not enough memory; use a smaller --batch-size or fewer --num-workers", 1)
-    except (click.Abort, KeyboardInterrupt):
-        if sys.stderr.isatty():
-            click.echo(err=True)  # below the terminal's own ^C
-        code = fail("Interrupted: nothing was written.", 130)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except RuntimeError as error:
-        if "home directory" not in str(error):
-            raise
-        code = fail("Error: this user has no home directory; set HOME, or GANMETRICS_CACHE and TORCH_HOME", 1)
-    except OSError as error:  # a full disk, a device that went away; a closed pipe click ends by itself
-        reason = " ".join(str(error.strerror or error).split())
-        code = fail(f"Error: {f'{error.filename}: ' if error.filename else ''}{reason}", 1)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def fail(line: str, code: int) -> int:
-    click.echo(printable(line), err=True)
-    return code
+    """The console script."""
+    run(cli, "ganmetrics")

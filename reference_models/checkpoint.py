@@ -169,7 +169,9 @@ class Checkpoint:
             except OSError as error:
                 raise self._damaged(f"{printable(name)}: {error.strerror}") from error
             if came != digest:
-                raise self._damaged(f"{printable(name)} is not what was saved (SHA-256 {came[:8]}..., not {digest[:8]}...)")
+                raise self._damaged(
+                    f"{printable(name)} is not what was saved (SHA-256 {came[:8]}..., not {digest[:8]}...)"
+                )
 
     def _json(self, name: str) -> Any:
         try:
@@ -212,4 +214,3 @@ def differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
         elif mine != theirs:
             found.append(f"{name}: {mine} -> {theirs}")
     return found
-

@@ -104,8 +104,8 @@ class Images(Dataset):
     def sha256(self) -> str:
         """Of all prepared bytes, or of those of `PROBES` images where they are not in memory."""
         if self._pixels is not None:
-            return hashlib.sha256(self._pixels.numpy()).hexdigest()
-        return hashlib.sha256(self.__getitems__(self._probes()).numpy()).hexdigest()
+            return hashlib.sha256(self._pixels.numpy().data).hexdigest()
+        return hashlib.sha256(self.__getitems__(self._probes()).numpy().data).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -135,12 +135,10 @@ class TrainingData:
         order = Order(len(self.images), recipe.batch_size, seed, range(start, stop), rank=rank, world=world)
         workers = 0 if self.images.in_memory else recipe.workers
         own = torch.Generator()  # or the loader draws a seed from the global one, once more in a resumed run
-        yield from DataLoader(
-            self.images, batch_sampler=order, num_workers=workers, collate_fn=_same, generator=own
-        )
+        yield from DataLoader(self.images, batch_sampler=order, num_workers=workers, collate_fn=_same, generator=own)
 
 
-def _same(batch: Tensor) -> Tensor:
+def _same(batch: Any) -> Any:
     return batch
 
 

@@ -32,7 +32,8 @@ def setting(
         default: its value where nothing is said; None needs `kind`.
         help: one sentence for the command line.
         kind: int, float, bool or str, where the default does not tell.
-        least, below: bounds of a number, `least <= value < below`; a float with `least` 0 must be above it.
+        least: smallest number allowed; a float with `least` 0 and no `below` must be above it.
+        below: numbers are below this.
         choices: the words it may be.
         free: whether a resumed run may change it, because no step depends on it.
     """

@@ -1,4 +1,4 @@
-"""The folder of one run: `last/`, `best/`, `log.jsonl`, `samples/*.png`, `config.json`, one process writing at a time."""
+"""The folder of one run: `last/`, `best/`, `log.jsonl`, `samples/*.png`, `config.json`; one process writes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class RunDirectory:
                 return self._found(resume)
             strangers = [printable(p.name) for p in self.path.iterdir() if not self._is_ours(p.name)]
             if strangers:
-                raise CheckpointError(f"{self.name}: holds {strangers[0]}, which is no part of a run; name a new folder")
+                raise CheckpointError(
+                    f"{self.name}: holds {strangers[0]}, which is no part of a run; name a new folder"
+                )
         elif resume:
             raise CheckpointError(f"{self.name}: nothing to resume there; leave out --resume to start a run")
         try:

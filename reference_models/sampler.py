@@ -29,9 +29,7 @@ BLOCK = 32
 Which = Literal["last", "best"]
 
 
-def load(
-    path: str | os.PathLike[str], *, which: Which = "last", device: str | torch.device | None = None
-) -> Model:
+def load(path: str | os.PathLike[str], *, which: Which = "last", device: str | torch.device | None = None) -> Model:
     """The generator of a run directory's `last` or `best` checkpoint, or of a checkpoint directory itself.
 
     Raises CheckpointError where there is none or it is damaged, OptionError for a device that is not there.
@@ -41,17 +39,18 @@ def load(
     folder = Path(path).expanduser()
     target = folder if locate(folder) == folder else folder / which
     if locate(target) is None:
-        raise CheckpointError(_absent(folder, which))
+        raise absent(folder, which)
     return Model(Checkpoint(target), device=device)
 
 
-def _absent(folder: Path, which: str) -> str:
+def absent(folder: Path, which: str) -> CheckpointError:
+    """Why there is no such checkpoint, and what to do."""
     name = printable(os.fspath(folder))
     if not folder.is_dir():
-        return f"{name}: no such folder; expected the --out of a `reference-models train`"
+        return CheckpointError(f"{name}: no such folder; expected the --out of a `reference-models train`")
     if which == "best" and locate(folder / "last") is not None:
-        return f"{name}: has no best checkpoint, because its run was not scored; train with --score-every, or use last"
-    return f"{name}: holds no checkpoint; expected the --out of a `reference-models train`"
+        return CheckpointError(f"{name}: was not scored, so it has no best checkpoint; train with --score-every")
+    return CheckpointError(f"{name}: holds no checkpoint; expected the --out of a `reference-models train`")
 
 
 class Sampler:
@@ -144,7 +143,7 @@ class Model(Sampler):
         self._networks: dict[bool, nn.Module] = {}
         entry = get_variant(str(self.config.get("variant"))).load()
         try:
-            variant = entry(entry.Recipe.of(self.config["recipe"]))
+            variant = entry(entry.recipe_class.of(self.config["recipe"]))
         except (KeyError, RecipeError) as error:
             raise CheckpointError(f"{checkpoint.path}: made by another version of {entry.__name__}: {error}") from error
         self.device, self.variant = resolve_device(device), variant

@@ -1,4 +1,4 @@
-"""The one loop that trains every variant: log, grids, scores, checkpoints, alarms. What a step does is the variant's."""
+"""The one loop that trains every variant: log, grids, scores, checkpoints, alarms. The step is the variant's."""
 
 from __future__ import annotations
 
@@ -63,11 +63,20 @@ class Cadence:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How `train` ended: where, after how many of how many steps, and the signal that stopped it early."""
+    """How `train` ended.
+
+    Attributes:
+        path: the run directory.
+        step, total: how many steps of how many have been made.
+        made: how many of them by this call; 0 says that the run was finished already.
+        stopped: the signal that ended it early.
+        best: the best score, where scores were taken.
+    """
 
     path: Path
     step: int
     total: int
+    made: int
     stopped: signal.Signals | None = None
     best: float | None = None
 
@@ -109,11 +118,11 @@ def train(
     if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**31):
         raise RecipeError(f"--seed: expected a whole number from 0 to below 2^31, came {seed!r}")
     entry = get_variant(variant).load()
-    asked = entry.Recipe.of(recipe or {})  # wrong values are told before anything else
+    asked = entry.recipe_class.of(recipe or {})  # wrong values are told before anything else
     folder = RunDirectory(out)
     found = folder.prepare(resume=resume)
     if found is not None:
-        asked = _resumed_recipe(entry.Recipe, variant, recipe or {}, found)
+        asked = _resumed_recipe(entry.recipe_class, variant, recipe or {}, found)
         seed = found.config["seed"] if seed is None else seed
         data = found.config["data"]["name"] if data is None else data
     elif data is None:
@@ -137,7 +146,7 @@ def train(
             "processes": world,
         }
         if found is not None:
-            _require_same(folder, found, config, entry.Recipe)
+            _require_same(folder, found, config, entry.recipe_class)
         per_epoch = images.steps_per_epoch(asked.batch_size)
         total = max_steps if max_steps is not None else asked.num_epochs * per_epoch
         training = Training(configured, accelerator, seed=seed or 0, steps_per_epoch=per_epoch)
@@ -187,7 +196,7 @@ class Trainer:
         self.best: float | None = None
         self.sampler = Sampler(training.variant, lambda ema: training.average.network, training.device)
         self._scorer: Scorer | None = None
-        self._saved = -1
+        self._saved, self._first = -1, 0
         self._alarmed = False
 
     def run(self, found: Checkpoint | None) -> Outcome:
@@ -230,7 +239,7 @@ class Trainer:
         if found is not None:
             state = found.state()
             self.training.load_state(state)
-            self.best, self._saved = state["best"], self.training.step
+            self.best, self._saved, self._first = state["best"], self.training.step, self.training.step
         if self.writes:
             with self.folder.writing(self.training.step):
                 self.folder.write_config(self.config)
@@ -239,7 +248,8 @@ class Trainer:
             self.accelerator.init_trackers("tensorboard")
 
     def _outcome(self, stopped: signal.Signals | None = None) -> Outcome:
-        return Outcome(self.folder.path, self.training.step, self.total, stopped, self.best)
+        step = self.training.step
+        return Outcome(self.folder.path, step, self.total, step - self._first, stopped, self.best)
 
     def _progress(self, batch_size: int) -> Progress:
         return Progress(self.training.step, self.total, batch_size, shown=self.cadence.progress and self.writes)

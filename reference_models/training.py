@@ -42,7 +42,9 @@ def make_accelerator(device: str | None = None, mixed_precision: str = "no", **o
         AcceleratorState._reset_state(reset_partial_state=earlier["num_processes"] == 1)  # accelerate keeps the first
     accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision, **options)
     if chosen.type != accelerator.device.type or (chosen.index or 0) not in (0, accelerator.device.index):
-        raise RecipeError(f"--device {device}: accelerate runs on {accelerator.device}; choose with CUDA_VISIBLE_DEVICES")
+        raise RecipeError(
+            f"--device {device}: accelerate runs on {accelerator.device}; choose with CUDA_VISIBLE_DEVICES"
+        )
     return accelerator
 
 
@@ -198,10 +200,10 @@ def seed_everything(seed: int) -> None:
 
 def random_state(device: torch.device) -> dict[str, Any]:
     """Where the random numbers of every library stand in this process."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     state = {
         "python": random.getstate(),
-        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
     }
     return {**state, "cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state

@@ -41,11 +41,10 @@ def unflatten(encoded: Any, tensors: Mapping[str, Tensor]) -> Any:
         return [unflatten(item, tensors) for item in encoded]
     if not isinstance(encoded, dict):
         return encoded
-    (kind, content), *more = encoded.items() or [("", None)]
-    if more or kind not in ("tensor", "tuple", "dict"):
-        raise ValueError(f"expected one of tensor, tuple, dict, came {sorted(encoded)}")
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "tuple":
-        return tuple(unflatten(item, tensors) for item in content)
-    return {unflatten(key, tensors): unflatten(item, tensors) for key, item in content}
+    if list(encoded) == ["tensor"]:
+        return tensors[encoded["tensor"]]
+    if list(encoded) == ["tuple"]:
+        return tuple(unflatten(item, tensors) for item in encoded["tuple"])
+    if list(encoded) == ["dict"]:
+        return {unflatten(key, tensors): unflatten(item, tensors) for key, item in encoded["dict"]}
+    raise ValueError(f"expected one of tensor, tuple, dict, came {sorted(encoded)}")

@@ -26,16 +26,16 @@ Networks = Mapping[str, "nn.Module"]
 class Variant(ABC):
     """A kind of GAN, as configured by a recipe.
 
-    A subclass sets `Recipe` and says `networks`; one that trains with a line of `losses.LOSSES` says `loss`, another
-    overrides `step`. torch is imported inside the methods, so that `--help` stays quick.
+    A subclass sets `recipe_class` and says `networks`; one that trains with a line of `losses.LOSSES` says `loss`,
+    another overrides `step`. torch is imported inside the methods, so that `--help` stays quick.
 
     Attributes:
-        Recipe: the class of its recipe.
+        recipe_class: of its recipe.
         value_range: of the images its generator makes and its discriminator sees.
         recipe: the values of this run; `recipe.nc` is set.
     """
 
-    Recipe: ClassVar[type[Recipe]] = Recipe
+    recipe_class: ClassVar[type[Recipe]] = Recipe
     value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     recipe: Any
 
@@ -107,5 +107,5 @@ class Variant(ABC):
         """Whatever else the next step depends on (an image pool, a running loss), for the checkpoint."""
         return {}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most have nothing to take up
         """Take up what `state` gave."""

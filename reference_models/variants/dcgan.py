@@ -39,7 +39,7 @@ class DCGANRecipe(Recipe):
 class DCGAN(Variant):
     """The networks of DCGAN, trained with the non-saturating loss."""
 
-    Recipe = DCGANRecipe
+    recipe_class = DCGANRecipe
     recipe: DCGANRecipe
 
     def networks(self) -> dict[str, nn.Module]:

@@ -37,7 +37,7 @@ class GANRecipe(Recipe):
 class GAN(Variant):
     """The vanilla GAN."""
 
-    Recipe = GANRecipe
+    recipe_class = GANRecipe
     recipe: GANRecipe
 
     def networks(self) -> dict[str, nn.Module]:

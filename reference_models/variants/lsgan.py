@@ -33,7 +33,7 @@ class LSGANRecipe(DCGANRecipe):
 class LSGAN(DCGAN):
     """DCGAN's networks under the least squares loss."""
 
-    Recipe = LSGANRecipe
+    recipe_class = LSGANRecipe
     recipe: LSGANRecipe
 
     def loss(self) -> Loss:

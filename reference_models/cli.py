@@ -1,0 +1,197 @@
+"""`reference-models COMMAND ...`: parses, calls, prints. torch is imported inside the commands."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import click
+
+from ganmetrics.console import CONTEXT, Commands, fail, run
+from ganmetrics.text import printable
+from ganmetrics.version import __version__
+from reference_models.index import ENTRIES, VARIANTS, get_variant
+from reference_models.recipe import Setting, settings
+
+SAMPLING = [
+    click.option("--which", type=click.Choice(["last", "best"]), default="last", show_default=True,
+                 help="The checkpoint of the run."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the latents."),
+    click.option("--ema/--no-ema", default=True, show_default=True,
+                 help="The generator's moving average, or the weights of the last step."),
+    click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1.  [default: auto]"),
+    click.option("--overwrite", is_flag=True, help="Replace what is there."),
+]  # fmt: skip
+RUNNING = [
+    click.option("--data", metavar="NAME",
+                 help="digits, mnist, fashion-mnist, cifar10 (mnist:train[0:50000]), a folder, zip or npz."),
+    click.option("--out", required=True, metavar="DIR", help="Folder of the run."),
+    click.option("--resume", is_flag=True, help="Go on with the run in --out, as it was configured."),
+    click.option("--max-steps", type=click.IntRange(0), help="Steps in all.  [default: --num-epochs passes]"),
+    click.option("--seed", type=click.IntRange(0), help="Of everything drawn.  [default: 0]"),
+    click.option("--device", metavar="NAME", help="auto, cpu, cuda.  [default: auto]"),
+    click.option("--value-range", type=float, nargs=2, metavar="LO HI", help="Of float images in an npz or npy."),
+    click.option("--log-every", type=click.IntRange(1), default=10, show_default=True, help="Steps."),
+    click.option("--grid-every", type=click.IntRange(1), default=500, show_default=True, help="Steps."),
+    click.option("--checkpoint-every", type=click.IntRange(1), default=500, show_default=True, help="Steps."),
+    click.option("--score-every", type=click.IntRange(0), default=0, show_default=True,
+                 help="Steps between two scores, the best of which is kept in best/; 0 never scores."),
+    click.option("--score-metric", default="fid", show_default=True, help="fid or is."),
+    click.option("--score-features", default="efficientnet-lite0", show_default=True, help="The extractor."),
+    click.option("--score-samples", type=click.IntRange(2), default=1000, show_default=True,
+                 help="Generated images, and the most real ones."),
+    click.option("--score-real", metavar="SOURCE", help="What to compare with.  [default: the training images]"),
+    click.option("--tracker", "trackers", multiple=True, default=("tensorboard",), show_default=True,
+                 help="Of accelerate; none for none."),
+    click.option("--quiet", is_flag=True, help="No progress, no remarks."),
+]  # fmt: skip
+
+
+def with_options(options: list[Any]) -> Any:
+    """Put click options on a command, in order."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="reference-models")
+def cli() -> None:
+    """The GAN variants whose samples `ganmetrics` scores: train, sample, walk, look."""
+
+
+@cli.command("list")
+def list_variants() -> None:
+    """Every variant, with its paper."""
+    for entry in ENTRIES:
+        paper = entry.paper.replace("[", "").replace("](", "  ").rstrip(")")
+        click.echo(f"{entry.name:<8}{entry.title:<54}{paper}")
+
+
+class Variants(Commands):
+    """One command a variant, whose options are its recipe's fields."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VARIANTS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return train_command(cmd_name) if cmd_name in VARIANTS else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args[0] not in VARIANTS:
+            raise click.UsageError(
+                f"unknown variant {printable(args[0])!r}; expected one of {', '.join(VARIANTS)}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+
+@cli.group(cls=Variants, subcommand_metavar="VARIANT [OPTIONS]")
+def train() -> None:
+    """Train a variant: `train dcgan --data digits --out run`; `train dcgan --help` lists its recipe."""
+
+
+def recipe_option(name: str, setting: Setting, default: Any) -> Any:
+    """A field of a recipe as an option; what is not given stays unsaid, so that a resumed run keeps its own."""
+    flag = name.replace("_", "-")
+    shown = "" if default is None else f"  [default: {str(default).lower() if setting.kind is bool else default}]"
+    text = setting.help + shown
+    if setting.kind is bool:
+        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+    kind = click.Choice(setting.choices) if setting.choices else setting.kind
+    spellings = [f"--{flag}", "--data-root"] if name == "dataroot" else [f"--{flag}"]
+    return click.option(*spellings, name, type=kind, default=None, metavar=None if setting.choices else "X", help=text)
+
+
+def train_command(name: str) -> click.Command:
+    """The command that trains one variant."""
+    entry = get_variant(name)
+    kind = entry.load().recipe_class
+    recipe = settings(kind)
+    defaults = kind()
+
+    @with_options(
+        [*RUNNING, *(recipe_option(field, about, getattr(defaults, field)) for field, about in recipe.items())]
+    )
+    def command(data: str | None, out: str, resume: bool, quiet: bool, **options: Any) -> int:
+        from reference_models.scoring import Scoring
+        from reference_models.trainer import Cadence, train
+
+        asked = {field: options.pop(field) for field in recipe if options[field] is not None}
+        scored = {key: options.pop(f"score_{key}") for key in ("every", "metric", "features", "real")}
+        cadence = Cadence(
+            **{key: options.pop(f"{key}_every") for key in ("log", "grid", "checkpoint")},
+            scoring=Scoring(n_samples=options.pop("score_samples"), **scored),
+            trackers=tuple(tracker for tracker in options.pop("trackers") if tracker != "none"),
+            progress=not quiet,
+        )
+        outcome = train(name, data, out, recipe=asked, resume=resume, cadence=cadence, **options)
+        return ended(outcome, out)
+
+    title = f"Train: {entry.title}. The options below --quiet are the recipe."
+    return click.command(name, help=title, context_settings=CONTEXT)(command)
+
+
+def ended(outcome: Any, out: str) -> int:
+    """Say how training ended; the exit code."""
+    where = f"{printable(out)}: step {outcome.step} of {outcome.total}"
+    if outcome.stopped:
+        code = 130 if outcome.stopped == signal.SIGINT else 143
+        return fail(f"Interrupted at {where}; the same command with --resume goes on", code)
+    if not outcome.made:
+        click.echo(f"{where}: the run is finished; a larger --max-steps or --num-epochs goes on with it")
+    else:
+        best = "" if outcome.best is None else f"; best score {outcome.best:.4f} in best/"
+        click.echo(f"{where}: done{best}")
+    return 0
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR")
+@click.option("-n", "n", type=click.IntRange(1), required=True, help="How many images.")
+@click.option("--out", required=True, metavar="PATH", help="A folder for PNGs, or a name ending in .npz or .zip.")
+@click.option("--start", type=click.IntRange(0), default=0, show_default=True, help="Number of the first image.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@with_options(SAMPLING)
+def sample(
+    directory: str, n: int, out: str, start: int, quiet: bool, which: Any, seed: int, ema: bool, device: str | None,
+    overwrite: bool,
+) -> None:  # fmt: skip
+    """Write N images of the generator in DIR; image i of a seed is always the same."""
+    from reference_models.output import require_writable, write_samples
+    from reference_models.sampler import load
+
+    require_writable(out, overwrite=overwrite)
+    model = load(directory, which=which, device=device)
+    written = write_samples(model, out, n, seed=seed, ema=ema, start=start, overwrite=overwrite, progress=not quiet)
+    click.echo(f"{printable(str(written))}: {n} images of {model.config['variant']} at step {model.step}")
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--quiet", is_flag=True, help="Draw no curves.")
+def show(directory: str, as_json: bool, quiet: bool) -> None:
+    """What the run in DIR is, how far it came, its curves as PNG and its last grid."""
+    from reference_models.show import describe
+
+    found = describe(directory, curves=not quiet)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        if isinstance(value, dict):
+            click.echo(f"{name}:")
+            for key, item in value.items():
+                click.echo(printable(f"  {key:<18}{item}"))
+        else:
+            click.echo(printable(f"{name:<20}{value}"))
+
+
+def main() -> None:
+    """The console script."""
+    run(cli, "reference-models")
