@@ -47,6 +47,8 @@ RUNNING = [
     click.option("--quiet", is_flag=True, help="No progress, no remarks."),
 ]  # fmt: skip
 
+METAVARS = {int: "N", float: "X", str: "NAME"}
+
 
 def with_options(options: list[Any]) -> Any:
     """Put click options on a command, in order."""
@@ -70,7 +72,7 @@ def list_variants() -> None:
     """Every variant, with its paper."""
     for entry in ENTRIES:
         paper = entry.paper.replace("[", "").replace("](", "  ").rstrip(")")
-        click.echo(f"{entry.name:<8}{entry.title:<54}{paper}")
+        click.echo(f"{entry.name:<10}{entry.title:<56}{paper}")
 
 
 class Variants(Commands):
@@ -104,7 +106,14 @@ def recipe_option(name: str, setting: Setting, default: Any) -> Any:
         return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
     kind = click.Choice(setting.choices) if setting.choices else setting.kind
     spellings = [f"--{flag}", "--data-root"] if name == "dataroot" else [f"--{flag}"]
-    return click.option(*spellings, name, type=kind, default=None, metavar=None if setting.choices else "X", help=text)
+    return click.option(
+        *spellings,
+        name,
+        type=kind,
+        default=None,
+        metavar=None if setting.choices else METAVARS[setting.kind],
+        help=text,
+    )
 
 
 def train_command(name: str) -> click.Command:
@@ -121,7 +130,8 @@ def train_command(name: str) -> click.Command:
         from reference_models.scoring import Scoring
         from reference_models.trainer import Cadence, train
 
-        asked = {field: options.pop(field) for field in recipe if options[field] is not None}
+        given = {field: options.pop(field) for field in recipe}
+        asked = {field: value for field, value in given.items() if value is not None}
         scored = {key: options.pop(f"score_{key}") for key in ("every", "metric", "features", "real")}
         cadence = Cadence(
             **{key: options.pop(f"{key}_every") for key in ("log", "grid", "checkpoint")},
@@ -184,6 +194,8 @@ def show(directory: str, as_json: bool, quiet: bool) -> None:
         click.echo(json.dumps(found))
         return
     for name, value in found.items():
+        if value == {}:
+            continue
         if isinstance(value, dict):
             click.echo(f"{name}:")
             for key, item in value.items():

@@ -26,45 +26,49 @@ class RunDirectory:
         self.samples, self._log = self.path / "samples", self.path / "log.jsonl"
         self.stopped = self.path / "stopped"
 
-    def prepare(self, *, resume: bool) -> Checkpoint | None:
-        """Make the folder, or find what to go on from; None starts from the beginning."""
+    def found(self, *, resume: bool) -> Checkpoint | None:
+        """What to go on from; None starts from the beginning. Writes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.name}: is a file; expected a folder for the run")
-        if self.path.is_dir():
-            if locate(self.last) is not None:
-                return self._found(resume)
-            strangers = [printable(p.name) for p in self.path.iterdir() if not self._is_ours(p.name)]
-            if strangers:
-                raise CheckpointError(
-                    f"{self.name}: holds {strangers[0]}, which is no part of a run; name a new folder"
-                )
-        elif resume:
-            raise CheckpointError(f"{self.name}: nothing to resume there; leave out --resume to start a run")
-        try:
-            self.samples.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"{self.name}: cannot be made: {error.strerror}") from error
-        return None
-
-    def _found(self, resume: bool) -> Checkpoint:
-        if not resume:
+        if locate(self.last) is not None:
             checkpoint = Checkpoint(self.last)
+            if resume:
+                return checkpoint
             raise CheckpointError(
                 f"{self.name}: holds a run of {checkpoint.config.get('variant')} at step {checkpoint.step}; "
                 "--resume goes on with it, another --out leaves it alone"
             )
-        for name in (self.last, self.best):
-            finish_swap(name)
-        self.samples.mkdir(exist_ok=True)
-        return Checkpoint(self.last)
+        if not self.path.is_dir():
+            if resume:
+                raise CheckpointError(f"{self.name}: nothing to resume there; leave out --resume to start a run")
+            return None
+        strangers = [printable(p.name) for p in self.path.iterdir() if not self._is_ours(p.name)]
+        if strangers:
+            raise CheckpointError(f"{self.name}: holds {strangers[0]}, no part of a run; name a new folder")
+        return None
+
+    def make(self) -> None:
+        """The folder itself, where it is not there yet."""
+        try:
+            self.samples.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self.name}: cannot be made: {error.strerror}") from error
+
+    def mend(self) -> None:
+        """Clear away what a kill left half-way; only under the lock."""
+        for target in (self.last, self.best):
+            finish_swap(target)
 
     @staticmethod
     def _is_ours(name: str) -> bool:
         return name in OURS or name.split(".")[0] in ("last", "best")
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, writes: bool) -> Iterator[None]:
         """One writer at a time, where the system can say so; a killed one leaves no lock behind."""
+        if not writes:
+            yield
+            return
         try:
             import fcntl
         except ImportError:  # Windows

@@ -120,37 +120,42 @@ def train(
     entry = get_variant(variant).load()
     asked = entry.recipe_class.of(recipe or {})  # wrong values are told before anything else
     folder = RunDirectory(out)
-    found = folder.prepare(resume=resume)
+    found = folder.found(resume=resume)
     if found is not None:
         asked = _resumed_recipe(entry.recipe_class, variant, recipe or {}, found)
         seed = found.config["seed"] if seed is None else seed
         data = found.config["data"]["name"] if data is None else data
     elif data is None:
         raise RecipeError("--data: expected a dataset, folder, zip or npz to train on, came nothing")
-    with folder.locked():
-        accelerator = make_accelerator(
-            device,
-            asked.mixed_precision,
-            **({"log_with": list(cadence.trackers), "project_dir": str(folder.path)} if cadence.trackers else {}),
+    tracking = {"log_with": list(cadence.trackers), "project_dir": str(folder.path)} if cadence.trackers else {}
+    accelerator = make_accelerator(device, asked.mixed_precision, **tracking)
+    if asked.batch_size % accelerator.num_processes:
+        raise RecipeError(
+            f"batch_size: expected a multiple of the {accelerator.num_processes} processes, came {asked.batch_size}"
         )
-        world = accelerator.num_processes
-        if asked.batch_size % world:
-            raise RecipeError(f"batch_size: expected a multiple of the {world} processes, came {asked.batch_size}")
-        images = open_data(data, asked, value_range=value_range, progress=cadence.progress)
-        configured = entry(replace(asked, nc=images.nc))
-        config = {
-            "variant": variant,
-            "recipe": asdict(configured.recipe),
-            "data": {**images.about, "value_range": list(configured.value_range)},
-            "seed": seed or 0,
-            "processes": world,
-        }
+    images = open_data(data, asked, value_range=value_range, progress=cadence.progress)
+    configured = entry(replace(asked, nc=images.nc))
+    config = {
+        "variant": variant,
+        "recipe": asdict(configured.recipe),
+        "data": {**images.about, "value_range": list(configured.value_range)},
+        "seed": seed or 0,
+        "processes": accelerator.num_processes,
+    }
+    if found is not None:
+        _require_same(folder, found, config, entry.recipe_class)
+    per_epoch = images.steps_per_epoch(asked.batch_size)
+    total = max_steps if max_steps is not None else asked.num_epochs * per_epoch
+    training = Training(configured, accelerator, seed=seed or 0, steps_per_epoch=per_epoch)
+    folder.make()
+    with folder.locked(accelerator.is_main_process):
+        trainer = Trainer(folder, training, images, config, cadence, total)
         if found is not None:
-            _require_same(folder, found, config, entry.recipe_class)
-        per_epoch = images.steps_per_epoch(asked.batch_size)
-        total = max_steps if max_steps is not None else asked.num_epochs * per_epoch
-        training = Training(configured, accelerator, seed=seed or 0, steps_per_epoch=per_epoch)
-        return Trainer(folder, training, images, config, cadence, total).run(found)
+            if accelerator.is_main_process:
+                folder.mend()
+            accelerator.wait_for_everyone()
+            found = Checkpoint(folder.last)
+        return trainer.run(found)
 
 
 def _resumed_recipe(kind: type[Recipe], variant: str, given: Mapping[str, Any], found: Checkpoint) -> Recipe:
@@ -202,10 +207,11 @@ class Trainer:
     def run(self, found: Checkpoint | None) -> Outcome:
         """Train from the checkpoint, or from the beginning, to `total` steps."""
         training, batch_size = self.training, self.config["recipe"]["batch_size"]
-        self._begin(found)
-        if training.step >= self.total:
-            self._save()
-            return self._outcome()
+        if found is not None:
+            self._load(found)
+            if training.step >= self.total:
+                return self._outcome()
+        self._begin()
         batches = self.data.batches(
             training.variant.recipe,
             self.config["seed"],
@@ -235,11 +241,12 @@ class Trainer:
             self.accelerator.end_training()
         return self._outcome(caught[0] if caught and training.step < self.total else None)
 
-    def _begin(self, found: Checkpoint | None) -> None:
-        if found is not None:
-            state = found.state()
-            self.training.load_state(state)
-            self.best, self._saved, self._first = state["best"], self.training.step, self.training.step
+    def _load(self, found: Checkpoint) -> None:
+        state = found.state()
+        self.training.load_state(state)
+        self.best, self._saved, self._first = state["best"], self.training.step, self.training.step
+
+    def _begin(self) -> None:
         if self.writes:
             with self.folder.writing(self.training.step):
                 self.folder.write_config(self.config)
