@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
 from typing import Any
 
 import click
 
-from ganmetrics.console import CONTEXT, Commands, fail, run
+from ganmetrics.cli_options import with_options
+from ganmetrics.console import CONTEXT, Commands, run
+from ganmetrics.errors import OptionError
 from ganmetrics.text import printable
 from ganmetrics.version import __version__
-from reference_models.index import ENTRIES, VARIANTS, get_variant
-from reference_models.recipe import Setting, settings
+from reference_models.cli_train import train
+from reference_models.index import ENTRIES
 
 SAMPLING = [
     click.option("--which", type=click.Choice(["last", "best"]), default="last", show_default=True,
@@ -23,42 +24,10 @@ SAMPLING = [
     click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1.  [default: auto]"),
     click.option("--overwrite", is_flag=True, help="Replace what is there."),
 ]  # fmt: skip
-RUNNING = [
-    click.option("--data", metavar="NAME",
-                 help="digits, mnist, fashion-mnist, cifar10 (mnist:train[0:50000]), a folder, zip or npz."),
-    click.option("--out", required=True, metavar="DIR", help="Folder of the run."),
-    click.option("--resume", is_flag=True, help="Go on with the run in --out, as it was configured."),
-    click.option("--max-steps", type=click.IntRange(0), help="Steps in all.  [default: --num-epochs passes]"),
-    click.option("--seed", type=click.IntRange(0), help="Of everything drawn.  [default: 0]"),
-    click.option("--device", metavar="NAME", help="auto, cpu, cuda.  [default: auto]"),
-    click.option("--value-range", type=float, nargs=2, metavar="LO HI", help="Of float images in an npz or npy."),
-    click.option("--log-every", type=click.IntRange(1), default=10, show_default=True, help="Steps."),
-    click.option("--grid-every", type=click.IntRange(1), default=500, show_default=True, help="Steps."),
-    click.option("--checkpoint-every", type=click.IntRange(1), default=500, show_default=True, help="Steps."),
-    click.option("--score-every", type=click.IntRange(0), default=0, show_default=True,
-                 help="Steps between two scores, the best of which is kept in best/; 0 never scores."),
-    click.option("--score-metric", default="fid", show_default=True, help="fid or is."),
-    click.option("--score-features", default="efficientnet-lite0", show_default=True, help="The extractor."),
-    click.option("--score-samples", type=click.IntRange(2), default=1000, show_default=True,
-                 help="Generated images, and the most real ones."),
-    click.option("--score-real", metavar="SOURCE", help="What to compare with.  [default: the training images]"),
-    click.option("--tracker", "trackers", multiple=True, default=("tensorboard",), show_default=True,
-                 help="Of accelerate; none for none."),
-    click.option("--quiet", is_flag=True, help="No progress, no remarks."),
-]  # fmt: skip
-
-METAVARS = {int: "N", float: "X", str: "NAME"}
-
-
-def with_options(options: list[Any]) -> Any:
-    """Put click options on a command, in order."""
-
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+PICTURE = [
+    click.option("-o", "--output", required=True, metavar="PNG", help="The picture."),
+    *SAMPLING,
+]
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)
@@ -75,89 +44,7 @@ def list_variants() -> None:
         click.echo(f"{entry.name:<10}{entry.title:<56}{paper}")
 
 
-class Variants(Commands):
-    """One command a variant, whose options are its recipe's fields."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VARIANTS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return train_command(cmd_name) if cmd_name in VARIANTS else None
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args[0] not in VARIANTS:
-            raise click.UsageError(
-                f"unknown variant {printable(args[0])!r}; expected one of {', '.join(VARIANTS)}", ctx
-            )
-        return super().resolve_command(ctx, args)
-
-
-@cli.group(cls=Variants, subcommand_metavar="VARIANT [OPTIONS]")
-def train() -> None:
-    """Train a variant: `train dcgan --data digits --out run`; `train dcgan --help` lists its recipe."""
-
-
-def recipe_option(name: str, setting: Setting, default: Any) -> Any:
-    """A field of a recipe as an option; what is not given stays unsaid, so that a resumed run keeps its own."""
-    flag = name.replace("_", "-")
-    shown = "" if default is None else f"  [default: {str(default).lower() if setting.kind is bool else default}]"
-    text = setting.help + shown
-    if setting.kind is bool:
-        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
-    kind = click.Choice(setting.choices) if setting.choices else setting.kind
-    spellings = [f"--{flag}", "--data-root"] if name == "dataroot" else [f"--{flag}"]
-    return click.option(
-        *spellings,
-        name,
-        type=kind,
-        default=None,
-        metavar=None if setting.choices else METAVARS[setting.kind],
-        help=text,
-    )
-
-
-def train_command(name: str) -> click.Command:
-    """The command that trains one variant."""
-    entry = get_variant(name)
-    kind = entry.load().recipe_class
-    recipe = settings(kind)
-    defaults = kind()
-
-    @with_options(
-        [*RUNNING, *(recipe_option(field, about, getattr(defaults, field)) for field, about in recipe.items())]
-    )
-    def command(data: str | None, out: str, resume: bool, quiet: bool, **options: Any) -> int:
-        from reference_models.scoring import Scoring
-        from reference_models.trainer import Cadence, train
-
-        given = {field: options.pop(field) for field in recipe}
-        asked = {field: value for field, value in given.items() if value is not None}
-        scored = {key: options.pop(f"score_{key}") for key in ("every", "metric", "features", "real")}
-        cadence = Cadence(
-            **{key: options.pop(f"{key}_every") for key in ("log", "grid", "checkpoint")},
-            scoring=Scoring(n_samples=options.pop("score_samples"), **scored),
-            trackers=tuple(tracker for tracker in options.pop("trackers") if tracker != "none"),
-            progress=not quiet,
-        )
-        outcome = train(name, data, out, recipe=asked, resume=resume, cadence=cadence, **options)
-        return ended(outcome, out)
-
-    title = f"Train: {entry.title}. The options below --quiet are the recipe."
-    return click.command(name, help=title, context_settings=CONTEXT)(command)
-
-
-def ended(outcome: Any, out: str) -> int:
-    """Say how training ended; the exit code."""
-    where = f"{printable(out)}: step {outcome.step} of {outcome.total}"
-    if outcome.stopped:
-        code = 130 if outcome.stopped == signal.SIGINT else 143
-        return fail(f"Interrupted at {where}; the same command with --resume goes on", code)
-    if not outcome.made:
-        click.echo(f"{where}: the run is finished; a larger --max-steps or --num-epochs goes on with it")
-    else:
-        best = "" if outcome.best is None else f"; best score {outcome.best:.4f} in best/"
-        click.echo(f"{where}: done{best}")
-    return 0
+cli.add_command(train)
 
 
 @cli.command()
@@ -179,6 +66,116 @@ def sample(
     model = load(directory, which=which, device=device)
     written = write_samples(model, out, n, seed=seed, ema=ema, start=start, overwrite=overwrite, progress=not quiet)
     click.echo(f"{printable(str(written))}: {n} images of {model.config['variant']} at step {model.step}")
+
+
+class Numbers(click.ParamType):
+    """Sample numbers, `3,17,42`."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        if isinstance(value, list):
+            return value
+        try:
+            return [int(number) for number in value.split(",")]
+        except ValueError:
+            self.fail(f"expected numbers of samples, such as 3,17,42, came {printable(value)!r}", param, ctx)
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--stops", type=Numbers(), multiple=True, required=True, help="Samples to walk between; given again, another row."
+)
+@click.option("--steps", type=click.IntRange(0), default=8, show_default=True, help="Images between two stops.")
+@click.option("--kind", type=click.Choice(["spherical", "linear"]), default="spherical", show_default=True)
+@with_options(PICTURE)
+def walk(
+    directory: str, stops: tuple[list[int], ...], steps: int, kind: str, output: str, which: Any, seed: int, ema: bool,
+    device: str | None, overwrite: bool,
+) -> None:  # fmt: skip
+    """Draw walks between samples of the generator in DIR."""
+    from reference_models.latent_pictures import walk_grid
+    from reference_models.pictures import require_png, save_picture
+    from reference_models.sampler import load
+
+    require_png(output, overwrite=overwrite)
+    model = load(directory, which=which, device=device)
+    rows = stops[0] if len(stops) == 1 else list(stops)
+    picture = walk_grid(model, rows, seed=seed, n_between=steps, kind=kind, ema=ema)
+    save_picture(picture, output, {"stops": stops, "seed": seed, "step": model.step, "ema": ema})
+    click.echo(f"{printable(output)}: {kind} walks between samples {' '.join(map(str, stops))}")
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--base", type=Numbers(), required=True, help="Samples that show the first concept.")
+@click.option("--minus", type=Numbers(), required=True, help="Samples of what is taken away.")
+@click.option("--plus", type=Numbers(), required=True, help="Samples of what is put there.")
+@click.option("--names", default="base,minus,plus", show_default=True, help="What to call the three in the picture.")
+@click.option("--noise", type=click.FloatRange(0), default=0.25, show_default=True, help="Around the result.")
+@with_options(PICTURE)
+def arithmetic(
+    directory: str, base: list[int], minus: list[int], plus: list[int], names: str, noise: float, output: str,
+    which: Any, seed: int, ema: bool, device: str | None, overwrite: bool,
+) -> None:  # fmt: skip
+    """Draw base - minus + plus, on the averages of samples that show each; see `sample` for their numbers."""
+    from reference_models.latent_pictures import arithmetic_grid
+    from reference_models.pictures import require_png, save_picture
+    from reference_models.sampler import load
+
+    require_png(output, overwrite=overwrite)
+    model = load(directory, which=which, device=device)
+    called = names.split(",")
+    picture = arithmetic_grid(model, base, minus, plus, seed=seed, ema=ema, noise=noise, names=called)
+    about = {"base": base, "minus": minus, "plus": plus, "seed": seed, "step": model.step, "ema": ema}
+    save_picture(picture, output, about)
+    click.echo(f"{printable(output)}: {called[0]} - {called[1]} + {called[2]}")
+
+
+@cli.command()
+@click.option(
+    "--loss",
+    "losses",
+    multiple=True,
+    metavar="NAME",
+    help="minimax, non-saturating, least-squares, least-squares-pearson.  [default: each]",
+)
+@click.option(
+    "--mixture",
+    type=click.Choice(["ring", "grid"]),
+    default="ring",
+    show_default=True,
+    help="8 Gaussians on a circle, or 25 on a square.",
+)
+@click.option("--steps", type=click.IntRange(1), default=8000, show_default=True, help="Of training, each loss.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("-o", "--output", metavar="PNG", help="Samples of each loss as a picture.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a loss.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def toy(
+    losses: tuple[str, ...], mixture: str, steps: int, seed: int, output: str | None, overwrite: bool, as_json: bool,
+    quiet: bool,
+) -> None:  # fmt: skip
+    """Train losses on a mixture of Gaussians, and count the modes they cover."""
+    from reference_models.losses import LOSSES
+    from reference_models.pictures import require_png
+    from reference_models.toy import Mixture, fit
+    from reference_models.toy_picture import draw
+
+    unknown = [loss for loss in losses if loss not in LOSSES]
+    if unknown:
+        raise OptionError(f"--loss: expected one of {', '.join(LOSSES)}, came {unknown[0]!r}")
+    if output is not None:
+        require_png(output, overwrite=overwrite, needs_matplotlib=True)
+    target = Mixture.ring() if mixture == "ring" else Mixture.grid()
+    fits = []
+    for loss in losses or LOSSES:
+        fits.append(fit(loss, target, steps=steps, seed=seed, progress=not quiet))
+        click.echo(json.dumps(fits[-1].to_dict()) if as_json else str(fits[-1]))
+    if output is not None:
+        draw(fits, output)
 
 
 @cli.command()

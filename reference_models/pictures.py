@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,12 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from ganmetrics.errors import OptionError
+from ganmetrics.text import printable
+
 CELL = 48  # pixels at least of an image in a grid; smaller ones are enlarged by whole factors
 GAP = 2
+SMOOTHED = 100  # points of a curve above which its running mean is drawn
 
 
 def grid(images: Tensor, *, columns: int | None = None) -> Image.Image:
@@ -23,6 +28,19 @@ def grid(images: Tensor, *, columns: int | None = None) -> Image.Image:
     large = images.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
     sheet = make_grid(large, nrow=columns or math.ceil(math.sqrt(len(images))), padding=GAP, pad_value=255)
     return Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy())
+
+
+def require_png(path: str | os.PathLike[str], *, overwrite: bool, needs_matplotlib: bool = False) -> None:
+    """To be asked before anything slow begins. Raises OptionError."""
+    target, name = Path(path), printable(os.fspath(path))
+    if needs_matplotlib and importlib.util.find_spec("matplotlib") is None:
+        raise OptionError("--output needs matplotlib: pip install 'ganmetrics[report]'")
+    if target.suffix.lower() != ".png":
+        raise OptionError(f"--output: expected a name that ends in .png, came {name!r}")
+    if target.is_dir() or (target.exists() and not overwrite):
+        raise OptionError(f"--output {name}: exists already; choose another name or give --overwrite")
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise OptionError(f"--output {name}: its folder does not exist or cannot be written to")
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> None:
@@ -52,8 +70,11 @@ def curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title
     figure, axes = plt.subplots(len(panels), 1, figsize=(8, 2.4 * len(panels) + 0.4), layout="constrained", sharex=True)
     for ax, (name, series) in zip([axes] if len(panels) == 1 else axes, panels, strict=True):
         for label, (steps, values) in series.items():
-            few = len(steps) < 40
-            ax.plot(steps, values, label=label, linewidth=1.2, marker="o" if few else None, markersize=3)
+            many = len(steps) > SMOOTHED
+            (line,) = ax.plot(steps, values, label=None if many else label, linewidth=1.2, alpha=0.25 if many else 1,
+                              marker="o" if len(steps) < 40 else None, markersize=3)  # fmt: skip
+            if many:
+                ax.plot(steps, _running_mean(values), label=label, linewidth=1.4, color=line.get_color())
         ax.set_ylabel(name)
         ax.grid(alpha=0.3)
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
@@ -61,6 +82,15 @@ def curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title
     figure.axes[0].set_title(title)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _running_mean(values: Sequence[float]) -> Tensor:
+    """Exponential, with the bias of its start taken out."""
+    mean, weight, means = 0.0, 0.0, []
+    for value in values:
+        mean, weight = 0.95 * mean + 0.05 * value, 0.95 * weight + 0.05
+        means.append(mean / weight)
+    return torch.tensor(means)
 
 
 Series = dict[str, tuple[list[int], list[float]]]

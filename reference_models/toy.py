@@ -7,13 +7,21 @@ counts of Srivastava et al. 2017 (VEEGAN, arXiv:1705.07761): high-quality sample
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import trange
 
+from ganmetrics.runtime import bar_is_off
 from reference_models.errors import RecipeError
+from reference_models.losses import LOSSES, Loss
 from reference_models.networks import expect_count, expect_shape
+from reference_models.recipe import Recipe, setting
+from reference_models.training import Training, make_accelerator
+from reference_models.variant import Variant
 
 HIGH_QUALITY = 3.0  # standard deviations from the nearest mean (Srivastava et al. 2017, Section 4.1)
 
@@ -143,3 +151,84 @@ class ToyDiscriminator(nn.Module):
     def forward(self, points: Tensor) -> Tensor:
         expect_shape("points", points, (2,))
         return self.main(points).squeeze(1)
+
+
+@dataclass(frozen=True)
+class ToyRecipe(Recipe):
+    """Batches of 512, as on the ring of Mao et al.; the latent is wide enough to be pulled apart into modes."""
+
+    batch_size: int = setting(512, "Points a step.", least=2)
+    nz: int = setting(16, "Size of the latent.", least=1)
+    lr: float = setting(1e-3, "Learning rate of Adam.", least=0)
+    loss: str = setting("non-saturating", "A name of losses.LOSSES.", choices=tuple(LOSSES))
+
+
+class ToyGAN(Variant):
+    """Any unconditional loss between the two small networks, by the step that the variants on images share."""
+
+    recipe_class = ToyRecipe
+    recipe: ToyRecipe
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"generator": ToyGenerator(self.recipe.nz), "discriminator": ToyDiscriminator()}
+
+    def loss(self) -> Loss:
+        return LOSSES[self.recipe.loss]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A loss fitted to a mixture: samples `(N, 2)`, what they cover, and coverage after so many steps on the way."""
+
+    loss: str
+    mixture: Mixture
+    samples: Tensor
+    coverage: Coverage
+    history: tuple[tuple[int, Coverage], ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        c = self.coverage
+        return (
+            f"{self.loss:<22} {self.mixture.name}  {c.modes:>2} of {c.n_modes} modes  "
+            f"high quality {c.high_quality:5.1%}  KL {c.kl_to_uniform:.3f}  {self.seconds:.0f} s"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; without the samples."""
+        return {
+            "loss": self.loss,
+            "mixture": self.mixture.name,
+            **asdict(self.coverage),
+            "history": [[step, coverage.modes, coverage.high_quality] for step, coverage in self.history],
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def fit(
+    loss: str,
+    mixture: Mixture,
+    *,
+    steps: int = 10_000,
+    seed: int = 0,
+    n_samples: int = 10_000,
+    device: str | None = None,
+    progress: bool = False,
+) -> Fit:
+    """Train on a mixture and count what is covered, by the weights of the last step (not their average).
+
+    Raises RecipeError for an unknown loss.
+    """
+    expect_count("steps", steps)
+    recipe = ToyRecipe(loss=loss)
+    training = Training(ToyGAN(recipe), make_accelerator(device), seed=seed)
+    points, latents = (torch.Generator().manual_seed(seed + k) for k in (1, 2))
+    z = torch.randn(n_samples, recipe.nz, generator=latents).to(training.device)
+    history, began = [], time.perf_counter()
+    for step in trange(1, steps + 1, desc=f"{loss} on {mixture.name}", disable=bar_is_off(progress)):
+        training.advance(mixture.sample(recipe.batch_size, points))
+        if step % max(1, steps // 10) == 0 or step == steps:
+            with torch.no_grad():
+                samples = training.networks["generator"](z).cpu()
+            history.append((step, mixture.covered(samples)))
+    return Fit(loss, mixture, samples, history[-1][1], tuple(history), time.perf_counter() - began)

@@ -11,7 +11,8 @@ from PIL import Image
 
 import reference_models
 from ganmetrics.errors import OptionError
-from reference_models.latent import WALKS, arithmetic, arithmetic_grid, average, linear, spherical, walk, walk_grid
+from reference_models.latent import WALKS, arithmetic, average, linear, spherical, walk
+from reference_models.latent_pictures import arithmetic_grid, walk_grid
 from reference_models.sampler import Model
 
 X, Y = torch.eye(4, dtype=torch.float64)[:2]
