@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors
 from torch import Tensor
 
 from ganmetrics.text import printable
@@ -86,9 +86,14 @@ def _version(package: str) -> str:
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    kept = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    save_file(kept, path)
+    save_tensors(path, tensors)
     _sync(path)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """As safetensors. Raises OSError where it cannot be written; `save_file` would hide it in an error of its own."""
+    kept = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    path.write_bytes(safetensors.save(kept))
 
 
 def _save_json(path: Path, value: Any) -> None:
@@ -146,9 +151,9 @@ class Checkpoint:
 
     def __init__(self, target: str | os.PathLike[str]):
         found = locate(Path(target))
-        if found is None:
+        if found is None and not Path(target).is_dir():
             raise CheckpointError(f"{printable(os.fspath(target))}: no complete checkpoint there")
-        self.path = found
+        self.path = found or Path(target)  # a folder of that name without a manifest was complete once
         self.manifest = self._json("manifest.json")
         self._verify()
         self.config: dict[str, Any] = self._json("config.json")
@@ -159,19 +164,27 @@ class Checkpoint:
             came = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
             raise self._damaged(f"its format is {came!r}, and {FORMAT!r} is read here")
         try:
-            expected = dict(manifest["sha256"])
+            self._expected: dict[str, str] = dict(manifest["sha256"])
             self.step, self.networks = int(manifest["step"]), [str(name) for name in manifest["networks"]]
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged("manifest.json lacks what belongs there") from error
-        for name, digest in expected.items():
+        tensors = {f"{name}.safetensors" for name in (*self.networks, EMA, "training")}
+        if set(self._expected) != {*tensors, "training.json", "config.json"}:
+            raise self._damaged("manifest.json names other files than its networks need")
+        for name in self._expected:
             try:
-                came = _sha256(self.path / name)
+                self._require_kept(name, _sha256(self.path / name))
             except OSError as error:
                 raise self._damaged(f"{printable(name)}: {error.strerror}") from error
-            if came != digest:
-                raise self._damaged(
-                    f"{printable(name)} is not what was saved (SHA-256 {came[:8]}..., not {digest[:8]}...)"
-                )
+        if ["step", self.step] not in self._json("training.json")["dict"]:
+            raise self._damaged(f"manifest.json says step {self.step}, training.json another")
+
+    def _require_kept(self, name: str, came: str) -> None:
+        digest = str(self._expected[name])
+        if came != digest:
+            raise self._damaged(
+                f"{printable(name)} is not what was saved (SHA-256 {came[:8]}..., not {printable(digest[:8])}...)"
+            )
 
     def _json(self, name: str) -> Any:
         try:
@@ -191,7 +204,9 @@ class Checkpoint:
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         try:
-            return load_file(self.path / name)
+            held = (self.path / name).read_bytes()
+            self._require_kept(name, hashlib.sha256(held).hexdigest())  # training may have replaced it since
+            return safetensors.load(held)
         except (OSError, SafetensorError) as error:
             raise self._damaged(f"{name} cannot be read") from error
 

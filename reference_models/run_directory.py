@@ -30,7 +30,7 @@ class RunDirectory:
         """What to go on from; None starts from the beginning. Writes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.name}: is a file; expected a folder for the run")
-        if locate(self.last) is not None:
+        if locate(self.last) is not None or self.last.is_dir():  # it takes its name when it is complete
             checkpoint = Checkpoint(self.last)
             if resume:
                 return checkpoint
@@ -61,7 +61,7 @@ class RunDirectory:
 
     @staticmethod
     def _is_ours(name: str) -> bool:
-        return name in OURS or name.split(".")[0] in ("last", "best")
+        return name.removesuffix(".part") in OURS or name.split(".")[0] in ("last", "best")
 
     @contextmanager
     def locked(self, writes: bool) -> Iterator[None]:

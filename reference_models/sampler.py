@@ -37,8 +37,8 @@ def load(path: str | os.PathLike[str], *, which: Which = "last", device: str | t
     if which not in ("last", "best"):
         raise OptionError(f"which: expected last or best, came {which!r}")
     folder = Path(path).expanduser()
-    target = folder if locate(folder) == folder else folder / which
-    if locate(target) is None:
+    target = folder if locate(folder) is not None else folder / which
+    if locate(target) is None and not target.is_dir():
         raise absent(folder, which)
     return Model(Checkpoint(target), device=device)
 

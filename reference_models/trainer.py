@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
+from ganmetrics.text import printable
 from reference_models import checkpoint as checkpoints
 from reference_models.checkpoint import Checkpoint, differences
 from reference_models.data import TrainingData, open_data
@@ -27,7 +27,7 @@ from reference_models.recipe import Recipe, settings
 from reference_models.run_directory import RunDirectory
 from reference_models.sampler import Sampler
 from reference_models.scoring import Scorer, Scoring
-from reference_models.training import Training, make_accelerator, require_finite
+from reference_models.training import Training, make_accelerator, require_finite, unchanged_random_state
 
 GRID = 64  # images of the fixed latents
 COLLAPSED = 0.05  # of the real images' diversity
@@ -149,6 +149,8 @@ def train(
     training = Training(configured, accelerator, seed=seed or 0, steps_per_epoch=per_epoch)
     folder.make()
     with folder.locked(accelerator.is_main_process):
+        if found is None and accelerator.is_main_process:
+            folder.found(resume=False)  # another process may have trained there in the meantime
         trainer = Trainer(folder, training, images, config, cadence, total)
         if found is not None:
             if accelerator.is_main_process:
@@ -161,7 +163,8 @@ def train(
 def _resumed_recipe(kind: type[Recipe], variant: str, given: Mapping[str, Any], found: Checkpoint) -> Recipe:
     if found.config.get("variant") != variant:
         raise CheckpointError(
-            f"{found.path.parent}: holds a run of {found.config.get('variant')}, not of {variant}; name another --out"
+            f"{printable(str(found.path.parent))}: holds a run of {found.config.get('variant')}, not of {variant}; "
+            "name another --out"
         )
     return kind.of({**found.config["recipe"], **given})
 
@@ -244,7 +247,8 @@ class Trainer:
     def _load(self, found: Checkpoint) -> None:
         state = found.state()
         self.training.load_state(state)
-        self.best, self._saved, self._first = state["best"], self.training.step, self.training.step
+        self.best, self._alarmed = state["best"], state.get("alarmed", False)
+        self._saved = self._first = self.training.step
 
     def _begin(self) -> None:
         if self.writes:
@@ -292,11 +296,14 @@ class Trainer:
 
     def _every_so_often(self, progress: Progress) -> None:
         step, end = self.training.step, self.training.step == self.total
-        if step % self.cadence.grid == 0 or end:
-            self._grid(progress)
         every = self.cadence.scoring.every
-        if every and (step % every == 0 or end):
-            self._score(progress)
+        draws, scores = step % self.cadence.grid == 0 or end, every and (step % every == 0 or end)
+        if draws or scores:
+            with unchanged_random_state(self.training.device):
+                if draws:
+                    self._grid(progress)
+                if scores:
+                    self._score(progress)
         self._checkpoints(force=step % self.cadence.checkpoint == 0)
 
     def _log(self, measured: Mapping[str, float], rate: float) -> None:
@@ -368,7 +375,7 @@ class Trainer:
         self._write(self.folder.last)
 
     def _write(self, target: Path) -> None:
-        state = {**self.training.state(), "best": self.best}
+        state = {**self.training.state(), "best": self.best, "alarmed": self._alarmed}
         if self.writes:
             with self.folder.writing(self.training.step):
                 checkpoints.save(target, state, self.config)
@@ -382,12 +389,12 @@ class Trainer:
     def _keep(self, real: torch.Tensor) -> str:
         """Keep the batch of a run that stops, and what was drawn for it."""
         drawn = self.training.drawn
-        batch = {"real": real.cpu(), **({} if drawn is None else {"latent": drawn.cpu().contiguous()})}
+        batch = {"real": real, **({} if drawn is None else {"latent": drawn})}
         target = self.folder.stopped / f"batch-{self.training.step}.safetensors"
         if self.writes:
             with self.folder.writing(self.training.step):
                 target.parent.mkdir(exist_ok=True)
-                save_file(batch, target)
+                checkpoints.save_tensors(target, batch)
         return (
             f"its batch is kept in {self.folder.name}/stopped/{target.name}, "
             f"and step {self._saved} in {self.folder.name}/last"

@@ -40,7 +40,10 @@ def make_accelerator(device: str | None = None, mixed_precision: str = "no", **o
     earlier = AcceleratorState._shared_state
     if earlier and (earlier["_mixed_precision"], earlier["device"].type) != (mixed_precision, chosen.type):
         AcceleratorState._reset_state(reset_partial_state=earlier["num_processes"] == 1)  # accelerate keeps the first
-    accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision, **options)
+    try:
+        accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision, **options)
+    except ValueError as error:  # an unknown tracker
+        raise RecipeError(f"--tracker: {error}") from error
     if chosen.type != accelerator.device.type or (chosen.index or 0) not in (0, accelerator.device.index):
         raise RecipeError(
             f"--device {device}: accelerate runs on {accelerator.device}; choose with CUDA_VISIBLE_DEVICES"
@@ -217,6 +220,16 @@ def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+
+
+@contextmanager
+def unchanged_random_state(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn inside is not missing afterwards."""
+    before = random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(before, device)
 
 
 def require_finite(measured: Mapping[str, float], step: int) -> None:
