@@ -10,6 +10,7 @@ cut out (both as in pytorch/examples; an image of that size is left alone), then
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms.v2 import functional as transforms
 from tqdm import tqdm
 
+from ganmetrics.errors import GanMetricsError
 from ganmetrics.images import ImageSource, open_images, read_batches
 from ganmetrics.images.base import IndexedSource
 from ganmetrics.runtime import bar_is_off
@@ -134,12 +136,41 @@ class TrainingData:
         """uint8 batches of steps `start` to `stop`, this process's part of each; see `Order`."""
         order = Order(len(self.images), recipe.batch_size, seed, range(start, stop), rank=rank, world=world)
         workers = 0 if self.images.in_memory else recipe.workers
-        own = torch.Generator()  # or the loader draws a seed from the global one, once more in a resumed run
-        yield from DataLoader(self.images, batch_sampler=order, num_workers=workers, collate_fn=_same, generator=own)
+        loader: DataLoader[Any] = DataLoader(
+            _Told(self.images),
+            batch_sampler=order,
+            num_workers=workers,
+            collate_fn=_same,
+            worker_init_fn=_leave_signals_to_the_trainer,
+            generator=torch.Generator(),  # or it draws a seed from the global one, once more in a resumed run
+        )
+        for batch in loader:
+            if isinstance(batch, GanMetricsError):
+                raise batch
+            yield batch
+
+
+@dataclass(frozen=True)
+class _Told(Dataset):
+    """Hands on mistakes as they are: raised in another process, they would come back with its traceback for a text."""
+
+    images: Images
+
+    def __getitems__(self, indices: list[int]) -> Tensor | GanMetricsError:
+        try:
+            return self.images.__getitems__(indices)
+        except GanMetricsError as error:
+            return error
 
 
 def _same(batch: Any) -> Any:
     return batch
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """A terminal and `timeout` signal the whole group, while the step that is being made still needs its images."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Order(Sampler[list[int]]):

@@ -110,7 +110,7 @@ class RunDirectory:
         part.write_text("".join(json.dumps(line) + "\n" for line in kept))
         part.replace(self._log)
         for picture in self.samples.glob("*.png*"):
-            if not picture.name.split(".")[0].isdigit() or int(picture.name.split(".")[0]) > step:
+            if not picture.stem.isdigit() or int(picture.stem) > step:  # half a one ends in .png.part
                 picture.unlink()
 
     def picture(self, step: int) -> Path:

@@ -246,7 +246,13 @@ class Trainer:
 
     def _load(self, found: Checkpoint) -> None:
         state = found.state()
-        self.training.load_state(state)
+        try:
+            self.training.load_state(state)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{printable(str(found.path))}: does not fit this version of {self.config['variant']}; "
+                f"it was made with {', '.join(map(' '.join, found.manifest['versions'].items()))}"
+            ) from error
         self.best, self._alarmed = state["best"], state.get("alarmed", False)
         self._saved = self._first = self.training.step
 
