@@ -143,6 +143,14 @@ def locate(target: Path) -> Path | None:
     return next((place for place in places if (place / "manifest.json").is_file()), None)
 
 
+def _manifest(target: Path) -> bytes | None:
+    """What tells one checkpoint of that name from the next."""
+    try:
+        return ((locate(target) or target) / "manifest.json").read_bytes()
+    except OSError:
+        return None
+
+
 class Checkpoint:
     """A complete checkpoint on disk, every file of which matches its checksum.
 
@@ -150,10 +158,21 @@ class Checkpoint:
     """
 
     def __init__(self, target: str | os.PathLike[str]):
-        found = locate(Path(target))
-        if found is None and not Path(target).is_dir():
+        seen: Any = ()
+        while True:
+            try:
+                return self._read(Path(target))
+            except CheckpointError:
+                before, seen = seen, _manifest(Path(target))
+                if seen == before:
+                    raise
+                # else training may have replaced it in the middle of the reading
+
+    def _read(self, target: Path) -> None:
+        found = locate(target)
+        if found is None and not target.is_dir():
             raise CheckpointError(f"{printable(os.fspath(target))}: no complete checkpoint there")
-        self.path = found or Path(target)  # a folder of that name without a manifest was complete once
+        self.path = found or target  # a folder of that name without a manifest was complete once
         self.manifest = self._json("manifest.json")
         self._verify()
         self.config: dict[str, Any] = self._json("config.json")

@@ -41,10 +41,9 @@ class Scoring:
     def __post_init__(self) -> None:
         if self.metric not in STREAMING:
             raise RecipeError(f"--score-metric: expected one of {', '.join(STREAMING)}, came {self.metric!r}")
-        for name, least in (("every", 0), ("n_samples", 2)):
-            value = getattr(self, name)
+        for option, value, least in (("every", self.every, 0), ("samples", self.n_samples, 2)):
             if not isinstance(value, int) or value < least:
-                raise RecipeError(f"--score-{name}: expected a whole number of at least {least}, came {value!r}")
+                raise RecipeError(f"--score-{option}: expected a whole number of at least {least}, came {value!r}")
 
 
 class Scorer:
