@@ -10,7 +10,7 @@ cut out (both as in pytorch/examples; an image of that size is left alone), then
 from __future__ import annotations
 
 import hashlib
-import signal
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -141,36 +141,36 @@ class TrainingData:
             batch_sampler=order,
             num_workers=workers,
             collate_fn=_same,
-            worker_init_fn=_leave_signals_to_the_trainer,
+            worker_init_fn=_in_a_group_of_its_own,
             generator=torch.Generator(),  # or it draws a seed from the global one, once more in a resumed run
         )
         for batch in loader:
-            if isinstance(batch, GanMetricsError):
-                raise batch
+            if isinstance(batch, str):
+                raise DataError(batch)
             yield batch
 
 
 @dataclass(frozen=True)
 class _Told(Dataset):
-    """Hands on mistakes as they are: raised in another process, they would come back with its traceback for a text."""
+    """Images, or what is wrong with them: an error that another process raises brings its traceback for a text."""
 
     images: Images
 
-    def __getitems__(self, indices: list[int]) -> Tensor | GanMetricsError:
+    def __getitems__(self, indices: list[int]) -> Tensor | str:
         try:
             return self.images.__getitems__(indices)
         except GanMetricsError as error:
-            return error
+            return str(error)
 
 
 def _same(batch: Any) -> Any:
     return batch
 
 
-def _leave_signals_to_the_trainer(worker: int) -> None:
+def _in_a_group_of_its_own(worker: int) -> None:
     """A terminal and `timeout` signal the whole group, while the step that is being made still needs its images."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 class Order(Sampler[list[int]]):

@@ -105,7 +105,7 @@ class Sampler:
     ) -> Iterator[Tensor]:
         """Samples `start` to `start + n` of a seed, uint8 `(b, C, H, W)` with b at most `batch_size`."""
         n, at = whole("n", n, 1), whole("start", start, 0)
-        size, stop = whole("batch_size", batch_size or 8 * BLOCK, 1), at + n
+        size, stop = whole("batch_size", 8 * BLOCK if batch_size is None else batch_size, 1), at + n
         blocks = range(at // BLOCK * BLOCK, stop, BLOCK)
         made = (self.images(self.latents(range(low, low + BLOCK), seed=seed), ema=ema) for low in blocks)
         wanted = (block[max(at - low, 0) : stop - low] for low, block in zip(blocks, made, strict=True))
