@@ -104,7 +104,9 @@ class Training:
         self.step = 0
         seed_everything(seed)  # the same weights in every process
         made = variant.networks()  # channels last: convolutions are a sixth quicker on a CPU, more on tensor cores
-        self.networks = {n: net.to(self.device, memory_format=torch.channels_last).train() for n, net in made.items()}
+        self.networks = {
+            n: net.to(self.device).to(memory_format=torch.channels_last).train() for n, net in made.items()
+        }
         self.average = Average(self.networks["generator"], variant.recipe.ema_decay)
         self.optimizers = variant.optimizers(self.networks)
         self.schedules = variant.schedules(self.optimizers, steps_per_epoch)
