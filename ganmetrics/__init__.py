@@ -12,13 +12,17 @@ _LAZY = {
     "FID": "monitor",
     "InceptionScore": "monitor",
     "Parzen": "likelihood",
+    "Reconstruction": "reconstruction",
     "Score": "score",
     "Settings": "settings",
     "evaluate": "evaluation",
     "fid": "evaluation",
     "inception_score": "evaluation",
+    "invert": "metrics.inversion",
     "merge": "evaluation",
     "parzen_log_likelihood": "likelihood",
+    "reconstruction_loss": "reconstruction",
+    "running_and_final": "heldout",
     "stats": "evaluation",
 }
 __all__ = ["GanMetricsError", "__version__", *_LAZY]

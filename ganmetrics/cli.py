@@ -13,6 +13,7 @@ import click
 
 from ganmetrics.cli_options import EPILOG, MEASURING, OWN, SCORING, print_remarks, print_scores, with_options
 from ganmetrics.cli_parzen import parzen
+from ganmetrics.cli_reconstruction import reconstruction
 from ganmetrics.console import CONTEXT, Commands, run
 from ganmetrics.errors import GanMetricsError
 from ganmetrics.metrics.index import ENTRIES, Entry
@@ -48,6 +49,7 @@ for _entry in ENTRIES:
     if set(_entry.sides) <= {"real", "fake"}:
         cli.add_command(metric_command(_entry))
 cli.add_command(parzen)
+cli.add_command(reconstruction)
 
 
 @cli.command(epilog=EPILOG)

@@ -47,8 +47,9 @@ class Score:
         return self.value
 
     def __str__(self) -> str:
-        spread = "" if self.spread is None else f" +- {self.spread:.4f}"
-        return f"{self.metric} {self.value:.4f}{spread}"
+        digits = 6 if 0 < abs(self.value) < 0.1 else 4  # squared errors in [0, 1] are small
+        spread = "" if self.spread is None else f" +- {self.spread:.{digits}f}"
+        return f"{self.metric} {self.value:.{digits}f}{spread}"
 
     def how(self) -> str:
         """How it was measured, short enough for one line of a terminal."""
@@ -64,6 +65,8 @@ class Score:
             self.protocol.get("dtype"),
             self.protocol.get("bandwidth") and f"bandwidth {self.protocol['bandwidth']:.4g}",
             self.protocol.get("baseline") and f"baseline {self.protocol['baseline']}",
+            self.protocol.get("method") and f"{self.protocol['method']}, at most {self.protocol['steps']} steps",
+            self.protocol.get("psnr") and f"PSNR {self.protocol['psnr']:.2f} dB",
             self.protocol.get("protocol") and f"protocol {self.protocol['protocol']}",
         ]
         return "; ".join(str(part) for part in parts if part)

@@ -42,6 +42,7 @@ class Entry:
 
 TWO = ("real", "fake")
 PARZEN = ("samples", "validation", "test")
+RECONSTRUCTION = ("generator", "test")
 ENTRIES = (
     Entry("fid", "fd", "fid", "FrechetDistance", "Fréchet Inception Distance", TWO, "lower", "0",
           "[Heusel et al. 2017](https://arxiv.org/abs/1706.08500)", ("ddof",)),
@@ -49,5 +50,7 @@ ENTRIES = (
           "[Salimans et al. 2016](https://arxiv.org/abs/1606.03498)", ("splits", "shuffle")),
     Entry("parzen", "parzen", "parzen", "ParzenLogLikelihood", "Parzen-window log-likelihood", PARZEN, "higher", "none",
           "[Goodfellow et al. 2014](https://arxiv.org/abs/1406.2661)"),
+    Entry("reconstruction", "reconstruction", "reconstruction", "ReconstructionLoss", "Reconstruction loss",
+          RECONSTRUCTION, "lower", "0", "[Xiang & Li 2017](https://arxiv.org/abs/1704.03971)"),
 )  # fmt: skip
 METRICS = {entry.name: entry for entry in ENTRIES}

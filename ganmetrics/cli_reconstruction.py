@@ -1,0 +1,59 @@
+"""`ganmetrics reconstruction`: a generator, test images, and how its latent is searched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ganmetrics.cli_options import EPILOG, READING, SCORING, print_scores, with_options
+
+
+@click.command("reconstruction", epilog=EPILOG)
+@click.argument("generator")
+@click.argument("test")
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "xiang-li", "adam", "lbfgs"]),
+    default="auto",
+    show_default=True,
+    help="auto is the fastest; xiang-li is as published: RMSprop from z = 0.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Passes with gradient an image may take.  [default: by method]")
+@click.option("--restarts", type=click.IntRange(1), default=1, show_default=True, help="Each image keeps its best.")
+@click.option("--prior-weight", type=float, default=0.0, show_default=True, help="Of |z|^2 / 2, beside the error.")
+@click.option("--bound", type=float, help="Keep z in [-BOUND, BOUND]: 1 for a uniform prior.")
+@click.option("--perceptual", metavar="NAME", help="Beside the pixels, the distance of an extractor's vectors.")
+@click.option("--perceptual-weight", type=float, default=0.1, show_default=True, help="Of that distance.")
+@click.option("--tolerance", type=float, help="Relative fall of the loss that is none.  [default: by method]")
+@click.option("--pool", type=click.IntRange(16), default=1024, show_default=True, help="Samples auto starts from.")
+@click.option("--block", type=click.IntRange(1), help="Latents in one pass; fewer for large images.  [default: 32]")
+@click.option("--labels", metavar="WHICH", help="For a generator with classes: one number for all, or optimise.")
+@click.option("--generator-range", type=float, nargs=2, metavar="LO HI", help="Where the generator does not say it.")
+@click.option("--resize", is_flag=True, help="Prepare TEST as the checkpoint says its training images were.")
+@click.option("--n-images", type=click.IntRange(1), help="Use the first so many of TEST.  [default: all]")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+              help="Of the generator while it searches; the errors are float32.")  # fmt: skip
+@click.option("--save", metavar="PNG", help="Picture of the worst, median and best images.")
+@click.option("--overwrite", is_flag=True, help="Replace a picture that is there.")
+@with_options(READING, SCORING)
+def reconstruction(
+    save: str | None, overwrite: bool, as_json: bool, quiet: bool, labels: str | None, seed: int | None, **options: Any
+) -> None:
+    """Reconstruction loss: mean squared error when GENERATOR's latent is optimised for each image of TEST.
+
+    Lower is better. GENERATOR is a reference-models run or checkpoint, an exported program (.pt2), or
+    module:attribute: an object with latent_shape, value_range and a differentiable call.
+    """
+    from ganmetrics.reconstruction import reconstruct
+    from ganmetrics.report.reconstructions import picture, require_writable
+    from ganmetrics.report.reconstructions import save as write
+
+    if save is not None:
+        require_writable(save, overwrite=overwrite)
+    given = int(labels) if labels is not None and labels.isdecimal() else labels
+    done = reconstruct(options.pop("generator"), options.pop("test"), labels=given, seed=seed or 0,
+                       progress=not quiet, **options)  # fmt: skip
+    print_scores([done.score], as_json)
+    if save is not None:
+        write(save, picture(done.score, done.targets, done.inversion.reconstructions, done.inversion.errors))

@@ -1,0 +1,70 @@
+"""Reconstruction loss: how near a generator comes to images it never saw, when its latent is optimised for each.
+
+Xiang & Li 2017 (arXiv:1704.03971, section 4), who propose it as a measure of convergence: mean over images of the mean
+squared error over pixels and channels. Here images are in [0, 1] whatever the generator's range, so that values compare
+between a tanh and a sigmoid. The search for the latents is `inversion.py`; this file is the arithmetic on pairs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.base import Metric, Result
+from ganmetrics.metrics.index import METRICS
+from ganmetrics.protocols import MetricOptions, Protocol
+from ganmetrics.statistics.samples import Samples
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+def mean_squared_errors(reconstructions: Tensor, targets: Tensor) -> Tensor:
+    """|r_i - t_i|^2 / D of vectors `(N, D)` in [0, 1]: `(N,)` float64."""
+    return (reconstructions.double() - targets.double()).square().mean(1)
+
+
+def psnr(error: float) -> float | None:
+    """10 log10(1 / error) in decibels, the peak being 1; None for no error at all."""
+    return -10 * math.log10(error) if error > 0 else None
+
+
+def summarised(errors: Tensor) -> Result:
+    """Mean of errors `(N,)`, its standard error, quantiles, and the PSNR of the mean."""
+    value, n = float(errors.double().mean()), len(errors)
+    levels = torch.quantile(errors.double(), torch.tensor(QUANTILES, dtype=torch.float64))
+    return Result(
+        value,
+        spread=float(errors.double().std(correction=0)) / n**0.5 if n > 1 else None,
+        protocol={
+            "scale": "mean squared error per pixel and channel, images in [0, 1]",
+            "quantiles": [list(pair) for pair in zip(QUANTILES, levels.tolist(), strict=True)],
+            "psnr": psnr(value),
+            "n_test": n,
+        },
+    )
+
+
+class ReconstructionLoss(Metric):
+    """Streaming form over pairs of vectors `(N, D)` in [0, 1]: what the generator came to, and the test images."""
+
+    entry = METRICS["reconstruction"]
+    canonical = ("pixels", "features")
+    kind, statistic = "features", Samples
+
+    @classmethod
+    def configured(cls, protocol: Protocol, options: MetricOptions) -> ReconstructionLoss:
+        return cls()
+
+    def compute(self) -> Result:
+        """Raises StatisticsError for no pair, and for sides of unlike counts or dimensions."""
+        made, test = (self.statistics[side] for side in self.sides)
+        if not made.count or (made.count, made.dim) != (test.count, test.dim):
+            raise StatisticsError(
+                f"reconstruction: expected as many reconstructions as test images, at least one, "
+                f"came {made.count} and {test.count}"
+                + ("" if made.dim == test.dim else f", of {made.dim} and {test.dim} dimensions")
+            )
+        return summarised(mean_squared_errors(torch.cat(list(made.blocks())), torch.cat(list(test.blocks()))))

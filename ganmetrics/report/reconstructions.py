@@ -1,0 +1,112 @@
+"""Targets, reconstructions and their differences as one PNG: the worst, the median and the best images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ganmetrics.errors import OptionError
+from ganmetrics.score import Score
+from ganmetrics.text import printable
+
+EACH = 6  # images a group
+SIDE = 72  # pixels of one image on the page, at least
+GAP, MARGIN = 6, 16
+ROWS = ("target", "reconstruction", "difference")
+INK, PALE = (32, 33, 36), (105, 110, 118)
+
+
+def require_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """To be asked before anything slow begins. Raises OptionError."""
+    target = Path(path)
+    name = printable(str(target))
+    if target.suffix.lower() != ".png":
+        raise OptionError(f"--save: expected a name that ends in .png, came {name!r}")
+    if target.is_dir():
+        raise OptionError(f"--save {name}: is a folder; expected the name of a picture")
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise OptionError(f"--save {name}: its folder does not exist or cannot be written to")
+    if target.exists() and not overwrite:
+        raise OptionError(f"--save {name}: is there already; give --overwrite, or another name")
+
+
+def chosen(errors: Tensor, each: int = EACH) -> dict[str, list[int]]:
+    """Numbers of the worst, the median and the best of errors `(N,)`, each image in one group at most."""
+    order = errors.argsort(descending=True, stable=True).tolist()
+    n = len(order)
+    each = min(each, max(1, n // 3))
+    middle = (n - each) // 2
+    groups = {"worst": order[:each], "median": order[middle : middle + each], "best": order[n - each :]}
+    seen: set[int] = set()
+    return {name: [i for i in row if not (i in seen or seen.add(i))] for name, row in groups.items()}  # type: ignore[func-returns-value]
+
+
+def picture(score: Score, targets: Tensor, made: Tensor, errors: Tensor) -> Image.Image:
+    """Targets and reconstructions `(N, C, H, W)`, uint8 or [0, 1], with errors `(N,)`, as a labelled page."""
+    targets, made = _bytes(targets), _bytes(made)
+    groups = {name: numbers for name, numbers in chosen(errors).items() if numbers}
+    height, width = targets.shape[2:]
+    scale = max(1, -(-SIDE // max(height, width)))
+    cell = (width * scale, height * scale)
+    font, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    left, top = MARGIN + 116, MARGIN + 62
+    widths = [len(numbers) * (cell[0] + GAP) - GAP for numbers in groups.values()]
+    page_width = max(left + sum(widths) + 3 * GAP * (len(groups) - 1) + MARGIN, 640)
+    page = Image.new("RGB", (page_width, top + 3 * (cell[1] + GAP) + 42 + MARGIN), "white")
+    draw = ImageDraw.Draw(page)
+    p = score.protocol
+    db = "" if p["psnr"] is None else f", PSNR {p['psnr']:.2f} dB"
+    draw.text((MARGIN, MARGIN - 4), f"Reconstruction loss {score.value:.5f}{db}: {p['n_test']} images, {p['method']}",
+              INK, font)  # fmt: skip
+    differences = (made.int() - targets.int()).abs()
+    gain = _gain(differences)
+    for row, name in enumerate(ROWS):
+        label = name if row < 2 else f"|difference| x{gain}"
+        draw.text((MARGIN, top + row * (cell[1] + GAP) + cell[1] / 2), label, INK, small, anchor="lm")
+    draw.text((MARGIN, top + 3 * (cell[1] + GAP) + 8), "mean sq. error", INK, small, anchor="lm")
+    draw.text((MARGIN, top + 3 * (cell[1] + GAP) + 25), "image number", PALE, small, anchor="lm")
+    x = left
+    for name, numbers in groups.items():
+        draw.text((x, top - 24), name, INK, font)
+        for i in numbers:
+            rows = (targets[i], made[i], (differences[i] * gain).clamp(max=255).to(torch.uint8))
+            for row, pixels in enumerate(rows):
+                image = _image(pixels).resize(cell, Image.Resampling.NEAREST)
+                at = (x, top + row * (cell[1] + GAP))
+                page.paste(image, at)
+                draw.rectangle((at[0] - 1, at[1] - 1, at[0] + cell[0], at[1] + cell[1]), outline=(208, 212, 218))
+            middle = x + cell[0] / 2
+            draw.text((middle, top + 3 * (cell[1] + GAP) + 8), f"{float(errors[i]):.5f}", INK, small, anchor="mm")
+            draw.text((middle, top + 3 * (cell[1] + GAP) + 25), f"#{i}", PALE, small, anchor="mm")
+            x += cell[0] + GAP
+        x += 3 * GAP - GAP
+    return page
+
+
+def save(path: str | os.PathLike[str], page: Image.Image) -> None:
+    """Write the page whole or not at all."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        page.save(temporary, format="PNG")
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _gain(differences: Tensor) -> int:
+    """Whole factor by which differences are shown, so that the largest of a picture is seen as white, at most 8."""
+    return max(1, min(8, 255 // max(1, int(differences.max()))))
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return images if images.dtype == torch.uint8 else (images * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    array = pixels.permute(1, 2, 0).numpy()
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).convert("RGB")
