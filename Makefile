@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 .PHONY: help demo test test-slow lint clean
 
 help:
-	@echo "make demo       install, then score real images; says where the pictures are"
+	@echo "make demo       install, then train a DCGAN on scanned digits and score it on the way"
 	@echo "make test       install with development tools, then ruff, mypy and the test suite"
 	@echo "make test-slow  the same suite with the slow tests"
 	@echo "make clean      remove the virtual environment and everything made"
@@ -15,7 +15,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[report]'
+	$(BIN)/python -m pip install --quiet --editable '.[report,train]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     runs = [(name, seed) for seed in given.seeds for name in given.only]
     with ThreadPoolExecutor(given.side_by_side) as pool:
-        list(pool.map(lambda one: train(given.work, given.data_root, *one, given.share), runs))
+        list(pool.map(lambda one: train(given.work, given.data_root, one[0], one[1], given.share), runs))
     threads = given.side_by_side
     rows = [measure(given.work, given.data_root, name, seed, threads) for name, seed in runs]
     rows = real_rows(given.work, given.data_root, threads) + sorted(rows, key=lambda row: given.only.index(row["name"]))

@@ -9,13 +9,13 @@ from typing import Any
 # Loaded at first use: torch takes seconds to import, and `reference-models --help` needs none of it.
 _LAZY = {
     "VARIANTS": "index",
-    "Cadence": "trainer",
+    "Cadence": "cadence",
     "Model": "sampler",
     "Outcome": "trainer",
     "Scoring": "scoring",
     "Variant": "variant",
     "load": "sampler",
-    "train": "trainer",
+    "train": "runs",
 }
 __all__ = list(_LAZY)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import click
@@ -91,8 +90,9 @@ def train_command(name: str) -> click.Command:
         [*RUNNING, *(recipe_option(field, about, getattr(defaults, field)) for field, about in recipe.items())]
     )
     def command(data: str | None, out: str, resume: bool, quiet: bool, **options: Any) -> int:
+        from reference_models.cadence import Cadence
+        from reference_models.runs import train
         from reference_models.scoring import Scoring
-        from reference_models.trainer import Cadence, train
 
         given = {field: options.pop(field) for field in recipe}
         asked = {field: value for field, value in given.items() if value is not None}
@@ -113,9 +113,10 @@ def train_command(name: str) -> click.Command:
 def ended(outcome: Any, out: str) -> int:
     """Say how training ended; the exit code."""
     where = f"{printable(out)}: step {outcome.step} of {outcome.total}"
+    if not outcome.speaks:
+        return 0 if outcome.stopped is None else 128 + outcome.stopped
     if outcome.stopped:
-        code = 130 if outcome.stopped == signal.SIGINT else 143
-        return fail(f"Interrupted at {where}; the same command with --resume goes on", code)
+        return fail(f"Interrupted at {where}; the same command with --resume goes on", 128 + outcome.stopped)
     if not outcome.made:
         click.echo(f"{where}: the run is finished; a larger --max-steps or --num-epochs goes on with it")
     else:

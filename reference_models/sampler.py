@@ -159,6 +159,7 @@ class Model(Sampler):
                 network.load_state_dict(self.checkpoint.network(name))
             except RuntimeError as error:
                 raise CheckpointError(f"{self.checkpoint.path}: {name} does not fit this version's network") from error
+            network.to(memory_format=torch.channels_last)  # as in training: the same bits
             self._networks[ema] = network.to(self.device).eval().requires_grad_(False)
         return self._networks[ema]
 

@@ -24,7 +24,8 @@ from reference_models import Cadence
 from reference_models.index import Entry
 from reference_models.losses import LOSSES
 from reference_models.recipe import Recipe, setting
-from reference_models.trainer import Outcome, train
+from reference_models.runs import train
+from reference_models.trainer import Outcome
 from reference_models.variant import Variant
 
 # A recipe on 8-px digits for every variant, which trains a step in milliseconds. One that is missing fails the tests.
@@ -75,7 +76,7 @@ def options(variant: str) -> list[str]:
 SERVER = """
 import json, os, sys
 import accelerate, sklearn.datasets, torch, torchvision, ganmetrics
-import reference_models.cli, reference_models.scoring, reference_models.trainer, reference_models.variants.gan
+import reference_models.cli, reference_models.scoring, reference_models.runs, reference_models.variants.gan
 for line in sys.stdin:
     asked = json.loads(line)
     if "wait" in asked:

@@ -237,7 +237,7 @@ def test_a_run_that_another_process_made_in_the_meantime_is_left_alone(
         run("dcgan", tmp_path / "run", 2)
         return open_data(*args, **kwargs)
 
-    monkeypatch.setattr("reference_models.trainer.open_data", slowly)
+    monkeypatch.setattr("reference_models.runs.open_data", slowly)
     with pytest.raises(CheckpointError, match="holds a run of dcgan at step 2"):
         run("dcgan", tmp_path / "run", 6)
     assert Checkpoint(tmp_path / "run/last").step == 2
