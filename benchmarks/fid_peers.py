@@ -59,7 +59,7 @@ def measure(
     tool: str, argv: Sequence[str], *, n_images: int, round_: int = 1, threads: int | None = None
 ) -> Measurement:
     """One measurement; a tool that fails gives one with an error instead of an exception."""
-    code, out, err, wall, peak = run(argv, threads=threads)
+    code, out, err, wall, peak, _ = run(argv, threads=threads)
     try:
         value = float(json.loads(out.strip().splitlines()[-1])["value"])
         return Measurement(tool, round_, value, wall, n_images / wall, peak)

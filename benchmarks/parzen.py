@@ -151,7 +151,7 @@ def tools(points: int) -> dict[str, Callable[[Path], dict[str, Any]]]:
 def measure(name: str, root: Path, points: int) -> dict[str, Any]:
     """One tool in a fresh process."""
     argv = [sys.executable, "-m", "benchmarks.parzen", "--data-root", str(root), "--rival-points", str(points)]
-    code, out, err, _, peak = run([*argv, "--only", name])
+    code, out, err, _, peak, _ = run([*argv, "--only", name])
     if code:
         raise SystemExit(f"{name} failed: {(err.strip().splitlines() or ['no message'])[-1]}")
     return {"tool": name, **json.loads(out.strip().splitlines()[-1]), "peak_mb": round(peak)}

@@ -12,13 +12,26 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(argv: Sequence[str], *, threads: int | None = None) -> tuple[int, str, str, float, float]:
-    """Exit code, stdout, stderr, wall seconds and peak MB of one process (its own, or a worker's if that is more)."""
+class Ran(NamedTuple):
+    """How a process ended, and what it took: seconds of the wall clock, peak MB (its own, or a worker's if that is
+    more), seconds of processor time with its workers'.
+    """
+
+    code: int
+    out: str
+    err: str
+    wall: float
+    peak: float
+    cpu: float
+
+
+def run(argv: Sequence[str], *, threads: int | None = None) -> Ran:
+    """Run one process to its end."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     env = {**os.environ, "PYTHONPATH": str(ROOT), **({name: str(threads) for name in names} if threads else {})}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
@@ -35,7 +48,7 @@ def run(argv: Sequence[str], *, threads: int | None = None) -> tuple[int, str, s
         out.seek(0)
         err.seek(0)
         peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        return process.returncode, out.read(), err.read(), wall, peak
+        return Ran(process.returncode, out.read(), err.read(), wall, peak, usage.ru_utime + usage.ru_stime)
 
 
 def circumstances(packages: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The reference models on MNIST: trained within a stated budget on a CPU, sampled and scored; three seeds each.
+"""The reference models on MNIST: trained within minutes on one core, sampled and scored; three seeds each.
 
 Every run is the command line as a user would type it, in a process of its own with one thread, so that two go side by
 side on two cores. Trained on `mnist:train[0:50000]`; scores are of 10,000 samples (the Parzen window, with its
@@ -56,11 +56,11 @@ class Failed(SystemExit):
 
 
 def command(module: str, *arguments: str | Path, threads: int = 1) -> tuple[str, float]:
-    """Standard output and wall seconds of `python -m MODULE ARGUMENTS`."""
-    code, out, err, wall, _ = run([sys.executable, "-m", module, *map(str, arguments)], threads=threads)
-    if code:
-        raise Failed(f"{module} {' '.join(map(str, arguments))}: exit {code}\n{err}")
-    return out, wall
+    """Standard output and seconds of processor time of `python -m MODULE ARGUMENTS`."""
+    ran = run([sys.executable, "-m", module, *map(str, arguments)], threads=threads)
+    if ran.code:
+        raise Failed(f"{module} {' '.join(map(str, arguments))}: exit {ran.code}\n{ran.err}")
+    return ran.out, ran.cpu
 
 
 def folder_of(work: Path, name: str, seed: int) -> Path:
@@ -68,18 +68,18 @@ def folder_of(work: Path, name: str, seed: int) -> Path:
 
 
 def train(work: Path, root: Path, name: str, seed: int, share: float) -> None:
-    """Train one run to its end and keep how long it took, over all of its parts."""
+    """Train one run to its end and keep its processor time (one thread's), over all of its parts."""
     plan, folder = PLANS[name], folder_of(work, name, seed)
     steps = max(1, round(plan.steps * share))
     resume = ("--resume",) if (folder / "last").exists() else ()
-    _, wall = command(
+    _, cpu = command(
         "reference_models", "train", plan.variant, "--data", TRAINING, "--data-root", root, "--out", folder,
         "--seed", str(seed), "--max-steps", str(steps), *plan.options, "--tracker", "none", "--quiet", *resume,
     )  # fmt: skip
     spent = folder.with_suffix(".seconds")
     before = float(spent.read_text()) if spent.exists() and resume else 0.0
-    spent.write_text(str(before + wall))
-    print(f"{name}, seed {seed}: {steps} steps, {before + wall:.0f} s", flush=True)
+    spent.write_text(str(before + cpu))
+    print(f"{name}, seed {seed}: {steps} steps, {before + cpu:.0f} s", flush=True)
 
 
 def reference(work: Path, root: Path, size: int, part: str) -> Path:
@@ -134,7 +134,7 @@ def measure(work: Path, root: Path, name: str, seed: int, threads: int) -> dict[
         "steps": step,
         "options": list(plan.options),
         "batch_size": 64,
-        "seconds": round(float(folder.with_suffix(".seconds").read_text()), 1),
+        "cpu_seconds": round(float(folder.with_suffix(".seconds").read_text()), 1),
         **scores(work, root, samples[N_FEATURES], plan.image_size, parzen, threads),
         **circumstances(PACKAGES),
     }
@@ -158,13 +158,13 @@ def real_rows(work: Path, root: Path, threads: int) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean and sample standard deviation over seeds."""
-    lines = [f"{'':<22}{'seeds':>5}{'steps':>8}{'minutes':>9}{'FD':>16}{'IS':>14}{'Parzen (nats)':>18}"]
+    lines = [f"{'':<22}{'seeds':>5}{'steps':>8}{'CPU min':>9}{'FD':>16}{'IS':>14}{'Parzen (nats)':>18}"]
     names = list(dict.fromkeys(row["name"] for row in rows))
     for name in names:
         group = [row for row in rows if row["name"] == name]
         trained = "steps" in group[0]
         steps = f"{group[0]['steps']:>8}" if trained else f"{'':>8}"
-        minutes = f"{statistics.mean(row['seconds'] for row in group) / 60:>9.1f}" if trained else f"{'':>9}"
+        minutes = f"{statistics.mean(row['cpu_seconds'] for row in group) / 60:>9.1f}" if trained else f"{'':>9}"
         cells = [_cell(group, "fd", 2, 16), _cell(group, "is", 2, 14), _cell(group, "parzen", 1, 18)]
         lines.append(f"{name:<22}{len(group) if trained else '':>5}{steps}{minutes}{''.join(cells)}".rstrip())
     return "\n".join(lines)
