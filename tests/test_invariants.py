@@ -21,9 +21,11 @@ DRAW = {
     "fid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "is": lambda rng, shift: rng.standard_normal((257, 20)) * 3 + shift,
     "parzen": lambda rng, shift: rng.random((257, 20)) + shift,
+    "reconstruction": lambda rng, shift: rng.random((257, 20)) + shift,
 }
-# Metrics that depend on the order in the protocol asked for below: none, torch-fidelity's shuffle is by index.
-ORDERED = {"is"}
+# Metrics that depend on the order in the protocol asked for below: splits are by index, not torch-fidelity's shuffle;
+# a reconstruction belongs to its own test image, so that one side alone may not be mixed.
+ORDERED = {"is", "reconstruction"}
 
 
 def test_every_metric_is_drawn_for() -> None:

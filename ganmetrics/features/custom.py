@@ -50,7 +50,7 @@ class Custom(Extractor):
         except (GanMetricsError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # somebody's own code
-            raise OptionError(f"features {self.name}: {_blame(error)}") from error
+            raise OptionError(f"features {self.name}: {blame(error)}") from error
         if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != len(images):
             came = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
             raise OptionError(
@@ -85,7 +85,7 @@ def build(path: str, options: Options) -> Custom:
         try:
             function = function()
         except Exception as error:
-            raise OptionError(f"--features {path}: cannot be made without arguments: {_blame(error)}") from error
+            raise OptionError(f"--features {path}: cannot be made without arguments: {blame(error)}") from error
     if not callable(function):
         raise OptionError(
             f"--features {path}: expected a callable or a torch.nn.Module, came {type(function).__name__}"
@@ -102,11 +102,11 @@ def import_attribute(module_name: str, attribute: str, option: str) -> Any:
         for part in attribute.split("."):
             target = getattr(target, part)
     except (Exception, SystemExit) as error:  # a module without a main guard may do anything while it is imported
-        raise OptionError(f"{option} {module_name}:{attribute}: cannot be imported: {_blame(error)}") from error
+        raise OptionError(f"{option} {module_name}:{attribute}: cannot be imported: {blame(error)}") from error
     return target
 
 
-def _blame(error: BaseException) -> str:
+def blame(error: BaseException) -> str:
     """Kind, message and place of an exception in somebody's own code, on one line."""
     frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     theirs = [(path.name, line) for path, line in frames if path.is_file() and not _is_installed(path)]
@@ -115,6 +115,6 @@ def _blame(error: BaseException) -> str:
 
 
 def _is_installed(path: Path) -> bool:
-    return (
-        path == Path(__file__) or "site-packages" in path.parts or path.is_relative_to(Path(traceback.__file__).parent)
-    )
+    """Not the user's own: a package, this one, or Python itself."""
+    ours, python = Path(__file__).parents[1], Path(traceback.__file__).parent
+    return "site-packages" in path.parts or path.is_relative_to(ours) or path.is_relative_to(python)

@@ -7,7 +7,7 @@ folder that an entry point of the group `ganmetrics.generators` opens: reference
 from __future__ import annotations
 
 import os
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from ganmetrics.errors import GanMetricsError, OptionError
-from ganmetrics.features.custom import import_attribute
-from ganmetrics.generators.opened import OpenGenerator, blame
+from ganmetrics.features.custom import blame, import_attribute
+from ganmetrics.generators.opened import OpenGenerator
 from ganmetrics.runtime import resolve_device
 from ganmetrics.text import printable
 
@@ -89,7 +89,7 @@ def _made(found: Any, name: str) -> Any:
 def _by_entry_point(path: Path, device: torch.device) -> Any:
     """The first that opens it; else what the first had to say."""
     said: GanMetricsError | None = None
-    for entry in entry_points(group=GROUP):
+    for entry in _entry_points():
         try:
             return _loader(entry)(path, device=device)
         except GanMetricsError as error:
@@ -97,6 +97,12 @@ def _by_entry_point(path: Path, device: torch.device) -> Any:
     raise said or OptionError(
         f"generator {printable(str(path))}: nothing is installed that opens a folder; expected an entry point {GROUP}"
     )
+
+
+def _entry_points() -> list[EntryPoint]:
+    """Those of every distribution; `entry_points()` would take a checkout's old metadata for the whole of a package."""
+    found = [point for each in distributions() for point in each.entry_points if point.group == GROUP]
+    return sorted({point.value: point for point in found}.values(), key=lambda point: point.name)
 
 
 def _loader(entry: EntryPoint) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError
-from ganmetrics.features.custom import _blame as blame
+from ganmetrics.features.custom import blame
 from ganmetrics.text import printable
 
 

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
-from ganmetrics.features.custom import _blame as blame
+from ganmetrics.features.custom import blame
 from ganmetrics.features.extractor import state_dict_sha256
 from ganmetrics.images.base import PixelRule
 from ganmetrics.runtime import exact_arithmetic
 
-__all__ = ["OpenGenerator", "blame"]
 PROBES = 8  # samples of the prior that are looked at
 SLACK = 1e-3  # of the range: what rounding may overshoot, and how far two calls may differ
 SEED = 20170411

@@ -157,7 +157,7 @@ class _Inverter:
         if not self.method.pooled:
             if not restart:
                 return zero(objective, len(rows))
-            drawn, _ = samples(objective, self.search.restarts, seed=self.search.seed, bound=self.search.bound)
+            drawn, _ = samples(objective, self.search.pool, seed=self.search.seed, bound=self.search.bound)
             return drawn[restart].expand(len(rows), -1).clone()
         if self._pool is None:
             self._pool = Pool(objective, self.search.pool, seed=self.search.seed, bound=self.search.bound)

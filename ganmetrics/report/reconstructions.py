@@ -13,8 +13,8 @@ from ganmetrics.errors import OptionError
 from ganmetrics.score import Score
 from ganmetrics.text import printable
 
-EACH = 6  # images a group
-SIDE = 72  # pixels of one image on the page, at least
+EACH = 5  # images a group
+SIDE = 64  # pixels of one image on the page, at least
 GAP, MARGIN = 6, 16
 ROWS = ("target", "reconstruction", "difference")
 INK, PALE = (32, 33, 36), (105, 110, 118)
@@ -80,7 +80,7 @@ def picture(score: Score, targets: Tensor, made: Tensor, errors: Tensor) -> Imag
                 page.paste(image, at)
                 draw.rectangle((at[0] - 1, at[1] - 1, at[0] + cell[0], at[1] + cell[1]), outline=(208, 212, 218))
             middle = x + cell[0] / 2
-            draw.text((middle, top + 3 * (cell[1] + GAP) + 8), f"{float(errors[i]):.5f}", INK, small, anchor="mm")
+            draw.text((middle, top + 3 * (cell[1] + GAP) + 8), f"{float(errors[i]):.3g}", INK, small, anchor="mm")
             draw.text((middle, top + 3 * (cell[1] + GAP) + 25), f"#{i}", PALE, small, anchor="mm")
             x += cell[0] + GAP
         x += 3 * GAP - GAP
@@ -99,8 +99,10 @@ def save(path: str | os.PathLike[str], page: Image.Image) -> None:
 
 
 def _gain(differences: Tensor) -> int:
-    """Whole factor by which differences are shown, so that the largest of a picture is seen as white, at most 8."""
-    return max(1, min(8, 255 // max(1, int(differences.max()))))
+    """Whole factor by which differences are shown, at most 8: of a thousand pixels one may end up beyond white."""
+    values = differences.flatten()
+    high = int(values.kthvalue(max(1, int(0.999 * len(values)))).values)
+    return max(1, min(8, 255 // max(1, high)))
 
 
 def _bytes(images: Tensor) -> Tensor:
