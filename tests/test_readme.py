@@ -14,7 +14,9 @@ import torch
 from ganmetrics.features import EXTRACTORS
 from ganmetrics.metrics import METRICS
 from ganmetrics.protocols import PROTOCOLS
+from reference_models.index import VARIANTS
 from tests.conftest import REPOSITORY, run_cli
+from tests.test_docs_reference_models import help_of
 
 README = (REPOSITORY / "README.md").read_text()
 NUMBER = re.compile(r"\d+\.\d+")
@@ -24,8 +26,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def table(name: str) -> str:
-    return README.split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->")[0].strip()
+def table(name: str, page: str = README) -> str:
+    return page.split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->")[0].strip()
 
 
 def sessions() -> list[tuple[str, str]]:
@@ -81,6 +83,9 @@ def test_shell_blocks_name_commands_that_exist() -> None:
     helps = run_cli("--help").stdout
     for line in "\n".join(blocks("sh")).splitlines():
         words = shlex.split(line, comments=True)
+        if words and words[0] == "reference-models":
+            listed = help_of(words[1:])
+            assert all(word in listed for word in words if word.startswith("--")), line
         if words and words[0] == "ganmetrics":
             assert re.search(rf"^  {words[1]} ", helps, flags=re.MULTILINE), line
             listed = run_cli(words[1], "--help").stdout
@@ -105,14 +110,22 @@ def features_table() -> str:
 
 def test_tables_are_the_indexes() -> None:
     assert table("metrics") == metrics_table()
-    assert table("features") == features_table()
+    assert table("features", (REPOSITORY / "docs" / "features.md").read_text()) == features_table()
+    assert table("variants") == variants_table()
+
+
+def variants_table() -> str:
+    rows = ["| variant | what it is | paper |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| `{entry.name}` | {entry.title} | {entry.paper} |" for entry in VARIANTS.values())])
 
 
 def test_the_benchmark_is_what_was_measured() -> None:
-    from benchmarks import fid_peers, parzen
+    from benchmarks import fid_peers, parzen, zoo
 
     measured = fid_peers.load(REPOSITORY / "benchmarks" / "results" / "fid_peers.jsonl")
     assert table("benchmark").endswith(f"```text\n{fid_peers.table(measured)}\n```")
+    trained = zoo.load(REPOSITORY / "benchmarks" / "results" / "zoo.jsonl")
+    assert f"```text\n{zoo.table(trained)}\n```" in table("zoo")
     rows = parzen.load_results(REPOSITORY / "benchmarks" / "results" / "parzen.jsonl")
     page = (REPOSITORY / "docs" / "parzen.md").read_text()
     assert f"```text\n{parzen.report(rows)}\n```" in page
@@ -139,4 +152,4 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_about_a_page_or_two() -> None:
-    assert 60 < len(README.splitlines()) <= 130
+    assert 60 < len(README.splitlines()) <= 150
