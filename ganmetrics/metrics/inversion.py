@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ganmetrics.errors import OptionError
 from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Options
 from ganmetrics.generators import OpenGenerator, open_generator
@@ -97,17 +98,24 @@ class _Inverter:
     def __init__(self, generator: OpenGenerator, search: Search, n_soft: int, callback: OnPass | None):
         self.generator, self.search, self.n_soft, self.callback = generator, search, n_soft, callback
         self.method = METHODS[search.method]
+        self.block = search.block or BLOCK.get(generator.device.type, GPU_BLOCK)
         self.passes = Passes()
         self.perceptual = _perceptual(search, generator)
         self._pool: Pool | None = None
 
     def all(self, targets: Tensor, labels: Tensor | None, progress: bool) -> Inversion:
         parts, start = [], 0
-        bar = tqdm(total=len(targets), desc="inversion", unit="img", disable=bar_is_off(progress), leave=False)
-        with bar:
+        self.bar = tqdm(total=len(targets), desc="inversion", unit="img", disable=bar_is_off(progress), leave=False)
+        with self.bar as bar:
             for part in targets.split(self.search.batch_size or BATCH):
                 own = None if labels is None else labels[start : start + len(part)]
-                parts.append(self._batch(part, own, start))
+                try:
+                    parts.append(self._batch(part, own, start))
+                except torch.OutOfMemoryError as error:
+                    raise OptionError(
+                        f"--block: {self.block} latents at once do not fit on {self.generator.device}; "
+                        "use a smaller one, or a smaller --batch-size"
+                    ) from error
                 start += len(part)
                 bar.update(len(part))
         joined = [torch.cat(column) for column in zip(*parts, strict=True)]
@@ -129,10 +137,10 @@ class _Inverter:
             best = found if best is None else _better(best, found)
         assert best is not None  # for the type checker: restarts is at least 1
         exact = self._objective(targets, labels, first, exact=True)
-        made = exact.made(best.x, exact.labels)
-        errors = squared_errors(made.double(), exact.targets.double())
+        made = exact.made(best.x, exact.labels).cpu()
+        errors = squared_errors(made.double(), exact.targets.cpu().double())
         shown = (made * 255).round().clamp(0, 255).to(torch.uint8)
-        return best.x.cpu(), errors.cpu(), shown.cpu(), steps, best.converged.cpu()
+        return best.x.cpu(), errors, shown, steps, best.converged.cpu()
 
     def _objective(self, targets: Tensor, labels: Tensor | None, first: int, *, exact: bool = False) -> Objective:
         g = self.generator
@@ -143,15 +151,24 @@ class _Inverter:
             n_soft=self.n_soft,
             prior_weight=self.search.prior_weight,
             perceptual=self.perceptual,
-            block=self.search.block or BLOCK.get(g.device.type, GPU_BLOCK),
+            block=self.block,
             autocast=self.search.dtype == "bfloat16" and not exact,
             on_pass=self._told(first),
             passes=self.passes,
         )
 
     def _told(self, first: int) -> OnPass | None:
-        callback = self.callback
-        return None if callback is None else lambda rows, errors: callback(rows + first, errors)
+        if self.callback is None and self.bar.disable:
+            return None
+
+        def told(rows: Tensor, errors: Tensor) -> None:
+            if self.callback is not None:
+                self.callback(rows + first, errors)
+            if not self.bar.disable:
+                self.bar.set_postfix_str(f"{len(rows)} still searched", refresh=False)
+                self.bar.update(0)
+
+        return told
 
     def _start(self, objective: Objective, rows: Tensor, restart: int) -> Tensor:
         if not self.method.pooled:

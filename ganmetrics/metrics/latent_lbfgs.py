@@ -18,7 +18,7 @@ from torch import Tensor
 from ganmetrics.metrics.latent_descent import Found, Limits
 from ganmetrics.metrics.latent_objective import Objective
 
-PAIRS = 20
+PAIRS = 20  # passes that are remembered, those that learned nothing among them, or a batch would decide how many count
 ARMIJO, WOLFE = 1e-4, 0.9
 TRIES = 12  # lengths a line search may try
 PATIENCE = 3  # steps in a row without a fall that counts
@@ -28,7 +28,11 @@ TINY = 1e-14  # a loss that is nothing
 
 @dataclass
 class State:
-    """One row an image that is still searched. `near` and `far` bracket the length of its step; `far` 0 is open."""
+    """One row an image that is still searched. `near` and `far` bracket the length of its step; `far` 0 is open.
+
+    `pairs` are (step, change of the gradient, 1 / their product) of the last passes, oldest first; 0 where an image
+    learned nothing. `fresh` says that an image has learned nothing since its direction was set to straight down.
+    """
 
     rows: Tensor
     x: Tensor
@@ -41,13 +45,12 @@ class State:
     tries: Tensor
     quiet: Tensor
     fresh: Tensor
-    steps_x: Tensor
-    steps_g: Tensor
-    curvature: Tensor
     scale: Tensor
+    pairs: list[tuple[Tensor, Tensor, Tensor]]
 
     def keep(self, mask: Tensor) -> State:
-        return State(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+        own = {field.name: getattr(self, field.name)[mask] for field in fields(self) if field.name != "pairs"}
+        return State(**own, pairs=[(step[mask], change[mask], weight[mask]) for step, change, weight in self.pairs])
 
 
 def lbfgs(objective: Objective, rows: Tensor, start: Tensor, limits: Limits) -> Found:
@@ -66,7 +69,7 @@ def lbfgs(objective: Objective, rows: Tensor, start: Tensor, limits: Limits) -> 
     for step in range(1, limits.steps + 1):
         at = place[state.rows]
         found.x[at], found.loss[at], found.converged[at], found.steps[at.cpu()] = state.x, state.loss, done, step
-        if done.any():
+        if bool(done.any()):
             state = state.keep(~done)
         if not len(state.rows) or step == limits.steps:
             break
@@ -75,11 +78,11 @@ def lbfgs(objective: Objective, rows: Tensor, start: Tensor, limits: Limits) -> 
 
 
 def _begin(rows: Tensor, x: Tensor, loss: Tensor, gradient: Tensor) -> State:
-    n, dim = x.shape
-    zeros, pairs = torch.zeros_like(loss), x.new_zeros(n, PAIRS, dim)
+    zero, count = torch.zeros_like(loss), torch.zeros_like(rows)
     first = 1 / gradient.norm(dim=1).clamp(min=torch.finfo(x.dtype).tiny)  # a first step of length 1: one deviation
-    return State(rows, x, loss, gradient, -gradient, zeros + 1, zeros, zeros, zeros.long(), zeros.long(),
-                 zeros.bool() | True, pairs, pairs.clone(), x.new_zeros(n, PAIRS), first)  # fmt: skip
+    return State(
+        rows, x, loss, gradient, -gradient, zero + 1, zero, zero, count, count, zero == 0, scale=first, pairs=[]
+    )
 
 
 def _advance(objective: Objective, s: State, limits: Limits) -> Tensor:
@@ -97,8 +100,9 @@ def _advance(objective: Objective, s: State, limits: Limits) -> Tensor:
     done = _accept(s, accept, trial, loss, gradient, step, limits)
     _relength(s, ~accept & ~stuck, falls, loss - s.loss, slope)
     done |= stuck & s.fresh  # even downhill nothing is to be gained: rounding is all that is left
-    s.steps_x[stuck], s.curvature[stuck], s.fresh[stuck] = 0, 0, True
-    s.scale[stuck] = 0.1 / s.gradient[stuck].norm(dim=1).clamp(min=torch.finfo(s.x.dtype).tiny)
+    short = 0.1 / s.gradient.norm(dim=1).clamp(min=torch.finfo(s.x.dtype).tiny)
+    s.scale, s.fresh = torch.where(stuck, short, s.scale), s.fresh | stuck
+    s.pairs = [(step, change, weight.masked_fill(stuck, 0)) for step, change, weight in s.pairs]
     _aim(s, accept | stuck, limits, latent_dim)
     nowhere = torch.where(_free(s, limits, latent_dim), s.gradient, 0).abs().amax(1) == 0
     return done | nowhere | (s.loss <= TINY)
@@ -111,9 +115,8 @@ def _accept(
     change = gradient - s.gradient
     along, square = _dot(step, change), _dot(change, change)
     learn = accept & (along > 1e-10 * square) & (square > 0)
-    for history, new in ((s.steps_x, step), (s.steps_g, change), (s.curvature, 1 / along)):
-        history[learn] = torch.cat([history[learn][:, 1:], new[learn][:, None]], dim=1)
-    s.scale[learn] = (along / square)[learn]
+    s.pairs = [*s.pairs[1 - PAIRS :], (step, change, torch.where(learn, 1 / along, 0))]
+    s.scale = torch.where(learn, along / square, s.scale)
     quiet = s.loss - loss <= limits.tolerance * loss
     s.quiet = torch.where(accept, torch.where(quiet, s.quiet + 1, 0), s.quiet)
     s.x = torch.where(accept[:, None], trial, s.x)
@@ -141,12 +144,12 @@ def _aim(s: State, which: Tensor, limits: Limits, latent_dim: int) -> None:
     free = _free(s, limits, latent_dim)
     q = gradient = torch.where(free, s.gradient, 0)
     weights = []
-    for i in reversed(range(PAIRS)):
-        weights.append(s.curvature[:, i] * _dot(s.steps_x[:, i], q))
-        q = q - weights[-1][:, None] * s.steps_g[:, i]
+    for step, change, curvature in reversed(s.pairs):
+        weights.append(curvature * _dot(step, q))
+        q = q - weights[-1][:, None] * change
     r = s.scale[:, None] * q
-    for i, weight in enumerate(reversed(weights)):
-        r = r + (weight - s.curvature[:, i] * _dot(s.steps_g[:, i], r))[:, None] * s.steps_x[:, i]
+    for (step, change, curvature), weight in zip(s.pairs, reversed(weights), strict=True):
+        r = r + (weight - curvature * _dot(change, r))[:, None] * step
     direction = torch.where(free, -r, 0)
     uphill = _dot(direction, gradient) >= 0
     direction = torch.where(uphill[:, None], -s.scale[:, None] * gradient, direction)

@@ -1,8 +1,8 @@
-"""Where a search begins: at zero, at a sample, or at the best of what a pool of samples suggests.
+"""Where a search begins: at zero, at a sample, or at the better of what a pool of samples suggests.
 
-A sample that is near its target in pixels saves most of the way, and a forward pass costs a third of a step. The pool
-suggests two points: the nearest of its samples, and a ridge regression from its images to its latents. The same pool
-serves every image, whatever it is batched with.
+A sample near its target in pixels saves most of the way, and a forward pass costs a third of a step. The pool is z = 0
+and samples of the prior; it suggests the nearest of them, and a ridge regression from its images to its latents. The
+same pool serves every image, whatever it is batched with.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOGIT = 4.0  # of the label of a sample, where labels are searched
 
 
 class Pool:
-    """Samples of the prior with their images.
+    """z = 0 and samples of the prior, with their images.
 
     What is asked of it is worked out in blocks of fixed size, as the generator's passes are.
 
@@ -34,6 +34,7 @@ class Pool:
         floats = g.image_shape[0] * g.image_shape[1] * g.image_shape[2]
         size = max(16, min(size, POOL_BYTES // (4 * floats)))
         self.x, self.labels = samples(objective, size, seed=seed, bound=bound)
+        self.x[0] = 0
         given = None if objective.n_soft else self.labels
         self._block = objective.block
         self.images = objective.made(self.x, given).flatten(1)
@@ -43,7 +44,7 @@ class Pool:
 
     def nearest(self, targets: Tensor, labels: Tensor | None, rank: int) -> Tensor:
         """The latent of the `rank`-th nearest sample in pixels, of the target's own label where it has one."""
-        found = []
+        found, rank = [], rank % len(self.x)
         for n, (part, own) in blocks(self._block, targets.flatten(1), labels):
             distances = self._square - 2 * part @ self.images.T
             if own is not None and self.labels is not None:
@@ -54,11 +55,11 @@ class Pool:
     def regressed(self, targets: Tensor) -> Tensor:
         """Latents by ridge regression from images about their mean, in the samples' own span."""
         if self._coefficients is None:
-            about = (self.images - self._mean).double()
+            about = (self.images - self._mean).cpu().double()
             kernel = about @ about.T
             kernel.diagonal().add_(RIDGE * kernel.diagonal().mean().clamp(min=torch.finfo(torch.double).tiny))
-            dual = torch.linalg.solve(kernel, (self.x - self._x_mean).double())
-            self._coefficients = (about.T @ dual).to(self.x.dtype)
+            dual = torch.linalg.solve(kernel, (self.x - self._x_mean).cpu().double())
+            self._coefficients = (about.T @ dual).to(self.x)
         parts = blocks(self._block, targets.flatten(1))
         return torch.cat([((part - self._mean) @ self._coefficients)[:n] for n, (part,) in parts]) + self._x_mean
 
@@ -83,12 +84,12 @@ def zero(objective: Objective, n: int) -> Tensor:
 
 
 def best_start(objective: Objective, pool: Pool, rows: Tensor, rank: int) -> Tensor:
-    """For each image the best by its loss of: zero, the nearest sample, the regression. Later ranks: that sample."""
+    """For each image the better by its loss of the nearest of the pool and the regression. Later ranks: that sample."""
     targets = objective.targets[rows]
     labels = None if objective.labels is None else objective.labels[rows]
     near = pool.nearest(targets, labels, rank)
     if rank:
         return near
-    candidates = torch.stack([near, zero(objective, len(rows)), pool.regressed(targets)])
+    candidates = torch.stack([near, pool.regressed(targets)])
     losses = torch.stack([objective.losses(rows, x) for x in candidates])
     return candidates[losses.argmin(0), torch.arange(len(rows), device=rows.device)]
