@@ -135,7 +135,7 @@ def _options(options: dict[str, Any]) -> tuple[Search, Settings]:
 
 def _score(generator: OpenGenerator, test: TestImages, found: Inversion, search: Search, labels: str | None) -> Score:
     result, entry = summarised(found.errors), METRICS["reconstruction"]
-    hidden = {"batch_size", *(() if search.perceptual else ("perceptual_weight",))}
+    hidden = {"batch_size", "block", *(() if search.perceptual else ("perceptual_weight",))}
     hidden |= set() if METHODS[search.method].pooled else {"pool"}
     asked = {name.name: getattr(search, name.name) for name in fields(search) if name.name not in hidden}
     perceptual = search.perceptual if isinstance(search.perceptual, (str, type(None))) else "own"

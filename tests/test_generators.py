@@ -204,6 +204,15 @@ def test_its_own_prior_is_the_pool(run: Path) -> None:
     assert torch.equal(open_generator(model).prior(7, seed=5), model.latents(range(7), seed=5))
 
 
+def test_a_prior_of_another_kind() -> None:
+    class Own(g.Linear):
+        def latents(self, n: int) -> torch.Tensor:
+            return torch.zeros(n, 5)
+
+    with pytest.raises(OptionError, match=r"expected its latents\(range\(8\), seed=20170411\) to give samples of its"):
+        open_generator(Own())
+
+
 def test_resize_as_the_checkpoint_says(run: Path) -> None:
     photo = torch.randint(0, 256, (3, 3, 20, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with pytest.raises(OptionError, match=r"test images are 16x20 RGB, and generator \S+ makes 8x8 grey: prepare them"):

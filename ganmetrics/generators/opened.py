@@ -7,7 +7,7 @@ Written against models in the middle of their training: modes and `requires_grad
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -108,9 +108,21 @@ class OpenGenerator:
         """`n` latents `(n, *latent_shape)`: the generator's own `latents(indices, seed=)`, else N(0, I)."""
         own = getattr(self.generator, "latents", None)
         if callable(own):
-            return own(range(n), seed=seed).to(self.device, self.dtype)
+            return self._own_prior(own, n, seed)
         random = torch.Generator().manual_seed(seed)
         return torch.randn((n, *self.latent_shape), generator=random, dtype=torch.float64).to(self.device, self.dtype)
+
+    def _own_prior(self, latents: Callable[..., Any], n: int, seed: int) -> Tensor:
+        try:
+            found = latents(range(n), seed=seed)
+            if tuple(found.shape) != (n, *self.latent_shape):
+                raise ValueError(f"gave shape {tuple(found.shape)}")
+        except Exception as error:
+            raise OptionError(
+                f"generator {self.name}: expected its latents(range({n}), seed={seed}) to give samples of its prior, "
+                f"{(n, *self.latent_shape)}; {blame(error)}"
+            ) from error
+        return found.to(self.device, self.dtype)
 
     def describe(self) -> dict[str, Any]:
         """The part of a score's protocol that it decides."""

@@ -33,8 +33,8 @@ class Pool:
         g = objective.generator
         floats = g.image_shape[0] * g.image_shape[1] * g.image_shape[2]
         size = max(16, min(size, POOL_BYTES // (4 * floats)))
-        self.x, self.labels = samples(objective, size, seed=seed, bound=bound)
-        self.x[0] = 0
+        drawn, self.labels = samples(objective, size, seed=seed, bound=bound)
+        self.x = torch.cat([torch.zeros_like(drawn[:1]), drawn[1:]])
         given = None if objective.n_soft else self.labels
         self._block = objective.block
         self.images = objective.made(self.x, given).flatten(1)
