@@ -71,7 +71,7 @@ def measure(run_directory: Path, data_root: str, method: str, n_images: int, ste
     result = invert(generator, targets, callback=note, **options)
     seconds = time.perf_counter() - start
     curve.append((seconds, passes / n_images, float(result.errors.mean())))
-    # Pool and candidates come before the first pass with a gradient; other passes without one only measure the result.
+    # Pool and regression come before the first pass with a gradient; other passes without one only measure the result.
     extra = FORWARD * (result.passes.forward - n_images) / n_images if method == "auto" else 0.0
     return {
         "method": method,

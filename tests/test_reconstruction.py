@@ -181,7 +181,7 @@ def test_images_that_have_converged_cost_nothing() -> None:
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] < 10
     assert sum(counts) == found.passes.gradient == int(found.steps.sum())
-    assert found.passes.forward == 64 + 2 * 40 + 40  # the pool, two candidates, the result
+    assert found.passes.forward == 64 + 40 + 40  # the pool, the regression, the result
 
 
 def test_steps_are_a_limit() -> None:

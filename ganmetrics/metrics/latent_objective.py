@@ -128,8 +128,12 @@ class Objective:
         found = []
         for n, (part, given, numbers) in blocks(self.block, x, labels, rows):
             images = self.images(part, given)
-            found.append((squared_errors(images, self.targets[numbers]) + self._rest(part, images, numbers))[:n])
+            found.append(self.losses_of(numbers, part, images)[:n])
         return torch.cat(found)
+
+    def losses_of(self, rows: Tensor, x: Tensor, images: Tensor) -> Tensor:
+        """Losses `(n,)` of points whose images are known."""
+        return squared_errors(images, self.targets[rows]) + self._rest(x, images, rows)
 
     def _rest(self, x: Tensor, images: Tensor, rows: Tensor) -> Tensor:
         """Prior and perceptual terms `(n,)`."""

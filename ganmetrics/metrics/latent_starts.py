@@ -43,14 +43,14 @@ class Pool:
         self._coefficients: Tensor | None = None
 
     def nearest(self, targets: Tensor, labels: Tensor | None, rank: int) -> Tensor:
-        """The latent of the `rank`-th nearest sample in pixels, of the target's own label where it has one."""
+        """Number of the `rank`-th nearest sample in pixels, of the target's own label where it has one."""
         found, rank = [], rank % len(self.x)
         for n, (part, own) in blocks(self._block, targets.flatten(1), labels):
             distances = self._square - 2 * part @ self.images.T
             if own is not None and self.labels is not None:
                 distances = distances.masked_fill(own[:, None] != self.labels, torch.inf)
             found.append(distances.topk(rank + 1, dim=1, largest=False).indices[:n, rank])
-        return self.x[torch.cat(found)]
+        return torch.cat(found)
 
     def regressed(self, targets: Tensor) -> Tensor:
         """Latents by ridge regression from images about their mean, in the samples' own span."""
@@ -87,9 +87,11 @@ def best_start(objective: Objective, pool: Pool, rows: Tensor, rank: int) -> Ten
     """For each image the better by its loss of the nearest of the pool and the regression. Later ranks: that sample."""
     targets = objective.targets[rows]
     labels = None if objective.labels is None else objective.labels[rows]
-    near = pool.nearest(targets, labels, rank)
+    nearest = pool.nearest(targets, labels, rank)
+    near = pool.x[nearest]
     if rank:
         return near
-    candidates = torch.stack([near, pool.regressed(targets)])
-    losses = torch.stack([objective.losses(rows, x) for x in candidates])
-    return candidates[losses.argmin(0), torch.arange(len(rows), device=rows.device)]
+    far = pool.regressed(targets)
+    known = pool.images[nearest].unflatten(1, targets.shape[1:])
+    better = objective.losses(rows, far) < objective.losses_of(rows, near, known)
+    return torch.where(better[:, None], far, near)
