@@ -11,7 +11,7 @@ _LAZY = {
     "VARIANTS": "index",
     "Cadence": "cadence",
     "Model": "sampler",
-    "Outcome": "trainer",
+    "Outcome": "outcome",
     "Scoring": "scoring",
     "Variant": "variant",
     "load": "sampler",

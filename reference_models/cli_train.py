@@ -26,11 +26,14 @@ RUNNING = [
     click.option("--checkpoint-every", type=click.IntRange(1), default=500, show_default=True, help="Steps."),
     click.option("--score-every", type=click.IntRange(0), default=0, show_default=True,
                  help="Steps between two scores, the best of which is kept in best/; 0 never scores."),
-    click.option("--score-metric", default="fid", show_default=True, help="fid or is."),
+    click.option("--score-metric", default="fid", show_default=True, help="fid, is or reconstruction."),
     click.option("--score-features", default="efficientnet-lite0", show_default=True, help="The extractor."),
+    click.option("--score-method", default="auto", show_default=True,
+                 help="How reconstruction searches latents; xiang-li is the published one."),
     click.option("--score-samples", type=click.IntRange(2), default=1000, show_default=True,
                  help="Generated images, and the most real ones."),
-    click.option("--score-real", metavar="SOURCE", help="What to compare with.  [default: the training images]"),
+    click.option("--score-real", metavar="SOURCE",
+                 help="What to compare with; for reconstruction held-out images.  [default: the training images]"),
     click.option("--tracker", "trackers", multiple=True, default=("tensorboard",), show_default=True,
                  help="Of accelerate; none for none."),
     click.option("--quiet", is_flag=True, help="No progress, no remarks."),
@@ -96,7 +99,7 @@ def train_command(name: str) -> click.Command:
 
         given = {field: options.pop(field) for field in recipe}
         asked = {field: value for field, value in given.items() if value is not None}
-        scored = {key: options.pop(f"score_{key}") for key in ("every", "metric", "features", "real")}
+        scored = {key: options.pop(f"score_{key}") for key in ("every", "metric", "features", "method", "real")}
         cadence = Cadence(
             **{key: options.pop(f"{key}_every") for key in ("log", "grid", "checkpoint")},
             scoring=Scoring(n_samples=options.pop("score_samples"), **scored),
@@ -112,6 +115,8 @@ def train_command(name: str) -> click.Command:
 
 def ended(outcome: Any, out: str) -> int:
     """Say how training ended; the exit code."""
+    from reference_models.scoring import SCORES
+
     where = f"{printable(out)}: step {outcome.step} of {outcome.total}"
     if not outcome.speaks:
         return 0 if outcome.stopped is None else 128 + outcome.stopped
@@ -120,6 +125,7 @@ def ended(outcome: Any, out: str) -> int:
     if not outcome.made:
         click.echo(f"{where}: the run is finished; a larger --max-steps or --num-epochs goes on with it")
     else:
-        best = "" if outcome.best is None else f"; best score {outcome.best:.4f} in best/"
+        what = outcome.best_of if outcome.best_of not in SCORES else "score"
+        best = "" if outcome.best is None else f"; best {what} {outcome.best:.4f} in best/"
         click.echo(f"{where}: done{best}")
     return 0

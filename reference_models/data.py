@@ -26,7 +26,7 @@ from ganmetrics.images import ImageSource, open_images, read_batches
 from ganmetrics.images.base import IndexedSource
 from ganmetrics.runtime import bar_is_off
 from reference_models.errors import DataError
-from reference_models.recipe import Recipe
+from reference_models.recipe import BaseRecipe
 
 IN_MEMORY = 2 * 2**30  # bytes of prepared images; more are decoded again in every epoch
 PROBES = 64  # images whose bytes stand for those of a source that does not fit into memory
@@ -131,7 +131,7 @@ class TrainingData:
         return len(self.images) // batch_size
 
     def batches(
-        self, recipe: Recipe, seed: int, start: int, stop: int, *, rank: int = 0, world: int = 1
+        self, recipe: BaseRecipe, seed: int, start: int, stop: int, *, rank: int = 0, world: int = 1
     ) -> Iterator[Tensor]:
         """uint8 batches of steps `start` to `stop`, this process's part of each; see `Order`."""
         order = Order(len(self.images), recipe.batch_size, seed, range(start, stop), rank=rank, world=world)
@@ -200,7 +200,7 @@ class Order(Sampler[list[int]]):
 
 def open_data(
     source: Any,
-    recipe: Recipe,
+    recipe: BaseRecipe,
     *,
     value_range: tuple[float, float] | None = None,
     progress: bool = False,

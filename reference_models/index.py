@@ -38,6 +38,8 @@ ENTRIES = (
     Entry("dcgan", "DCGAN", "Deep convolutional GAN", "[Radford et al. 2015](https://arxiv.org/abs/1511.06434)"),
     Entry("lsgan", "LSGAN", "Least squares GAN, on DCGAN's networks",
           "[Mao et al. 2017](https://arxiv.org/abs/1611.04076)"),
+    Entry("wngan", "WNGAN", "Weight-normalised GAN", "[Xiang & Li 2017](https://arxiv.org/abs/1704.03971)"),
+    Entry("began", "BEGAN", "Boundary equilibrium GAN", "[Berthelot et al. 2017](https://arxiv.org/abs/1703.10717)"),
 )  # fmt: skip
 VARIANTS = {entry.name: entry for entry in ENTRIES}
 

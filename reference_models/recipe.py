@@ -99,8 +99,8 @@ def _number(kind: type, value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What every variant's training depends on, named as in pytorch/examples' DCGAN.
+class BaseRecipe:
+    """What every variant's training depends on, whatever its optimiser, named as in pytorch/examples' DCGAN.
 
     Raises RecipeError for a value that means nothing.
     """
@@ -113,9 +113,7 @@ class Recipe:
     image_size: int = setting(64, "Height and width of the images.", least=1)
     nc: int | None = setting(None, "Channels, 1 or 3.  [default: the data's]", kind=int, least=1)
     num_epochs: int = setting(25, "Passes over the data; --max-steps goes first.", least=1, free=True)
-    lr: float = setting(2e-4, "Learning rate of Adam.", least=0)
-    beta1: float = setting(0.5, "First moment's decay of Adam.", least=0, below=1)
-    beta2: float = setting(0.999, "Second moment's decay of Adam.", least=0, below=1)
+    lr: float = setting(2e-4, "Learning rate.", least=0)
     ema_decay: float = setting(0.999, "Of the generator's average, which is kept beside it.", least=0, below=1)
     mixed_precision: str = setting("no", "bf16 computes in bfloat16 where that is safe.", choices=("no", "bf16"))
 
@@ -127,13 +125,22 @@ class Recipe:
             raise RecipeError(f"nc: expected 1 or 3 channels, came {self.nc}")
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Recipe:
+    def of(cls, values: Mapping[str, Any]) -> BaseRecipe:
         """From keyword arguments. Raises RecipeError for an unknown name."""
         known = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise RecipeError(f"unknown recipe field {unknown[0]!r}; expected some of {', '.join(known)}")
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class Recipe(BaseRecipe):
+    """With Adam, as most variants have it."""
+
+    lr: float = setting(2e-4, "Learning rate of Adam.", least=0)
+    beta1: float = setting(0.5, "First moment's decay of Adam.", least=0, below=1)
+    beta2: float = setting(0.999, "Second moment's decay of Adam.", least=0, below=1)
 
 
 def about(field: dataclasses.Field) -> Setting:
@@ -144,6 +151,6 @@ def about(field: dataclasses.Field) -> Setting:
     return found
 
 
-def settings(recipe: type[Recipe]) -> dict[str, Setting]:
+def settings(recipe: type[BaseRecipe]) -> dict[str, Setting]:
     """Every field of a recipe by name."""
     return {field.name: about(field) for field in dataclasses.fields(recipe)}

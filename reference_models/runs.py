@@ -13,9 +13,10 @@ from reference_models.checkpoint import Checkpoint, differences
 from reference_models.data import open_data
 from reference_models.errors import CheckpointError, RecipeError
 from reference_models.index import get_variant
-from reference_models.recipe import Recipe, settings
+from reference_models.outcome import Outcome
+from reference_models.recipe import BaseRecipe, settings
 from reference_models.run_directory import RunDirectory
-from reference_models.trainer import Outcome, Trainer
+from reference_models.trainer import Trainer
 from reference_models.training import Training, make_accelerator
 
 
@@ -98,7 +99,7 @@ def train(
         return trainer.run(found)
 
 
-def _resumed_recipe(kind: type[Recipe], variant: str, given: Mapping[str, Any], found: Checkpoint) -> Recipe:
+def _resumed_recipe(kind: type[BaseRecipe], variant: str, given: Mapping[str, Any], found: Checkpoint) -> BaseRecipe:
     if found.config.get("variant") != variant:
         raise CheckpointError(
             f"{printable(str(found.path.parent))}: holds a run of {found.config.get('variant')}, not of {variant}; "
@@ -107,7 +108,7 @@ def _resumed_recipe(kind: type[Recipe], variant: str, given: Mapping[str, Any], 
     return kind.of({**found.config["recipe"], **given})
 
 
-def _require_same(folder: RunDirectory, found: Checkpoint, config: Mapping[str, Any], kind: type[Recipe]) -> None:
+def _require_same(folder: RunDirectory, found: Checkpoint, config: Mapping[str, Any], kind: type[BaseRecipe]) -> None:
     """Raises CheckpointError that shows every difference a step could depend on."""
     free = {name for name, setting in settings(kind).items() if setting.free}
 

@@ -6,51 +6,29 @@ import json
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ganmetrics.text import printable
+from reference_models import alarms
 from reference_models import checkpoint as checkpoints
+from reference_models.best import Best
 from reference_models.cadence import Cadence
 from reference_models.checkpoint import Checkpoint
 from reference_models.data import TrainingData
 from reference_models.errors import CheckpointError, TrainingError
 from reference_models.interruption import signals
+from reference_models.outcome import Outcome
 from reference_models.pictures import diversity, grid, save_picture
 from reference_models.progress import Progress
 from reference_models.run_directory import RunDirectory
 from reference_models.sampler import Sampler
-from reference_models.scoring import Scorer
+from reference_models.scoring import Scorer, make_scorer
 from reference_models.training import Training, require_finite, unchanged_random_state
 
 GRID = 64  # images of the fixed latents
-COLLAPSED = 0.05  # of the real images' diversity
-SETTLED = 100  # steps before which an untrained generator may look collapsed
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How `train` ended.
-
-    Attributes:
-        path: the run directory.
-        step, total: how many steps of how many have been made.
-        made: how many of them by this call; 0 says that the run was finished already.
-        stopped: the signal that ended it early.
-        best: the best score, where scores were taken.
-        speaks: whether this is the process, of several, that talks to the user.
-    """
-
-    path: Path
-    step: int
-    total: int
-    made: int
-    stopped: signal.Signals | None = None
-    best: float | None = None
-    speaks: bool = True
 
 
 class Trainer:
@@ -69,11 +47,12 @@ class Trainer:
         self.config, self.cadence, self.total = config, cadence, total
         self.accelerator = training.accelerator
         self.writes = self.accelerator.is_main_process
-        self.best: float | None = None
+        self.best = Best(cadence.scoring, training.variant)
         self.sampler = Sampler(training.variant, lambda ema: training.average.network, training.device)
         self._scorer: Scorer | None = None
         self._saved, self._first = -1, 0
-        self._alarmed = False
+        self._told: list[str] = []
+        self._alarms = alarms.Alarms(self._told.append)
 
     def run(self, found: Checkpoint | None) -> Outcome:
         """Train from the checkpoint, or from the beginning, to `total` steps."""
@@ -101,7 +80,8 @@ class Trainer:
                 if step % self.cadence.log == 0 or step == self.total:
                     rate = (step - at) * batch_size / (time.perf_counter() - since)
                     self._log(measured, rate)
-                self._every_so_often(progress)
+                self._alarms.look("variant", training.variant.warning())
+                self._every_so_often(measured, progress)
                 if step % self.cadence.log == 0:
                     since, at = time.perf_counter(), step  # pictures, scores and checkpoints are not training
                 progress.advance(step, measured)
@@ -121,7 +101,8 @@ class Trainer:
                 f"{printable(str(found.path))}: does not fit this version of {self.config['variant']}; "
                 f"it was made with {', '.join(map(' '.join, found.manifest['versions'].items()))}"
             ) from error
-        self.best, self._alarmed = state["best"], state.get("alarmed", False)
+        self.best.load(state["best"])
+        self._alarms.load(state.get("alarmed", False))
         self._saved = self._first = self.training.step
 
     def _begin(self) -> None:
@@ -134,7 +115,16 @@ class Trainer:
 
     def _outcome(self, stopped: signal.Signals | None = None) -> Outcome:
         step = self.training.step
-        return Outcome(self.folder.path, step, self.total, step - self._first, stopped, self.best, self.writes)
+        return Outcome(
+            self.folder.path,
+            step,
+            self.total,
+            step - self._first,
+            stopped,
+            self.best.value,
+            self.best.name,
+            self.writes,
+        )
 
     def _progress(self, batch_size: int) -> Progress:
         return Progress(self.training.step, self.total, batch_size, shown=self.cadence.progress and self.writes)
@@ -146,7 +136,7 @@ class Trainer:
             return False  # asking the others takes time
         return bool(self.accelerator.reduce(torch.tensor(len(caught), device=self.training.device)) > 0)
 
-    def _every_so_often(self, progress: Progress) -> None:
+    def _every_so_often(self, measured: Mapping[str, float], progress: Progress) -> None:
         step, end = self.training.step, self.training.step == self.total
         every = self.cadence.scoring.every
         draws, scores = step % self.cadence.grid == 0 or end, every and (step % every == 0 or end)
@@ -156,7 +146,11 @@ class Trainer:
                     self._grid(progress)
                 if scores:
                     self._score(progress)
-        self._checkpoints(force=step % self.cadence.checkpoint == 0)
+        self._warn(progress)
+        saves = step % self.cadence.checkpoint == 0
+        if saves and self.best.measured and self.best.improves(measured[str(self.best.name)]):
+            self._write(self.folder.best)
+        self._checkpoints(force=saves)
 
     def _log(self, measured: Mapping[str, float], rate: float) -> None:
         step = self.training.step
@@ -186,15 +180,14 @@ class Trainer:
         with self.folder.writing(step):
             save_picture(grid(images), target, {"step": step, "variant": self.config["variant"]})
         self._note({"diversity": round(spread / real, 5) if real else None, "grid": f"samples/{target.name}"})
-        collapsed = step >= SETTLED and spread < COLLAPSED * real
-        if collapsed and not self._alarmed:
-            warning = (
-                f"collapse: the {GRID} images of the fixed latents differ {spread / real:.1%} as much as real ones; "
-                f"look at {target.name}, and go back to an earlier checkpoint or lower the learning rate"
-            )
-            self._note({"warning": warning})
-            progress.say(f"Warning: step {step}: {warning}")
-        self._alarmed = collapsed
+        self._alarms.look("collapse", alarms.collapse(step, spread, real, GRID, target.name))
+
+    def _warn(self, progress: Progress) -> None:
+        for warning in self._told:
+            if self.writes:
+                self._note({"warning": warning})
+                progress.say(f"Warning: step {self.training.step}: {warning}")
+        self._told.clear()
 
     def _score(self, progress: Progress) -> None:
         better = self._is_best(progress) if self.writes else False
@@ -204,7 +197,7 @@ class Trainer:
 
     def _is_best(self, progress: Progress) -> bool:
         if self._scorer is None:
-            self._scorer = Scorer(
+            self._scorer = make_scorer(
                 self.cadence.scoring,
                 self.data.images,
                 dataroot=self.training.variant.recipe.dataroot,
@@ -213,10 +206,7 @@ class Trainer:
         score = self._scorer(self.sampler)
         self._note({"score": json.loads(score.to_json())})
         progress.say(f"step {self.training.step}: {score}")
-        if not self._scorer.is_better(score.value, self.best):
-            return False
-        self.best = score.value
-        return True
+        return self.best.improves(score.value)
 
     def _checkpoints(self, *, force: bool) -> None:
         if force and self._saved != self.training.step:
@@ -227,7 +217,7 @@ class Trainer:
         self._write(self.folder.last)
 
     def _write(self, target: Path) -> None:
-        state = {**self.training.state(), "best": self.best, "alarmed": self._alarmed}
+        state = {**self.training.state(), "best": self.best.state(), "alarmed": self._alarms.state()}
         if self.writes:
             with self.folder.writing(self.training.step):
                 checkpoints.save(target, state, self.config)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from reference_models.recipe import Recipe
+from reference_models.recipe import BaseRecipe, Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -32,14 +32,19 @@ class Variant(ABC):
     Attributes:
         recipe_class: of its recipe.
         value_range: of the images its generator makes and its discriminator sees.
+        latent_bound: largest size of a latent's coordinates, where the prior has one.
+        best_by: a value that `step` measures and whether "lower" or "higher" is better, by which best/ is kept where
+            no score is asked for.
         recipe: the values of this run; `recipe.nc` is set.
     """
 
-    recipe_class: ClassVar[type[Recipe]] = Recipe
+    recipe_class: ClassVar[type[BaseRecipe]] = Recipe
     value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    latent_bound: ClassVar[float | None] = None
+    best_by: ClassVar[tuple[str, Literal["lower", "higher"]] | None] = None
     recipe: Any
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: BaseRecipe):
         self.recipe = recipe
 
     @property
@@ -102,6 +107,10 @@ class Variant(ABC):
         names = ("D(x)", "D(G(z))", "D(G(z)) after")
         found = {"Loss_D": loss_d.detach(), "Loss_G": loss_g.detach(), "grad_D": grad_d, "grad_G": grad_g}
         return {**found, **dict(zip(names, believed, strict=True))}
+
+    def warning(self) -> str | None:
+        """What the user should know after this step; told and logged when it begins, and again if it comes back."""
+        return None
 
     def state(self) -> dict[str, Any]:
         """Whatever else the next step depends on (an image pool, a running loss), for the checkpoint."""

@@ -23,9 +23,9 @@ from torch.optim.lr_scheduler import LRScheduler, StepLR
 from reference_models import Cadence
 from reference_models.index import Entry
 from reference_models.losses import LOSSES
+from reference_models.outcome import Outcome
 from reference_models.recipe import Recipe, setting
 from reference_models.runs import train
-from reference_models.trainer import Outcome
 from reference_models.variant import Variant
 
 # A recipe on 8-px digits for every variant, which trains a step in milliseconds. One that is missing fails the tests.
@@ -33,6 +33,8 @@ TINY: dict[str, dict[str, Any]] = {
     "gan": {"image_size": 8, "nz": 8, "batch_size": 16},
     "dcgan": {"image_size": 8, "nz": 8, "batch_size": 16, "ngf": 4, "ndf": 4},
     "lsgan": {"image_size": 8, "nz": 8, "batch_size": 16, "ngf": 4, "ndf": 4},
+    "wngan": {"image_size": 8, "nz": 8, "batch_size": 16, "ngf": 4, "ndf": 4},
+    "began": {"image_size": 8, "nz": 8, "batch_size": 16, "n": 4},
 }
 OFTEN = Cadence(log=1, grid=6, checkpoint=4, progress=False)
 NEVER = Cadence(log=10**6, grid=10**6, checkpoint=10**6, progress=False)

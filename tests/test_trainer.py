@@ -119,7 +119,7 @@ def test_collapse_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(VARIANTS, "collapsed", entry("collapsed", Collapsed))
-    monkeypatch.setattr("reference_models.trainer.SETTLED", 4)
+    monkeypatch.setattr("reference_models.alarms.SETTLED", 4)
     looking = Cadence(log=2, grid=2, checkpoint=100)
     run("collapsed", tmp_path / "run", 9, cadence=looking)
     run("collapsed", tmp_path / "run", 14, resume=True, cadence=looking)
@@ -135,7 +135,7 @@ def test_collapse_is_told_once(
 
 def test_no_alarm_for_a_generator_that_varies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VARIANTS, "odd", entry("odd", Odd))
-    monkeypatch.setattr("reference_models.trainer.SETTLED", 0)
+    monkeypatch.setattr("reference_models.alarms.SETTLED", 0)
     run("odd", tmp_path / "run", 8, cadence=Cadence(grid=2, progress=False))
     assert not [line for line in log(tmp_path / "run") if "warning" in line]
     assert all(line["diversity"] > 0.05 for line in log(tmp_path / "run") if "diversity" in line)
@@ -299,7 +299,7 @@ def test_unknown_recipe_fields_and_cadences() -> None:
         OddRecipe.of({"depth": 1})
     with pytest.raises(RecipeError, match=r"^--log-every: expected a whole number of at least 1, came 0$"):
         Cadence(log=0)
-    with pytest.raises(RecipeError, match=r"^--score-metric: expected one of fid, is, came 'parzen'$"):
+    with pytest.raises(RecipeError, match=r"^--score-metric: expected one of fid, is, reconstruction, came 'parzen'$"):
         Scoring(metric="parzen")
     with pytest.raises(RecipeError, match=r"^--score-samples: expected a whole number of at least 2, came 1$"):
         Scoring(n_samples=1)
@@ -336,7 +336,7 @@ def test_the_best_checkpoint_is_the_one_of_the_lowest_score(tmp_path: Path) -> N
     assert (score.metric, score.value) == ("fd-pixels", outcome.best)
     model = reference_models.load(whole, which="best", device="cpu")
     assert model.step == best
-    again = reference_models.scoring.Scorer(
+    again = reference_models.scoring.make_scorer(
         SCORED.scoring, open_data("digits", OddRecipe()).images, dataroot=None, device=torch.device("cpu")
     )(model)
     assert again.value == pytest.approx(outcome.best, rel=1e-3)
@@ -351,15 +351,12 @@ def test_a_higher_inception_score_is_better(tmp_path: Path, monkeypatch: pytest.
     values = iter([1.0, 3.0, 2.0])
 
     class Fake:
-        lower_is_better = False
-        is_better = reference_models.scoring.Scorer.is_better
-
         def __init__(self, *_: Any, **__: Any) -> None: ...
 
         def __call__(self, sampler: Any) -> Any:
             return type("S", (), {"value": next(values), "to_json": lambda self: "{}"})()
 
-    monkeypatch.setattr("reference_models.trainer.Scorer", Fake)
+    monkeypatch.setattr("reference_models.trainer.make_scorer", Fake)
     outcome = run("dcgan", tmp_path / "run", 3, cadence=Cadence(scoring=Scoring(every=1, metric="is"), progress=False))
     assert outcome.best == 3.0
     assert Checkpoint(tmp_path / "run/best").step == 2
