@@ -1,0 +1,85 @@
+"""The reconstruction loss while a variant trains: held-out images, the lowest one's checkpoint, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import ganmetrics as gm
+import reference_models
+from reference_models import Cadence, Scoring
+from reference_models.checkpoint import Checkpoint
+from reference_models.errors import RecipeError
+from tests.conftest import write_folder
+from tests.runs import OFTEN, log, run, weights
+from tests.runs import options as command
+from tests.test_cli_reference_models import Cli, cli  # noqa: F401 - a fixture
+from tests.test_variants import digits
+
+HELD_OUT = Scoring(every=4, metric="reconstruction", real="digits[1700:1712]", method="xiang-li")
+
+
+@pytest.mark.parametrize("name", ["wngan", "began", "dcgan"])
+def test_the_lowest_is_kept(name: str, tmp_path: Path) -> None:
+    """A score of each measured step, and the best checkpoint's own, worked out from outside, is the lowest of them."""
+    looking = Cadence(log=4, grid=100, checkpoint=100, scoring=HELD_OUT, progress=False)
+    outcome = run(name, tmp_path / "run", 12, data="digits[0:1600]", recipe={"lr": 0.02}, cadence=looking)
+    scores = {line["step"]: line["score"] for line in log(tmp_path / "run") if "score" in line}
+    assert list(scores) == [4, 8, 12]
+    assert {score["metric"] for score in scores.values()} == {"reconstruction"}
+    assert {score["protocol"]["n_test"] for score in scores.values()} == {12}
+    lowest = min(scores, key=lambda step: scores[step]["value"])
+    assert Checkpoint(tmp_path / "run/best").step == lowest
+    assert (outcome.best_of, outcome.best) == ("reconstruction", scores[lowest]["value"])
+    model = reference_models.load(tmp_path / "run", which="best", device="cpu")
+    options = {"method": "xiang-li", "bound": 1.0 if name == "began" else None, "progress": False}
+    again = gm.reconstruction_loss(model, HELD_OUT.real, **options)
+    assert again.value == pytest.approx(outcome.best, rel=1e-3)
+
+
+def test_measuring_changes_nothing_that_is_trained(tmp_path: Path) -> None:
+    run("wngan", tmp_path / "whole", 8)
+    run("wngan", tmp_path / "run", 8, cadence=Cadence(scoring=HELD_OUT, progress=False))
+    mine, theirs = weights(tmp_path / "run"), weights(tmp_path / "whole")
+    del mine["training.json"], theirs["training.json"]  # it holds the best score
+    assert mine == theirs
+
+
+def test_another_score_begins_anew(tmp_path: Path) -> None:
+    """What M is best at says nothing about a reconstruction loss."""
+    run("began", tmp_path / "run", 4, cadence=OFTEN)
+    assert Checkpoint(tmp_path / "run/last").state()["best"]["name"] == "M_smoothed"
+    scored = Cadence(scoring=HELD_OUT, progress=False)
+    outcome = run("began", tmp_path / "run", 8, resume=True, cadence=scored)
+    (score,) = [line["score"]["value"] for line in log(tmp_path / "run") if "score" in line]
+    assert (outcome.best_of, outcome.best) == ("reconstruction", score)
+
+
+def test_held_out_images_are_prepared_as_those_of_training(tmp_path: Path) -> None:
+    """16-px colour images for a grey 8-px generator."""
+    folder = write_folder(tmp_path / "held", digits(6).repeat(2, 1).repeat(2, 2)[..., None].repeat(3, 3))
+    scoring = Scoring(every=2, metric="reconstruction", real=folder, method="xiang-li")
+    run("wngan", tmp_path / "run", 2, cadence=Cadence(scoring=scoring, progress=False))
+    (score,) = [line["score"] for line in log(tmp_path / "run") if "score" in line]
+    assert (score["protocol"]["n_test"], score["protocol"]["method"]) == (6, "xiang-li")
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(RecipeError) as said:
+        Scoring(metric="reconstruction")
+    assert str(said.value) == (
+        "--score-metric reconstruction: expected held-out images, came none; name some that are not trained on with "
+        "--score-real, such as mnist:test[0:200]"
+    )
+    with pytest.raises(RecipeError, match=r"^--score-method: expected one of auto, xiang-li, adam, lbfgs, came 'sgd'$"):
+        Scoring(method="sgd")
+
+
+def test_command_line(cli: Cli) -> None:  # noqa: F811
+    train = [*command("wngan"), "--data=digits[0:1600]", "--quiet", "--out=run", "--max-steps=2"]
+    asked = ["--score-every=2", "--score-metric=reconstruction", "--score-samples=4"]
+    assert cli(*train, *asked).error.startswith("--score-metric reconstruction: expected held-out images, came none")
+    ended = cli(*train, *asked, "--score-real=digits[1700:1710]")
+    assert ended.code == 0
+    assert ended.out.startswith("run: step 2 of 2: done; best score 0.")
