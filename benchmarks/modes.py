@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from reference_models.toy import Mixture, fit
 from reference_models.toy_picture import draw
 
 PACKAGES = ("torch", "numpy")
-MIXTURES = {"ring": Mixture.ring, "grid": Mixture.grid}
+MIXTURES: dict[str, Callable[[], Mixture]] = {"ring": Mixture.ring, "grid": Mixture.grid}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -3,8 +3,8 @@
 Every run is the command line as a user would type it, in a process of its own with one thread, so that two go side by
 side on two cores. Trained on `mnist:train[0:50000]`; scores are of 10,000 samples (the Parzen window, with its
 bandwidth chosen on `mnist:train[50000:60000]`, against `mnist:test`) and of 2,000 (FD and IS on the embedded extractor,
-the reference being 2,000 test images at the size of the samples). The row `real images` scores 2,000 training images in
-the same way: what a perfect generator would get.
+the reference being 2,000 test images at the size of the samples); the reconstruction loss is of 200 test images. The
+row `real images` scores 2,000 training images in the same way: what a perfect generator would get.
 
     python -m benchmarks.zoo --data-root DIR --work zoo/ [--out results.jsonl] [--picture zoo.png]
 
@@ -29,7 +29,11 @@ PACKAGES = ("ganmetrics", "torch", "accelerate", "numpy")
 TRAINING = "mnist:train[0:50000]"
 FEATURES = "efficientnet-lite0"
 N_FEATURES, N_PARZEN, COLUMNS = 2000, 10_000, 16
-DCGAN = ("--image-size", "32", "--ngf", "16", "--ndf", "16", "--batch-size", "64")
+SMALL = ("--image-size", "32", "--ngf", "16", "--ndf", "16")
+DCGAN = (*SMALL, "--batch-size", "64")
+RUNNING, FINAL = "mnist:train[50000:50200]", "mnist:test[0:200]"  # held-out images of the reconstruction loss
+TRACKED = ("--score-metric", "reconstruction", "--score-method", "xiang-li", "--score-real", RUNNING,
+           "--score-every", "500")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,14 @@ PLANS = {
     "dcgan": Plan("dcgan", 3_000, DCGAN),
     "lsgan": Plan("lsgan", 3_000, DCGAN),
     "lsgan, -1,1,0": Plan("lsgan", 3_000, (*DCGAN, "--coefficients", "-1,1,0")),
+    "wngan": Plan("wngan", 4_000, (*SMALL, *TRACKED)),
+    "wngan, batch norm": Plan("wngan", 4_000, (*SMALL, *TRACKED, "--normalisation", "batch")),
+    "wngan, none": Plan("wngan", 4_000, (*SMALL, *TRACKED, "--normalisation", "none")),
+    "began": Plan("began", 4_000, ("--image-size", "32", "--n", "16")),
 }
+
+
+NORMALISATIONS = {"wngan": "weight norm", "wngan, batch norm": "batch norm", "wngan, none": "none"}
 
 
 class Failed(SystemExit):
@@ -122,7 +133,7 @@ def measure(work: Path, root: Path, name: str, seed: int, threads: int) -> dict[
     kept = folder.with_suffix(".json")
     step = json.loads((folder / "last" / "manifest.json").read_text())["step"]
     if kept.exists() and (row := json.loads(kept.read_text()))["steps"] == step:
-        return row
+        return reconstructed(row, folder, root, kept, threads)
     samples = {}
     for n in (N_FEATURES, N_PARZEN):
         samples[n] = folder.with_suffix(f".{n}.npz")
@@ -133,13 +144,24 @@ def measure(work: Path, root: Path, name: str, seed: int, threads: int) -> dict[
         "seed": seed,
         "steps": step,
         "options": list(plan.options),
-        "batch_size": 64,
         "cpu_seconds": round(float(folder.with_suffix(".seconds").read_text()), 1),
         **scores(work, root, samples[N_FEATURES], plan.image_size, parzen, threads),
         **circumstances(PACKAGES),
     }
     kept.write_text(json.dumps(row))
     print(f"{name}, seed {seed}: {', '.join(f'{key} {row[key]:.2f}' for key in ('fd', 'is', 'parzen') if key in row)}")
+    return reconstructed(row, folder, root, kept, threads)
+
+
+def reconstructed(row: dict[str, Any], folder: Path, root: Path, kept: Path, threads: int) -> dict[str, Any]:
+    """The row with its reconstruction loss on test images, and with what was tracked while it was trained."""
+    if "reconstruction" not in row:
+        bound = ("--bound", "1") if row["name"] == "began" else ()  # its latents are uniform
+        options = ("--resize", "--data-root", root, *bound)
+        row["reconstruction"] = score("reconstruction", folder, FINAL, *options, threads=threads)["value"]
+        log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        row["tracked"] = [[line["step"], line["score"]["value"]] for line in log if "score" in line]
+        kept.write_text(json.dumps(row))
     return row
 
 
@@ -158,14 +180,17 @@ def real_rows(work: Path, root: Path, threads: int) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean and sample standard deviation over seeds."""
-    lines = [f"{'':<22}{'seeds':>5}{'steps':>8}{'CPU min':>9}{'FD':>16}{'IS':>14}{'Parzen (nats)':>18}"]
+    lines = [
+        f"{'':<22}{'seeds':>5}{'steps':>8}{'CPU min':>9}{'FD':>16}{'IS':>14}{'Parzen (nats)':>18}{'reconstruction':>20}"
+    ]
     names = list(dict.fromkeys(row["name"] for row in rows))
     for name in names:
         group = [row for row in rows if row["name"] == name]
         trained = "steps" in group[0]
         steps = f"{group[0]['steps']:>8}" if trained else f"{'':>8}"
         minutes = f"{statistics.mean(row['cpu_seconds'] for row in group) / 60:>9.1f}" if trained else f"{'':>9}"
-        cells = [_cell(group, "fd", 2, 16), _cell(group, "is", 2, 14), _cell(group, "parzen", 1, 18)]
+        cells = [_cell(group, "fd", 2, 16), _cell(group, "is", 2, 14), _cell(group, "parzen", 1, 18),
+                 _cell(group, "reconstruction", 4, 20)]  # fmt: skip
         lines.append(f"{name:<22}{len(group) if trained else '':>5}{steps}{minutes}{''.join(cells)}".rstrip())
     return "\n".join(lines)
 
@@ -209,6 +234,28 @@ def _strip(images: Any) -> Any:
     return np.vstack(rows)
 
 
+def tracked_picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Reconstruction loss of the running set over training: weight norm, batch norm, none."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    for colour, name in zip(("#1b4965", "#c1121f", "#588157"), NORMALISATIONS, strict=True):
+        for i, row in enumerate(row for row in rows if row["name"] == name and row.get("tracked")):
+            label = NORMALISATIONS[name] if i == 0 else None
+            ax.plot(*zip(*row["tracked"], strict=True), color=colour, label=label, marker="o", markersize=3, alpha=0.8)
+    ax.set_yscale("log")
+    ax.set_xlabel("step")
+    ax.set_ylabel("reconstruction loss (MSE per pixel in [0, 1])")
+    ax.set_title("wngan on MNIST, 200 held-out images, 50 steps of RMSprop; a line a seed", fontsize=10)
+    ax.grid(alpha=0.3, which="both")
+    ax.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def load(path: Path) -> list[dict[str, Any]]:
     """The rows of a results file."""
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -224,6 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--side-by-side", type=int, default=2, help="trainings at once, one thread each")
     parser.add_argument("--out", type=Path, help="write the rows to this file, one JSON object a line")
     parser.add_argument("--picture", type=Path, help="samples as a PNG")
+    parser.add_argument("--tracked-picture", type=Path, help="reconstruction loss over training as a PNG")
     given = parser.parse_args(arguments)
     given.work.mkdir(parents=True, exist_ok=True)
     runs = [(name, seed) for seed in given.seeds for name in given.only]
@@ -236,6 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     if given.picture is not None:
         picture(given.work, rows, given.seeds[0], given.picture)
+    if given.tracked_picture is not None:
+        tracked_picture(rows, given.tracked_picture)
     print(table(rows))
 
 
