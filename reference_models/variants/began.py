@@ -108,8 +108,8 @@ class BEGAN(Variant):
             return None
         return (
             f"k has been 0 for {IGNORED} steps: generated images are harder to encode than gamma = "
-            f"{self.recipe.gamma:g} allows, so D has stopped learning from them; look at the grid, and start again "
-            "with a larger --gamma or a smaller --lr"
+            f"{self.recipe.gamma:g} allows, so D learns nothing from them; if Loss_G does not fall any more, start "
+            "again with a larger --gamma or a smaller --lr"
         )
 
     def state(self) -> dict[str, Any]:
