@@ -12,6 +12,7 @@ import click
 from ganmetrics.errors import GanMetricsError
 from ganmetrics.text import printable
 
+NO_MEMORY = "not enough memory; use a smaller --batch-size, a smaller network or fewer workers"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -36,7 +37,7 @@ def run(cli: click.Command, name: str) -> None:
     except GanMetricsError as error:
         code = fail(f"Error: {' '.join(str(error).split())}", 1)
     except MemoryError:
-        code = fail("Error: not enough memory; use a smaller --batch-size or fewer --num-workers", 1)
+        code = fail(f"Error: {NO_MEMORY}", 1)
     except (click.Abort, KeyboardInterrupt):
         if sys.stderr.isatty():
             click.echo(err=True)  # below the terminal's own ^C
@@ -45,6 +46,8 @@ def run(cli: click.Command, name: str) -> None:
         error.show()
         code = error.exit_code
     except RuntimeError as error:
+        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch's, on a GPU and on a CPU
+            sys.exit(fail(f"Error: {NO_MEMORY}", 1))
         if "home directory" not in str(error):
             raise
         code = fail("Error: this user has no home directory; set HOME, or GANMETRICS_CACHE and TORCH_HOME", 1)

@@ -32,6 +32,7 @@ from reference_models.tree import flatten, unflatten
 FORMAT = "reference-models-checkpoint-1"
 NEW, OLD = ".new", ".old"  # beside NAME while it is replaced
 EMA = "generator_ema"
+CONFIGURATION = {"variant", "recipe", "data", "seed", "processes"}  # what every config.json says
 
 
 def save(target: Path, state: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -139,6 +140,7 @@ def finish_swap(target: Path) -> None:
 
 def locate(target: Path) -> Path | None:
     """Where the complete checkpoint of that name is: in its place, or where a kill between two renames left it."""
+    target = target.absolute()
     places = (target, target.with_name(target.name + NEW), target.with_name(target.name + OLD))
     return next((place for place in places if (place / "manifest.json").is_file()), None)
 
@@ -176,6 +178,9 @@ class Checkpoint:
         self.manifest = self._json("manifest.json")
         self._verify()
         self.config: dict[str, Any] = self._json("config.json")
+        lacking = CONFIGURATION - set(self.config if isinstance(self.config, dict) else ())
+        if lacking:
+            raise self._damaged(f"config.json lacks {', '.join(sorted(lacking))}")
 
     def _verify(self) -> None:
         manifest = self.manifest
@@ -212,10 +217,9 @@ class Checkpoint:
             raise self._damaged(f"{name} cannot be read") from error
 
     def _damaged(self, why: str) -> CheckpointError:
-        other = "best" if self.path.name.startswith("last") else "last"
-        return CheckpointError(
-            f"{printable(os.fspath(self.path))}: damaged checkpoint: {why}; the run's {other}/ may be whole"
-        )
+        other = self.path.with_name("best" if self.path.name.startswith("last") else "last")
+        hint = f"; the run's {other.name}/ may be whole" if locate(other) else ""
+        return CheckpointError(f"{printable(os.fspath(self.path))}: damaged checkpoint: {why}{hint}")
 
     def network(self, name: str) -> dict[str, Tensor]:
         """The state dict of a network, or of the generator's average, `EMA`."""

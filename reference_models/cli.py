@@ -18,7 +18,7 @@ from reference_models.index import ENTRIES
 SAMPLING = [
     click.option("--which", type=click.Choice(["last", "best"]), default="last", show_default=True,
                  help="The checkpoint of the run."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the latents."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the latents."),
     click.option("--ema/--no-ema", default=True, show_default=True,
                  help="The generator's moving average, or the weights of the last step."),
     click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1.  [default: auto]"),
@@ -87,7 +87,7 @@ class Numbers(click.ParamType):
 @click.option(
     "--stops", type=Numbers(), multiple=True, required=True, help="Samples to walk between; given again, another row."
 )
-@click.option("--steps", type=click.IntRange(0), default=8, show_default=True, help="Images between two stops.")
+@click.option("--steps", type=click.IntRange(0, 1000), default=8, show_default=True, help="Images between two stops.")
 @click.option("--kind", type=click.Choice(["spherical", "linear"]), default="spherical", show_default=True)
 @with_options(PICTURE)
 def walk(
@@ -149,7 +149,7 @@ def arithmetic(
     help="8 Gaussians on a circle, or 25 on a square.",
 )
 @click.option("--steps", type=click.IntRange(1), default=8000, show_default=True, help="Of training, each loss.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
 @click.option("-o", "--output", metavar="PNG", help="Samples of each loss as a picture.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a loss.")

@@ -18,7 +18,7 @@ RUNNING = [
     click.option("--out", required=True, metavar="DIR", help="Folder of the run."),
     click.option("--resume", is_flag=True, help="Go on with the run in --out, as it was configured."),
     click.option("--max-steps", type=click.IntRange(0), help="Steps in all.  [default: --num-epochs passes]"),
-    click.option("--seed", type=click.IntRange(0), help="Of everything drawn.  [default: 0]"),
+    click.option("--seed", type=int, help="Of everything drawn, 0 to below 2^31.  [default: 0]"),
     click.option("--device", metavar="NAME", help="auto, cpu, cuda.  [default: auto]"),
     click.option("--value-range", type=float, nargs=2, metavar="LO HI", help="Of float images in an npz or npy."),
     click.option("--log-every", type=click.IntRange(1), default=10, show_default=True, help="Steps."),
@@ -122,8 +122,10 @@ def ended(outcome: Any, out: str) -> int:
         return 0 if outcome.stopped is None else 128 + outcome.stopped
     if outcome.stopped:
         return fail(f"Interrupted at {where}; the same command with --resume goes on", 128 + outcome.stopped)
-    if not outcome.made:
-        click.echo(f"{where}: the run is finished; a larger --max-steps or --num-epochs goes on with it")
+    if outcome.finished:
+        asked = f" ({outcome.total} asked for)" if outcome.total < outcome.step else f" of {outcome.total}"
+        done = f"{printable(out)}: step {outcome.step}{asked}"
+        click.echo(f"{done}: the run is finished; a larger --max-steps or --num-epochs goes on with it")
     else:
         what = outcome.best_of if outcome.best_of not in SCORES else "score"
         best = "" if outcome.best is None else f"; best {what} {outcome.best:.4f} in best/"

@@ -46,6 +46,6 @@ VARIANTS = {entry.name: entry for entry in ENTRIES}
 
 def get_variant(name: str) -> Entry:
     """The line of that name. Raises RecipeError that lists the names there are."""
-    if name not in VARIANTS:
+    if not isinstance(name, str) or name not in VARIANTS:
         raise RecipeError(f"unknown variant {name!r}; expected one of {', '.join(VARIANTS)}")
     return VARIANTS[name]

@@ -14,7 +14,8 @@ class Outcome:
     Attributes:
         path: the run directory.
         step, total: how many steps of how many have been made.
-        made: how many of them by this call; 0 says that the run was finished already.
+        made: how many of them by this call.
+        finished: whether there was nothing left to do for a run that was resumed.
         stopped: the signal that ended it early.
         best: the best score, where scores were taken, or best value of what the variant names.
         best_of: its name.
@@ -29,3 +30,4 @@ class Outcome:
     best: float | None = None
     best_of: str | None = None
     speaks: bool = True
+    finished: bool = False

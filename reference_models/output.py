@@ -24,6 +24,7 @@ from ganmetrics.errors import GanMetricsError, OptionError
 from ganmetrics.images.base import whole
 from ganmetrics.runtime import bar_is_off
 from ganmetrics.text import printable
+from reference_models.run_directory import run_around
 from reference_models.sampler import Model
 
 ARCHIVES = (".npz", ".zip")
@@ -98,9 +99,13 @@ def require_writable(out: str | os.PathLike[str], *, overwrite: bool = False) ->
         OptionError: for a name that is taken (a folder that holds nothing is free), one that cannot be replaced even
             with `overwrite` (a folder that holds anything but samples), and a parent that is absent or unwritable.
     """
+    if not os.fspath(out):
+        raise OptionError("--out: expected a name for the samples, came an empty one")
     name, target = printable(os.fspath(out)), Path(out).expanduser().resolve()
     if target == Path.cwd() or os.path.ismount(target):
         raise OptionError(f"{name}: expected a name for the samples; give one inside, such as {name}/fake")
+    if (run := run_around(target)) is not None:
+        raise OptionError(f"{name}: lies in the run {printable(run.name)}; choose a name outside of it")
     if target.suffix.lower() in MISTAKEN and not target.is_dir():
         raise OptionError(f"{name}: expected a name ending .npz or .zip, or one without an ending for a folder of PNG")
     if not target.parent.is_dir():

@@ -16,6 +16,7 @@ from torchvision.utils import make_grid
 
 from ganmetrics.errors import OptionError
 from ganmetrics.text import printable
+from reference_models.run_directory import run_around
 
 CELL = 48  # pixels at least of an image in a grid; smaller ones are enlarged by whole factors
 GAP = 2
@@ -37,6 +38,8 @@ def require_png(path: str | os.PathLike[str], *, overwrite: bool, needs_matplotl
         raise OptionError("--output needs matplotlib: pip install 'ganmetrics[report]'")
     if target.suffix.lower() != ".png":
         raise OptionError(f"--output: expected a name that ends in .png, came {name!r}")
+    if (run := run_around(target.expanduser().resolve())) is not None:
+        raise OptionError(f"--output {name}: lies in the run {printable(run.name)}; choose a name outside of it")
     if target.is_dir() or (target.exists() and not overwrite):
         raise OptionError(f"--output {name}: exists already; choose another name or give --overwrite")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):

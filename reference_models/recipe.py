@@ -15,6 +15,9 @@ from typing import Any
 
 from reference_models.errors import RecipeError
 
+SEEDS = 2**31  # seeds are below this
+COUNTS = 2**31  # and so are whole numbers of a recipe
+
 
 def setting(
     default: Any,
@@ -78,6 +81,7 @@ class Setting:
             math.isfinite(number)
             and (self.least is None or (number > self.least if positive else number >= self.least))
             and (self.below is None or number < self.below)
+            and (self.kind is float or number < COUNTS)
         )
 
     def expected(self) -> str:

@@ -16,11 +16,24 @@ from reference_models.errors import CheckpointError, TrainingError
 OURS = {"config.json", "log.jsonl", "samples", "tensorboard", ".lock", "curves.png", "stopped"}
 
 
+def folder_of(path: str | os.PathLike[str]) -> Path:
+    """The absolute folder that a user named. Raises CheckpointError for what is no name."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        came = "an empty name" if path == "" else f"{path!r}"
+        raise CheckpointError(f"expected the folder of a run, came {came}")
+    return Path(path).expanduser().absolute()
+
+
+def run_around(path: Path) -> Path | None:
+    """The run directory that an absolute path is or lies in."""
+    return next((folder for folder in (path, *path.parents) if locate(folder / "last") is not None), None)
+
+
 class RunDirectory:
     """Names and manners of a run's folder. Raises CheckpointError for one that is not fit."""
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path).expanduser()
+        self.path = folder_of(path)
         self.name = printable(os.fspath(path))
         self.last, self.best = self.path / "last", self.path / "best"
         self.samples, self._log = self.path / "samples", self.path / "log.jsonl"
@@ -96,11 +109,13 @@ class RunDirectory:
     def read_log(self) -> list[dict[str, Any]]:
         """Every whole line; a line that a kill cut short is left out."""
         lines = []
-        for text in self._log.read_text().splitlines() if self._log.is_file() else []:
+        for text in self._log.read_text(errors="replace").splitlines() if self._log.is_file() else []:
             try:
-                lines.append(json.loads(text))
+                line = json.loads(text)
             except ValueError:
                 continue
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
+                lines.append(line)
         return lines
 
     def forget_after(self, step: int) -> None:

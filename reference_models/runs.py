@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from ganmetrics.errors import SourceError
+from ganmetrics.images.base import whole
+from ganmetrics.runtime import resolve_device
 from ganmetrics.text import printable
 from reference_models.cadence import Cadence
 from reference_models.checkpoint import Checkpoint, differences
-from reference_models.data import open_data
-from reference_models.errors import CheckpointError, RecipeError
+from reference_models.data import TrainingData, open_data
+from reference_models.errors import CheckpointError, DataError, RecipeError
 from reference_models.index import get_variant
+from reference_models.modes import ordinary_modes
 from reference_models.outcome import Outcome
-from reference_models.recipe import BaseRecipe, settings
+from reference_models.recipe import SEEDS, BaseRecipe, settings
 from reference_models.run_directory import RunDirectory
 from reference_models.trainer import Trainer
-from reference_models.training import Training, make_accelerator
+from reference_models.training import Training, make_accelerator, unchanged_random_state
 
 
 def train(
@@ -52,18 +56,31 @@ def train(
         TrainingError: for a loss that is not finite, with the batch kept in `out/stopped`, and for a full disk.
     """
     cadence = cadence or Cadence()
-    if max_steps is not None and (not isinstance(max_steps, int) or isinstance(max_steps, bool) or max_steps < 0):
-        raise RecipeError(f"--max-steps: expected a whole number of at least 0, came {max_steps!r}")
-    if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**31):
-        raise RecipeError(f"--seed: expected a whole number from 0 to below 2^31, came {seed!r}")
+    max_steps = None if max_steps is None else whole("--max-steps", max_steps, 0)
+    seed = None if seed is None else whole("--seed", seed, 0, SEEDS)
+    with ordinary_modes(), unchanged_random_state(resolve_device(device)):
+        return _train(variant, data, out, recipe or {}, max_steps, seed, resume, device, value_range, cadence)
+
+
+def _train(
+    variant: str,
+    data: Any,
+    out: str | os.PathLike[str],
+    recipe: Mapping[str, Any],
+    max_steps: int | None,
+    seed: int | None,
+    resume: bool,
+    device: str | None,
+    value_range: tuple[float, float] | None,
+    cadence: Cadence,
+) -> Outcome:
     entry = get_variant(variant).load()
-    asked = entry.recipe_class.of(recipe or {})  # wrong values are told before anything else
+    asked = entry.recipe_class.of(recipe)  # wrong values are told before anything else
     folder = RunDirectory(out)
     found = folder.found(resume=resume)
     if found is not None:
-        asked = _resumed_recipe(entry.recipe_class, variant, recipe or {}, found)
+        asked = _resumed_recipe(entry.recipe_class, variant, recipe, found)
         seed = found.config["seed"] if seed is None else seed
-        data = found.config["data"]["name"] if data is None else data
     elif data is None:
         raise RecipeError("--data: expected a dataset, folder, zip or npz to train on, came nothing")
     tracking = {"log_with": list(cadence.trackers), "project_dir": str(folder.path)} if cadence.trackers else {}
@@ -72,7 +89,7 @@ def train(
         raise RecipeError(
             f"batch_size: expected a multiple of the {accelerator.num_processes} processes, came {asked.batch_size}"
         )
-    images = open_data(data, asked, value_range=value_range, progress=cadence.progress)
+    images = _opened(data, found, asked, value_range, cadence.progress)
     configured = entry(replace(asked, nc=images.nc))
     config = {
         "variant": variant,
@@ -86,17 +103,31 @@ def train(
     per_epoch = images.steps_per_epoch(asked.batch_size)
     total = max_steps if max_steps is not None else asked.num_epochs * per_epoch
     training = Training(configured, accelerator, seed=seed or 0, steps_per_epoch=per_epoch)
+    trainer = Trainer(folder, training, images, config, cadence, total)
+    if found is None or found.step < total:
+        trainer.open_scorer()  # what it reads may not be there
     folder.make()
     with folder.locked(accelerator.is_main_process):
         if found is None and accelerator.is_main_process:
             folder.found(resume=False)  # another process may have trained there in the meantime
-        trainer = Trainer(folder, training, images, config, cadence, total)
         if found is not None:
             if accelerator.is_main_process:
                 folder.mend()
             accelerator.wait_for_everyone()
             found = Checkpoint(folder.last)
         return trainer.run(found)
+
+
+def _opened(
+    data: Any, found: Checkpoint | None, recipe: BaseRecipe, value_range: tuple[float, float] | None, progress: bool
+) -> TrainingData:
+    """The data that is named, or else the run's."""
+    if data is not None or found is None:
+        return open_data(data, recipe, value_range=value_range, progress=progress)
+    try:
+        return open_data(found.config["data"]["name"], recipe, value_range=value_range, progress=progress)
+    except SourceError as error:
+        raise DataError(f"{error}; the run was started with that name, say with --data where its images are") from error
 
 
 def _resumed_recipe(kind: type[BaseRecipe], variant: str, given: Mapping[str, Any], found: Checkpoint) -> BaseRecipe:
@@ -114,7 +145,10 @@ def _require_same(folder: RunDirectory, found: Checkpoint, config: Mapping[str, 
 
     def essential(of: Mapping[str, Any]) -> dict[str, Any]:
         recipe = {name: value for name, value in of["recipe"].items() if name not in free}
-        return {**of, "recipe": recipe, "data": {**of["data"], "name": None}}  # a folder may have been moved
+        data = {**of["data"], "sha256": of["data"]["sha256"][:12]}
+        for told in ("name", "image_size", "channels"):  # a folder may have been moved; the recipe has the others
+            data.pop(told)
+        return {**of, "recipe": recipe, "data": data}
 
     found_differences = differences(essential(found.config), essential(config))
     if found_differences:

@@ -23,9 +23,13 @@ from ganmetrics.text import printable
 from reference_models.checkpoint import EMA, Checkpoint, locate
 from reference_models.errors import CheckpointError, RecipeError
 from reference_models.index import get_variant
+from reference_models.modes import ordinary_modes
+from reference_models.recipe import SEEDS
+from reference_models.run_directory import folder_of
 from reference_models.variant import Variant
 
 BLOCK = 32
+LARGEST = 2**40  # numbers of samples that leave room for the seed in 63 bits
 Which = Literal["last", "best"]
 
 
@@ -36,7 +40,7 @@ def load(path: str | os.PathLike[str], *, which: Which = "last", device: str | t
     """
     if which not in ("last", "best"):
         raise OptionError(f"which: expected last or best, came {which!r}")
-    folder = Path(path).expanduser()
+    folder = folder_of(path)
     target = folder if locate(folder) is not None else folder / which
     if locate(target) is None and not target.is_dir():
         raise absent(folder, which)
@@ -82,16 +86,21 @@ class Sampler:
 
     def latents(self, indices: Iterable[int], *, seed: int = 0) -> Tensor:
         """Latents `(n, *latent_shape)` of samples by their numbers, on the device."""
-        wanted = [whole("index", index, 0) for index in indices]
+        wanted = [whole("number of a sample", index, 0, LARGEST) for index in indices]
+        if not wanted:
+            raise OptionError("latents: expected numbers of samples, came none")
         blocks = {block: self._block(block, seed) for block in sorted({index // BLOCK for index in wanted})}
         return torch.stack([blocks[index // BLOCK][index % BLOCK] for index in wanted])
 
     def _block(self, block: int, seed: int) -> Tensor:
-        random = torch.Generator().manual_seed(whole("seed", seed, 0) * 1_000_003 + block)
-        return self.variant.latent(BLOCK, random).to(self.device)
+        random = torch.Generator().manual_seed(whole("--seed", seed, 0, SEEDS) * 1_000_003 + block)
+        with ordinary_modes():
+            return self.variant.latent(BLOCK, random).to(self.device)
 
     def images(self, z: Tensor, *, ema: bool = True) -> Tensor:
         """uint8 `(N, C, H, W)` of latents `(N, *latent_shape)`, on the CPU."""
+        if not len(z):
+            raise OptionError("images: expected latents, came none")
         made = []
         with exact_arithmetic(self.device):
             for part in z.split(BLOCK):
@@ -104,7 +113,7 @@ class Sampler:
         self, n: int, *, seed: int = 0, ema: bool = True, batch_size: int | None = None, start: int = 0
     ) -> Iterator[Tensor]:
         """Samples `start` to `start + n` of a seed, uint8 `(b, C, H, W)` with b at most `batch_size`."""
-        n, at = whole("n", n, 1), whole("start", start, 0)
+        n, at = whole("-n", n, 1, LARGEST), whole("--start", start, 0, LARGEST)
         size, stop = whole("batch_size", 8 * BLOCK if batch_size is None else batch_size, 1), at + n
         blocks = range(at // BLOCK * BLOCK, stop, BLOCK)
         made = (self.images(self.latents(range(low, low + BLOCK), seed=seed), ema=ema) for low in blocks)
@@ -152,7 +161,7 @@ class Model(Sampler):
     def network(self, ema: bool = True) -> nn.Module:
         """The generator itself: its moving average, or the weights of the last step."""
         if ema not in self._networks:
-            with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            with torch.random.fork_rng(devices=[]), ordinary_modes():
                 network = self.variant.networks()["generator"]
             name = EMA if ema else "generator"
             try:

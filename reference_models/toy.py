@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
+from ganmetrics.images.base import whole
 from ganmetrics.runtime import bar_is_off
 from reference_models.errors import RecipeError
 from reference_models.losses import LOSSES, Loss
 from reference_models.networks import expect_count, expect_shape
-from reference_models.recipe import Recipe, setting
+from reference_models.recipe import SEEDS, Recipe, setting
 from reference_models.training import Training, make_accelerator
 from reference_models.variant import Variant
 
@@ -200,6 +201,7 @@ class Fit:
             "loss": self.loss,
             "mixture": self.mixture.name,
             **asdict(self.coverage),
+            "kl_to_uniform": None if math.isnan(self.coverage.kl_to_uniform) else self.coverage.kl_to_uniform,
             "history": [[step, coverage.modes, coverage.high_quality] for step, coverage in self.history],
             "seconds": round(self.seconds, 1),
         }
@@ -220,6 +222,7 @@ def fit(
     Raises RecipeError for an unknown loss.
     """
     expect_count("steps", steps)
+    seed = whole("--seed", seed, 0, SEEDS)
     recipe = ToyRecipe(loss=loss)
     training = Training(ToyGAN(recipe), make_accelerator(device), seed=seed)
     points, latents = (torch.Generator().manual_seed(seed + k) for k in (1, 2))

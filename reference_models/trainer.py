@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Trainer:
         if found is not None:
             self._load(found)
             if training.step >= self.total:
-                return self._outcome()
+                return replace(self._outcome(), finished=True)
         self._begin()
         batches = self.data.batches(
             training.variant.recipe,
@@ -195,14 +196,19 @@ class Trainer:
         if self.accelerator.reduce(flag) > 0:  # the state is gathered from all processes
             self._write(self.folder.best)
 
-    def _is_best(self, progress: Progress) -> bool:
-        if self._scorer is None:
+    def open_scorer(self) -> None:
+        """Read what scores compare with, where there are any; raises for what cannot be read."""
+        if self.writes and self.cadence.scoring.every and self._scorer is None:
             self._scorer = make_scorer(
                 self.cadence.scoring,
                 self.data.images,
                 dataroot=self.training.variant.recipe.dataroot,
                 device=self.training.device,
             )
+
+    def _is_best(self, progress: Progress) -> bool:
+        self.open_scorer()
+        assert self._scorer is not None  # for the type checker
         score = self._scorer(self.sampler)
         self._note({"score": json.loads(score.to_json())})
         progress.say(f"step {self.training.step}: {score}")

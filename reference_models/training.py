@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ def make_accelerator(device: str | None = None, mixed_precision: str = "no", **o
         AcceleratorState._reset_state(reset_partial_state=earlier["num_processes"] == 1)  # accelerate keeps the first
     try:
         accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision, **options)
+        _require_installed(options.get("log_with", []))
     except ValueError as error:  # an unknown tracker
         raise RecipeError(f"--tracker: {error}") from error
     if chosen.type != accelerator.device.type or (chosen.index or 0) not in (0, accelerator.device.index):
@@ -49,6 +50,15 @@ def make_accelerator(device: str | None = None, mixed_precision: str = "no", **o
             f"--device {device}: accelerate runs on {accelerator.device}; choose with CUDA_VISIBLE_DEVICES"
         )
     return accelerator
+
+
+def _require_installed(trackers: Sequence[str]) -> None:
+    from accelerate.tracking import get_available_trackers
+
+    found = [str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers()]
+    absent = [tracker for tracker in trackers if tracker not in found]
+    if absent:
+        raise RecipeError(f"--tracker {absent[0]}: is not installed; pip install {absent[0]}, or --tracker none")
 
 
 class Average:
