@@ -42,12 +42,15 @@ def train(work: Path, root: Path, name: str, seed: int, share: float) -> None:
     """Train one run to its end and keep its processor time (one thread's), over all of its parts."""
     plan, folder = PLANS[name], folder_of(work, name, seed)
     steps = max(1, round(plan.steps * share))
-    resume = ("--resume",) if (folder / "last").exists() else ()
+    spent, resume = folder.with_suffix(".seconds"), list[str]()
+    if (folder / "last").exists():
+        if spent.exists() and json.loads((folder / "last" / "manifest.json").read_text())["step"] >= steps:
+            return
+        resume = ["--resume"]
     _, cpu = command(
         "reference_models", "train", plan.variant, "--data", TRAINING, "--data-root", root, "--out", folder,
         "--seed", str(seed), "--max-steps", str(steps), *plan.options, "--tracker", "none", "--quiet", *resume,
     )  # fmt: skip
-    spent = folder.with_suffix(".seconds")
     before = float(spent.read_text()) if spent.exists() and resume else 0.0
     spent.write_text(str(before + cpu))
     print(f"{name}, seed {seed}: {steps} steps, {before + cpu:.0f} s", flush=True)

@@ -140,7 +140,7 @@ def finish_swap(target: Path) -> None:
 
 def locate(target: Path) -> Path | None:
     """Where the complete checkpoint of that name is: in its place, or where a kill between two renames left it."""
-    target = target.absolute()
+    target = target if target.name else target.absolute()
     places = (target, target.with_name(target.name + NEW), target.with_name(target.name + OLD))
     return next((place for place in places if (place / "manifest.json").is_file()), None)
 
@@ -178,9 +178,13 @@ class Checkpoint:
         self.manifest = self._json("manifest.json")
         self._verify()
         self.config: dict[str, Any] = self._json("config.json")
+
+    def of_a_run(self) -> Checkpoint:
+        """Itself, with a configuration that says all a run's has to. Raises CheckpointError."""
         lacking = CONFIGURATION - set(self.config if isinstance(self.config, dict) else ())
         if lacking:
             raise self._damaged(f"config.json lacks {', '.join(sorted(lacking))}")
+        return self
 
     def _verify(self) -> None:
         manifest = self.manifest

@@ -17,11 +17,12 @@ OURS = {"config.json", "log.jsonl", "samples", "tensorboard", ".lock", "curves.p
 
 
 def folder_of(path: str | os.PathLike[str]) -> Path:
-    """The absolute folder that a user named. Raises CheckpointError for what is no name."""
+    """The folder that a user named. Raises CheckpointError for what is no name."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         came = "an empty name" if path == "" else f"{path!r}"
         raise CheckpointError(f"expected the folder of a run, came {came}")
-    return Path(path).expanduser().absolute()
+    folder = Path(path).expanduser()
+    return folder if folder.name not in ("", "..") else folder.resolve()
 
 
 def run_around(path: Path) -> Path | None:
@@ -44,7 +45,7 @@ class RunDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.name}: is a file; expected a folder for the run")
         if locate(self.last) is not None or self.last.is_dir():  # it takes its name when it is complete
-            checkpoint = Checkpoint(self.last)
+            checkpoint = Checkpoint(self.last).of_a_run()
             if resume:
                 return checkpoint
             raise CheckpointError(

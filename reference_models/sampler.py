@@ -148,7 +148,7 @@ class Model(Sampler):
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: str | torch.device | None = None):
-        self.checkpoint, self.config, self.step = checkpoint, checkpoint.config, checkpoint.step
+        self.checkpoint, self.config, self.step = checkpoint.of_a_run(), checkpoint.config, checkpoint.step
         self._networks: dict[bool, nn.Module] = {}
         entry = get_variant(str(self.config.get("variant"))).load()
         try:

@@ -20,7 +20,7 @@ def describe(path: str | os.PathLike[str], *, curves: bool = True) -> dict[str, 
     folder = RunDirectory(path)
     if locate(folder.last) is None:
         raise absent(folder.path, "last")
-    checkpoint = Checkpoint(folder.last)
+    checkpoint = Checkpoint(folder.last).of_a_run()
     log = folder.read_log()
     measured: dict[str, Any] = next((line for line in reversed(log) if "epoch" in line), {})
     scored = [line for line in log if "score" in line]

@@ -144,10 +144,10 @@ def test_a_walk_is_of_the_network_that_is_asked_for(model: Model) -> None:
     [
         ({"stops": [3]}, "stops: expected at least two sample numbers, came [3]"),
         ({"stops": []}, "stops: expected at least two sample numbers, came []"),
-        ({"stops": [0, -1]}, "index: expected a whole number of at least 0, came -1"),
+        ({"stops": [0, -1]}, "number of a sample: expected a whole number from 0 to below 2^40, came -1"),
         ({"stops": [0, 1], "kind": "cubic"}, "kind: expected linear or spherical, came 'cubic'"),
         ({"stops": [0, 1], "n_between": -1}, "n_between: expected a whole number of at least 0, came -1"),
-        ({"stops": [0, 1], "seed": -1}, "seed: expected a whole number of at least 0, came -1"),
+        ({"stops": [0, 1], "seed": -1}, "--seed: expected a whole number from 0 to below 2^31, came -1"),
     ],
 )
 @pytest.mark.parametrize("function", [walk, walk_grid])
@@ -200,7 +200,7 @@ def test_no_noise_gives_the_result_itself(model: Model) -> None:
         ({"noise": -0.1}, "noise: expected a number of at least 0, came -0.1"),
         ({"noise": math.nan}, "noise: expected a number of at least 0, came nan"),
         ({"n_variations": -1}, "n_variations: expected a whole number of at least 0, came -1"),
-        ({"plus": ["a"]}, "index: expected a whole number of at least 0, came 'a'"),
+        ({"plus": ["a"]}, "number of a sample: expected a whole number from 0 to below 2^40, came 'a'"),
     ],
 )
 @pytest.mark.parametrize("function", [arithmetic, arithmetic_grid])

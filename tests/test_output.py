@@ -247,7 +247,7 @@ def test_the_current_folder_is_no_name(tmp_path: Path, monkeypatch) -> None:
         ({"n": 0}, "n: expected a whole number of at least 1, came 0"),
         ({"n": 2.5}, "n: expected a whole number of at least 1, came 2.5"),
         ({"start": -1}, "start: expected a whole number of at least 0, came -1"),
-        ({"seed": -1}, "seed: expected a whole number of at least 0, came -1"),
+        ({"seed": -1}, "--seed: expected a whole number from 0 to below 2^31, came -1"),
         ({"batch_size": -1}, "batch_size: expected a whole number of at least 1, came -1"),
     ],
 )

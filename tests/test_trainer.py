@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import reference_models
+from ganmetrics.errors import OptionError
 from ganmetrics.score import Score
 from reference_models import VARIANTS, Cadence, Scoring
 from reference_models.checkpoint import Checkpoint, differences
@@ -287,7 +288,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
     asked = {"variant": "dcgan", "data": "digits", "max_steps": 1, "device": "cpu", **given}
     asked["recipe"] = {"image_size": 8, **asked.get("recipe", {})}
     asked["cadence"] = Cadence(progress=False, **asked.get("cadence", {}))
-    with pytest.raises((RecipeError, DataError)) as caught:
+    with pytest.raises((RecipeError, OptionError, DataError)) as caught:
         reference_models.train(out=tmp_path / "run", **asked)
     assert str(caught.value).startswith(expected)
     assert str(caught.value) == expected or "nonsense" in expected
