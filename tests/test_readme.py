@@ -120,12 +120,15 @@ def variants_table() -> str:
 
 
 def test_the_benchmark_is_what_was_measured() -> None:
-    from benchmarks import fid_peers, parzen, zoo
+    from benchmarks import fid_peers, modes, parzen, zoo_report
 
     measured = fid_peers.load(REPOSITORY / "benchmarks" / "results" / "fid_peers.jsonl")
     assert table("benchmark").endswith(f"```text\n{fid_peers.table(measured)}\n```")
-    trained = zoo.load(REPOSITORY / "benchmarks" / "results" / "zoo.jsonl")
-    assert f"```text\n{zoo.table(trained)}\n```" in table("zoo")
+    trained = zoo_report.load(REPOSITORY / "benchmarks" / "results" / "zoo.jsonl")
+    page = (REPOSITORY / "docs" / "reference_models.md").read_text()
+    assert f"```text\n{zoo_report.table(trained)}\n```" == table("zoo", page)
+    counted = modes.load(REPOSITORY / "benchmarks" / "results" / "modes.jsonl")
+    assert f"```text\n{modes.table(counted)}\n```" == table("modes", page)
     rows = parzen.load_results(REPOSITORY / "benchmarks" / "results" / "parzen.jsonl")
     page = (REPOSITORY / "docs" / "parzen.md").read_text()
     assert f"```text\n{parzen.report(rows)}\n```" in page
