@@ -176,7 +176,11 @@ def test_help_of_every_command(cli: Cli):
     ("error", "line", "code"),
     [
         (KeyboardInterrupt(), "Interrupted: nothing was written.\n", 130),
-        (MemoryError(), "Error: not enough memory; use a smaller --batch-size or fewer --num-workers\n", 1),
+        (
+            MemoryError(),
+            "Error: not enough memory; use a smaller --batch-size, a smaller network or fewer workers\n",
+            1,
+        ),
         (OSError(28, "No space left on device"), "Error: No space left on device\n", 1),
         (PermissionError(13, "Permission denied", "/a\nb"), "Error: /a\\nb: Permission denied\n", 1),
         (ganmetrics.GanMetricsError("two\nlines \x1b[31m\udce9"), "Error: two lines \\x1b[31m\\xe9\n", 1),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import ganmetrics as gm
 from ganmetrics.errors import GanMetricsError, OptionError, SourceError, StatisticsError
 from ganmetrics.metrics.fid import frechet_distance
 from ganmetrics.metrics.inception_score import InceptionScore
-from tests.conftest import Cli, write_folder
+from tests.conftest import REPOSITORY, Cli, write_folder
 
 OPTIONS = {"features": "pixels", "device": "cpu", "progress": False}
 
@@ -189,22 +191,27 @@ def test_ambient_modes_of_torch(grey: torch.Tensor) -> None:
         torch.set_default_device(None)
 
 
-def test_wider_switches_of_torch_still_work() -> None:
-    """Writing back cuDNN's switch pins it against torch's wider one: a measurement on the CPU leaves it alone."""
-    conv = getattr(torch.backends.cudnn, "conv", None)
-    if not hasattr(conv, "fp32_precision"):
-        pytest.skip("torch before 2.9 has no wider switch")
-    from ganmetrics.runtime import exact_arithmetic
+WIDER = """
+import torch
+from ganmetrics.runtime import exact_arithmetic
 
-    before = torch.backends.cudnn.fp32_precision
-    try:
-        with exact_arithmetic(torch.device("cpu")):
-            assert torch.backends.mkldnn.conv.fp32_precision == "ieee"
-        for wide in ("ieee", "tf32"):
-            torch.backends.cudnn.fp32_precision = wide
-            assert conv.fp32_precision == wide
-    finally:
-        torch.backends.cudnn.fp32_precision = before
+with exact_arithmetic(torch.device("cpu")):
+    assert torch.backends.mkldnn.conv.fp32_precision == "ieee"
+for wide in ("ieee", "tf32"):
+    torch.backends.cudnn.fp32_precision = wide
+    assert torch.backends.cudnn.conv.fp32_precision == wide
+"""
+
+
+def test_wider_switches_of_torch_still_work() -> None:
+    """Writing back cuDNN's switch pins it against torch's wider one: a measurement on the CPU leaves it alone.
+
+    In a process of its own, because `torch.export.export`, which other tests call, pins it as well.
+    """
+    if not hasattr(getattr(torch.backends.cudnn, "conv", None), "fp32_precision"):
+        pytest.skip("torch before 2.9 has no wider switch")
+    done = subprocess.run([sys.executable, "-c", WIDER], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_empty_batch(grey: torch.Tensor) -> None:
