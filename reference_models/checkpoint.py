@@ -175,9 +175,14 @@ class Checkpoint:
         if found is None and not target.is_dir():
             raise CheckpointError(f"{printable(os.fspath(target))}: no complete checkpoint there")
         self.path = found or target  # a folder of that name without a manifest was complete once
+        self._seen = _manifest(self.path)
         self.manifest = self._json("manifest.json")
         self._verify()
         self.config: dict[str, Any] = self._json("config.json")
+
+    def is_replaced(self) -> bool:
+        """Whether training has put another checkpoint in its place since."""
+        return _manifest(self.path) != self._seen
 
     def of_a_run(self) -> Checkpoint:
         """Itself, with a configuration that says all a run's has to. Raises CheckpointError."""

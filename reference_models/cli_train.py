@@ -8,6 +8,7 @@ import click
 
 from ganmetrics.cli_options import with_options
 from ganmetrics.console import CONTEXT, Commands, fail
+from ganmetrics.errors import GanMetricsError
 from ganmetrics.text import printable
 from reference_models.index import VARIANTS, get_variant
 from reference_models.recipe import Setting, settings
@@ -106,11 +107,26 @@ def train_command(name: str) -> click.Command:
             trackers=tuple(tracker for tracker in options.pop("trackers") if tracker != "none"),
             progress=not quiet,
         )
-        outcome = train(name, data, out, recipe=asked, resume=resume, cadence=cadence, **options)
+        try:
+            outcome = train(name, data, out, recipe=asked, resume=resume, cadence=cadence, **options)
+        except KeyboardInterrupt:  # before the first step, or a second time
+            return fail(broken_off(out), 130)
         return ended(outcome, out)
 
     title = f"Train: {entry.title}. The options below --quiet are the recipe."
     return click.command(name, help=title, context_settings=CONTEXT)(command)
+
+
+def broken_off(out: str) -> str:
+    """What is there of a run that could not end its step."""
+    from reference_models.checkpoint import Checkpoint
+    from reference_models.run_directory import RunDirectory
+
+    last = RunDirectory(out).last
+    try:
+        return f"Interrupted: step {Checkpoint(last).step} is in {printable(str(last))}; --resume goes on from there"
+    except GanMetricsError:
+        return f"Interrupted: no step of {printable(out)} was kept; the same command starts again"
 
 
 def ended(outcome: Any, out: str) -> int:

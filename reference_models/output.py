@@ -156,18 +156,28 @@ def _counted(batches: Iterator[Tensor], bar: tqdm) -> Iterator[np.ndarray]:
 
 
 def _take_place(hidden: Path, target: Path) -> None:
-    """Move samples and record to their names; what was there goes with the hidden folder."""
-    before = hidden / "before"
-    if target.exists():
-        target.rename(before)
+    """Move samples and record to their names; what was there goes with the hidden folder.
+
+    The old record goes first and the new one comes last, so that a kill in between leaves samples without a record and
+    never with another's. A file is replaced in one move; an old folder lies in the hidden one between two.
+    """
+    record, before, before_record = record_path(target), hidden / "before", hidden / "before.json"
     try:
+        if record.exists():
+            record.rename(before_record)
+        if target.is_dir():
+            target.rename(before)
+        elif target.exists():
+            os.link(target, before)
         os.replace(hidden / "samples", target)
-        os.replace(hidden / "record", record_path(target))
+        os.replace(hidden / "record", record)
     except BaseException:
         if before.exists():
-            if target.exists():
+            if target.is_dir():
                 target.rename(hidden / "samples")
-            before.rename(target)
+            os.replace(before, target)
+        if before_record.exists():
+            os.replace(before_record, record)
         raise
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from ganmetrics.errors import OptionError
+from ganmetrics.report import has_matplotlib
 from ganmetrics.text import printable
 from reference_models.run_directory import run_around
 
@@ -34,7 +34,7 @@ def grid(images: Tensor, *, columns: int | None = None) -> Image.Image:
 def require_png(path: str | os.PathLike[str], *, overwrite: bool, needs_matplotlib: bool = False) -> None:
     """To be asked before anything slow begins. Raises OptionError."""
     target, name = Path(path), printable(os.fspath(path))
-    if needs_matplotlib and importlib.util.find_spec("matplotlib") is None:
+    if needs_matplotlib and not has_matplotlib():
         raise OptionError("--output needs matplotlib: pip install 'ganmetrics[report]'")
     if target.suffix.lower() != ".png":
         raise OptionError(f"--output: expected a name that ends in .png, came {name!r}")

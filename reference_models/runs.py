@@ -83,12 +83,10 @@ def _train(
         seed = found.config["seed"] if seed is None else seed
     elif data is None:
         raise RecipeError("--data: expected a dataset, folder, zip or npz to train on, came nothing")
+    _require_shares(asked.batch_size, int(os.environ.get("WORLD_SIZE", "1")))  # before processes wait for each other
     tracking = {"log_with": list(cadence.trackers), "project_dir": str(folder.path)} if cadence.trackers else {}
     accelerator = make_accelerator(device, asked.mixed_precision, **tracking)
-    if asked.batch_size % accelerator.num_processes:
-        raise RecipeError(
-            f"batch_size: expected a multiple of the {accelerator.num_processes} processes, came {asked.batch_size}"
-        )
+    _require_shares(asked.batch_size, accelerator.num_processes)
     images = _opened(data, found, asked, value_range, cadence.progress)
     configured = entry(replace(asked, nc=images.nc))
     config = {
@@ -116,6 +114,11 @@ def _train(
             accelerator.wait_for_everyone()
             found = Checkpoint(folder.last)
         return trainer.run(found)
+
+
+def _require_shares(batch_size: int, processes: int) -> None:
+    if batch_size % processes:
+        raise RecipeError(f"batch_size: expected a multiple of the {processes} processes, came {batch_size}")
 
 
 def _opened(

@@ -44,7 +44,13 @@ def load(path: str | os.PathLike[str], *, which: Which = "last", device: str | t
     target = folder if locate(folder) is not None else folder / which
     if locate(target) is None and not target.is_dir():
         raise absent(folder, which)
-    return Model(Checkpoint(target), device=device)
+    while True:
+        checkpoint = Checkpoint(target)
+        try:
+            return Model(checkpoint, device=device)
+        except CheckpointError:
+            if not checkpoint.is_replaced():
+                raise
 
 
 def absent(folder: Path, which: str) -> CheckpointError:
@@ -150,6 +156,7 @@ class Model(Sampler):
     def __init__(self, checkpoint: Checkpoint, *, device: str | torch.device | None = None):
         self.checkpoint, self.config, self.step = checkpoint.of_a_run(), checkpoint.config, checkpoint.step
         self._networks: dict[bool, nn.Module] = {}
+        self._weights = {ema: checkpoint.network(EMA if ema else "generator") for ema in (True, False)}
         entry = get_variant(str(self.config.get("variant"))).load()
         try:
             variant = entry(entry.recipe_class.of(self.config["recipe"]))
@@ -165,7 +172,7 @@ class Model(Sampler):
                 network = self.variant.networks()["generator"]
             name = EMA if ema else "generator"
             try:
-                network.load_state_dict(self.checkpoint.network(name))
+                network.load_state_dict(self._weights[ema])
             except RuntimeError as error:
                 raise CheckpointError(f"{self.checkpoint.path}: {name} does not fit this version's network") from error
             network.to(memory_format=torch.channels_last)  # as in training: the same bits

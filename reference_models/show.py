@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any
 
+from ganmetrics.report import has_matplotlib
 from reference_models.checkpoint import Checkpoint, locate
 from reference_models.run_directory import RunDirectory
 from reference_models.sampler import absent
@@ -52,7 +52,7 @@ def _curves(folder: RunDirectory, log: list[dict[str, Any]], title: str, wanted:
         return "not drawn"
     if not any("epoch" in line for line in log):
         return "nothing to draw yet"
-    if importlib.util.find_spec("matplotlib") is None:
+    if not has_matplotlib():
         return "not drawn: pip install 'ganmetrics[report]'"
     from reference_models.pictures import curves
 

@@ -112,7 +112,10 @@ class Trainer:
                 self.folder.write_config(self.config)
                 self.folder.forget_after(self.training.step)
         if self.cadence.trackers:
-            self.accelerator.init_trackers("tensorboard")
+            try:
+                self.accelerator.init_trackers("tensorboard")
+            except ImportError as error:  # there, but broken
+                raise TrainingError(f"--tracker: {error}; mend that package, or give --tracker none") from error
 
     def _outcome(self, stopped: signal.Signals | None = None) -> Outcome:
         step = self.training.step
@@ -149,7 +152,8 @@ class Trainer:
                     self._score(progress)
         self._warn(progress)
         saves = step % self.cadence.checkpoint == 0
-        if saves and self.best.measured and self.best.improves(measured[str(self.best.name)]):
+        value = measured.get(str(self.best.name)) if saves and self.best.measured else None
+        if value is not None and self.best.improves(value):
             self._write(self.folder.best)
         self._checkpoints(force=saves)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import sys
@@ -17,7 +18,7 @@ import reference_models
 from ganmetrics.console import NO_MEMORY
 from ganmetrics.errors import GanMetricsError, OptionError
 from reference_models import Cadence, Scoring
-from reference_models.checkpoint import save
+from reference_models.checkpoint import Checkpoint, save
 from reference_models.cli import main
 from reference_models.errors import CheckpointError, DataError, RecipeError
 from reference_models.output import write_samples
@@ -205,3 +206,71 @@ def test_a_network_that_does_not_fit_into_memory(
         main()
     assert ended.value.code == 1
     assert capsys.readouterr() == ("", f"Error: {NO_MEMORY}\n")
+
+
+def test_a_second_ctrl_c_says_what_is_there(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It said "nothing was written" of a run that had 500 steps on disk."""
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reference_models.runs.train", interrupted)
+    for out, expected in (
+        (trained, f"Interrupted: step 4 is in {trained}/last; --resume goes on from there\n"),
+        (tmp_path / "new", f"Interrupted: no step of {tmp_path / 'new'} was kept; the same command starts again\n"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["reference-models", "train", "dcgan", "--data=digits", f"--out={out}"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 130
+        assert capsys.readouterr() == ("", expected)
+
+
+def test_loading_while_training_saves(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`last/` was replaced between its manifest and its weights, and called damaged."""
+    run("dcgan", tmp_path / "later", 6)
+    read = Checkpoint.network
+    replaced = []
+
+    def slowly(self: Checkpoint, name: str) -> dict[str, torch.Tensor]:
+        if not replaced:
+            replaced.append(name)
+            shutil.rmtree(copy / "last")
+            shutil.copytree(tmp_path / "later/last", copy / "last")
+        return read(self, name)
+
+    monkeypatch.setattr(Checkpoint, "network", slowly)
+    assert reference_models.load(copy).step == 6
+
+
+@pytest.mark.parametrize("form", ["fake", "fake.npz", "fake.zip"])
+@pytest.mark.parametrize("killed_at", [1, 2])
+def test_a_kill_never_leaves_samples_beside_another_record(
+    form: str, killed_at: int, trained: Path, tmp_path: Path
+) -> None:
+    """A new sample of seed 5 lay beside the old record, which said seed 1."""
+    model, out = reference_models.load(trained), tmp_path / form
+    write_samples(model, out, 3, seed=1, progress=False)
+    if (child := os.fork()) == 0:
+        calls = []
+        replace = os.replace
+
+        def kill(*names: Any) -> None:
+            calls.append(names)
+            if len(calls) == killed_at:
+                os._exit(9)
+            replace(*names)
+
+        os.replace = kill  # type: ignore[assignment]
+        try:
+            write_samples(model, out, 7, seed=5, overwrite=True, progress=False)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not (tmp_path / "fake.json").exists()
+    if form != "fake":
+        assert out.exists()
+    write_samples(model, out, 2, overwrite=True, progress=False)
+    assert json.loads((tmp_path / "fake.json").read_text())["n_samples"] == 2

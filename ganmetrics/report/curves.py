@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
 from ganmetrics.errors import OptionError
 from ganmetrics.metrics.bandwidth import Rule
+from ganmetrics.report import has_matplotlib
 from ganmetrics.score import Score
 
 
@@ -16,7 +16,7 @@ def require_drawable(path: str | os.PathLike[str], bandwidths: str) -> None:
     target = Path(path)
     if Rule.parse(bandwidths).name == "fixed":
         raise OptionError("--plot: a fixed bandwidth is not chosen, so there is no curve; give --bandwidths auto")
-    if importlib.util.find_spec("matplotlib") is None:
+    if not has_matplotlib():
         raise OptionError("--plot needs matplotlib: pip install 'ganmetrics[report]'")
     if target.suffix.lower() != ".png":
         raise OptionError(f"--plot: expected a name that ends in .png, came {str(target)!r}")
