@@ -133,13 +133,23 @@ def extractor(images):
 """
 
 
+def listen_to_ctrl_c() -> None:
+    """A suite that a shell runs in the background has SIGINT ignored, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_one_line_and_no_file(tmp_path: Path, rng: np.random.Generator):
     """In the middle of 600 files, with decoding threads ahead; it would take half a minute to the end."""
     write_folder(tmp_path / "many", rng.integers(0, 256, (600, 2, 2, 3), dtype=np.uint8))
     (tmp_path / "slow.py").write_text(SLOW)
     asked = ("stats", "many", "-o", "new.npz", "--features", "slow:extractor", "--batch-size", "1")
     process = subprocess.Popen(
-        [*GANMETRICS, *asked], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*GANMETRICS, *asked],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listen_to_ctrl_c,
     )
     patience = time.monotonic() + 60
     while not (tmp_path / "begun").exists() and process.poll() is None:
