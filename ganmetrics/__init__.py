@@ -1,9 +1,7 @@
 """GAN evaluation metrics whose numbers say how they were measured. See README.md."""
 
-import importlib
-from typing import Any
-
 from ganmetrics.errors import GanMetricsError
+from ganmetrics.lazy import lazily
 from ganmetrics.version import __version__
 
 # `evaluate` lives in evaluation.py: a submodule of its own name would take its place on the package.
@@ -26,15 +24,4 @@ _LAZY = {
     "stats": "evaluation",
 }
 __all__ = ["GanMetricsError", "__version__", *_LAZY]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'ganmetrics' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"ganmetrics.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+__getattr__, __dir__ = lazily(__name__, _LAZY)

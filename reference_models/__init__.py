@@ -3,8 +3,7 @@
 `VARIANTS` is the index by name, `train` makes a run directory, `load(path).sample(n)` images of it.
 """
 
-import importlib
-from typing import Any
+from ganmetrics.lazy import lazily
 
 # Loaded at first use: torch takes seconds to import, and `reference-models --help` needs none of it.
 _LAZY = {
@@ -18,15 +17,4 @@ _LAZY = {
     "train": "runs",
 }
 __all__ = list(_LAZY)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'reference_models' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"reference_models.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+__getattr__, __dir__ = lazily(__name__, _LAZY)
