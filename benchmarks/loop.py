@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ def bare(pixels: torch.Tensor, steps: int) -> float:
     torch.manual_seed(0)
     generator, discriminator = DCGANGenerator(NZ, SIZE, 1, WIDTH), DCGANDiscriminator(SIZE, 1, WIDTH)
     criterion = nn.BCEWithLogitsLoss()
-    adam = {"lr": 2e-4, "betas": (0.5, 0.999)}
-    optimizer_d = torch.optim.Adam(discriminator.parameters(), **adam)  # type: ignore[arg-type]
-    optimizer_g = torch.optim.Adam(generator.parameters(), **adam)  # type: ignore[arg-type]
+    adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
+    optimizer_d = adam(discriminator.parameters())
+    optimizer_g = adam(generator.parameters())
     per_epoch = len(pixels) // BATCH
     began = time.perf_counter()
     for step in range(steps):

@@ -29,7 +29,7 @@ class Commands(click.Group):
 def run(cli: click.Command, name: str) -> None:
     """Run the command line called `name` and exit."""
     if sys.stderr is None:  # closed by the caller: the score still goes to stdout
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # other packages' remarks; ours are part of the score
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +82,7 @@ class Sampler:
         self._generator = generator
         self.value_range = variant.value_range
         self.image_shape = variant.image_shape
-        self.latent_shape: tuple[int, ...] = generator(True).latent_shape  # type: ignore[assignment]
+        self.latent_shape = cast(tuple[int, ...], generator(True).latent_shape)  # of a Module mypy expects tensors
 
     def __call__(self, z: Tensor, *, ema: bool = True) -> Tensor:
         """Images `(N, C, H, W)` in `value_range` of latents `(N, *latent_shape)`; gradients pass through to `z`."""

@@ -41,8 +41,11 @@ def chosen(errors: Tensor, each: int = EACH) -> dict[str, list[int]]:
     each = min(each, max(1, n // 3))
     middle = (n - each) // 2
     groups = {"worst": order[:each], "median": order[middle : middle + each], "best": order[n - each :]}
-    seen: set[int] = set()
-    return {name: [i for i in row if not (i in seen or seen.add(i))] for name, row in groups.items()}  # type: ignore[func-returns-value]
+    found: dict[str, list[int]] = {}
+    for name, row in groups.items():
+        shown = {i for earlier in found.values() for i in earlier}
+        found[name] = [i for i in row if i not in shown]
+    return found
 
 
 def picture(score: Score, targets: Tensor, made: Tensor, errors: Tensor) -> Image.Image:
