@@ -144,7 +144,8 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
                 continue
             ends = row["ours"][column], row[("seconds", "passes")[column]]
             axes.plot(ends, (row["level"],) * 2, color="#9aa0a6", linewidth=0.8, linestyle=":")
-            axes.annotate(f"{ends[1] / ends[0]:.1f}x", (ends[1], row["level"]), xytext=(4, 4),
+            middle = (ends[0] * ends[1]) ** 0.5
+            axes.annotate(f"{ends[1] / ends[0]:.1f}x", (middle, row["level"]), xytext=(0, 2), ha="center",
                           textcoords="offset points", fontsize=8)  # fmt: skip
         axes.set(xscale="log", yscale="log", xlabel=label)
         axes.grid(alpha=0.3, which="both")
@@ -168,7 +169,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000, help="of the published search")
     parser.add_argument("--max-steps", type=int, default=1500, help="of the generator's training")
     parser.add_argument("--threads", type=int, help="for every process; all cores without")
-    parser.add_argument("--out", type=Path, default=OUT, help="rows; the picture lies beside, .png")
+    parser.add_argument("--out", type=Path, default=OUT, help="rows, one JSON object a line")
+    parser.add_argument("--picture", type=Path, help="the curves as a PNG")
     parser.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only:
@@ -186,7 +188,8 @@ def main() -> None:
                 sys.exit(f"{method}: {ran.err}")
             rows.append({**json.loads(ran.out), "peak_mb": round(ran.peak), "cpu_seconds": round(ran.cpu, 1), **about})
     given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    draw(rows, given.out.with_suffix(".png"))
+    if given.picture is not None:
+        draw(rows, given.picture)
     print(report(rows))
 
 

@@ -120,7 +120,7 @@ def variants_table() -> str:
 
 
 def test_the_benchmark_is_what_was_measured() -> None:
-    from benchmarks import fid_peers, modes, parzen, zoo_report
+    from benchmarks import fid_peers, inversion, modes, parzen, zoo_report
 
     measured = fid_peers.load(REPOSITORY / "benchmarks" / "results" / "fid_peers.jsonl")
     assert table("benchmark").endswith(f"```text\n{fid_peers.table(measured)}\n```")
@@ -132,6 +132,8 @@ def test_the_benchmark_is_what_was_measured() -> None:
     rows = parzen.load_results(REPOSITORY / "benchmarks" / "results" / "parzen.jsonl")
     page = (REPOSITORY / "docs" / "parzen.md").read_text()
     assert f"```text\n{parzen.report(rows)}\n```" in page
+    page = (REPOSITORY / "docs" / "reconstruction.md").read_text()
+    assert f"```text\n{inversion.report(inversion.load())}\n```" in table("benchmark", page)
 
 
 def test_protocols_are_all_named() -> None:
