@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.runs import Processes
 
 REPOSITORY = Path(__file__).parent.parent
 GANMETRICS = [sys.executable, "-m", "ganmetrics"]
@@ -63,7 +67,7 @@ def synthetic_weights(request: pytest.FixtureRequest) -> Path:
     source = Path(synthetic_inception.__file__).read_bytes()
     import hashlib
 
-    folder = Path(request.config.cache.mkdir("synthetic-inception"))  # type: ignore[union-attr]
+    folder = Path(request.config.cache.mkdir("synthetic-inception"))
     path = folder / f"{hashlib.sha256(source).hexdigest()[:12]}-{torch.__version__}.pth"
     if not path.exists():
         temporary = path.with_suffix(f".{os.getpid()}")
@@ -79,7 +83,7 @@ def run_cli(*arguments: str | Path, check: bool = True, **options: object) -> su
         capture_output=True,
         text=True,
         timeout=300,
-        **options,  # type: ignore
+        **options,
     )
     if check and result.returncode != 0:
         raise AssertionError(f"exit {result.returncode}\n{result.stdout}\n{result.stderr}")
@@ -115,7 +119,23 @@ PIXELS = ("--features", "pixels")  # the quickest extractor, for where it does n
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Cli]:
+    """`in_process(main, name)`: a command line that is run in this process."""
+
+    def program(main: Callable[[], None], name: str) -> Cli:
+        def run(*arguments: str | Path) -> Ran:
+            monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+            with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+                main()
+            return Ran(ended.value.code, *capsys.readouterr())
+
+        return run
+
+    return program
+
+
+@pytest.fixture
+def cli(in_process: Callable[..., Cli], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
     """`cli("fid", "real", "fake")` in this process, in an empty working directory, with empty caches."""
     from ganmetrics.cli import main
 
@@ -124,14 +144,42 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / ".torch"))
     for name in ("GANMETRICS_WEIGHTS", "GANMETRICS_DATA"):
         monkeypatch.delenv(name, raising=False)
+    return in_process(main, "ganmetrics")
 
-    def run(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["ganmetrics", *map(str, arguments)])
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
-            main()
-        return Ran(ended.value.code, *capsys.readouterr())  # type: ignore[arg-type]
 
-    return run
+@pytest.fixture
+def models_cli(in_process: Callable[..., Cli], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    """`models_cli("train", "gan")` in this process, in an empty working directory."""
+    from reference_models.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GANMETRICS_DATA", raising=False)
+    return in_process(main, "reference-models")
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Processes of `reference-models`, one parent a module."""
+    from tests.runs import processes
+
+    with processes(tmp_path_factory.mktemp("processes")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dcgan of three steps, to be read."""
+    from tests.runs import run
+
+    out = tmp_path_factory.mktemp("trained") / "run"
+    run("dcgan", out, 3)
+    return out
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    """`trained`, to be changed."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.fixture

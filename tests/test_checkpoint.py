@@ -11,7 +11,7 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,11 @@ from reference_models.checkpoint import FORMAT, Checkpoint, locate, save
 from reference_models.errors import CheckpointError, RecipeError, TrainingError
 from reference_models.tree import flatten, unflatten
 from tests.conftest import REPOSITORY
-from tests.runs import NEVER, Processes, bits, log, options, processes, run, weights
+from tests.runs import NEVER, Processes, bits, log, options, run, weights
 
 OUR_FILES = list((REPOSITORY / "reference_models").rglob("*.py"))
 PARTS = ("generator.safetensors", "discriminator.safetensors", "generator_ema.safetensors", "training.safetensors",
          "training.json", "config.json", "manifest.json")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    with processes(tmp_path_factory.mktemp("processes")) as found:
-        yield found
 
 
 def test_nothing_is_unpickled() -> None:
@@ -273,18 +267,6 @@ def test_a_log_line_that_a_kill_cut_short_is_written_again(tmp_path: Path) -> No
 
 
 # ------------------------------------------------------------------------------------------------------------- damage
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("trained") / "run"
-    run("dcgan", out, 3)
-    return out
-
-
-@pytest.fixture
-def copy(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def told(out: Path) -> list[str]:

@@ -8,37 +8,22 @@ import os
 import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reference_models import VARIANTS
 from reference_models.checkpoint import Checkpoint
-from tests.conftest import Ran
+from tests.conftest import Cli, Ran
 from tests.runs import TINY, options, run
 
 PROGRAM = [sys.executable, "-m", "reference_models"]
 HELP = [("--help",), ("train", "--help"), ("train", "dcgan", "--help"), ("sample", "--help"), ("list",)]
-Cli = Callable[..., Ran]
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """`cli("train", "gan")` in this process, in an empty working directory."""
-    from reference_models.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GANMETRICS_DATA", raising=False)
-
-    def call(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["reference-models", *map(str, arguments)])
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
-            main()
-        return Ran(ended.value.code, *capsys.readouterr())  # type: ignore[arg-type]
-
-    return call
+def cli(models_cli: Cli) -> Cli:
+    return models_cli
 
 
 @pytest.fixture(scope="module")

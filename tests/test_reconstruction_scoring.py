@@ -11,10 +11,9 @@ import reference_models
 from reference_models import Cadence, Scoring
 from reference_models.checkpoint import Checkpoint
 from reference_models.errors import RecipeError
-from tests.conftest import write_folder
+from tests.conftest import Cli, write_folder
 from tests.runs import OFTEN, log, run, weights
 from tests.runs import options as command
-from tests.test_cli_reference_models import Cli, cli  # noqa: F401 - a fixture
 from tests.test_variants import digits
 
 HELD_OUT = Scoring(every=4, metric="reconstruction", real="digits[1700:1712]", method="xiang-li")
@@ -76,10 +75,12 @@ def test_what_is_refused() -> None:
         Scoring(method="sgd")
 
 
-def test_command_line(cli: Cli) -> None:  # noqa: F811
+def test_command_line(models_cli: Cli) -> None:
     train = [*command("wngan"), "--data=digits[0:1600]", "--quiet", "--out=run", "--max-steps=2"]
     asked = ["--score-every=2", "--score-metric=reconstruction", "--score-samples=4"]
-    assert cli(*train, *asked).error.startswith("--score-metric reconstruction: expected held-out images, came none")
-    ended = cli(*train, *asked, "--score-real=digits[1700:1710]")
+    assert models_cli(*train, *asked).error.startswith(
+        "--score-metric reconstruction: expected held-out images, came none"
+    )
+    ended = models_cli(*train, *asked, "--score-real=digits[1700:1710]")
     assert ended.code == 0
     assert ended.out.startswith("run: step 2 of 2: done; best score 0.")

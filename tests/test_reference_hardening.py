@@ -37,11 +37,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture
-def copy(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run"))
-
-
 @pytest.mark.parametrize("name", ["samples", "config.npz", "log.npz", "last/fake", "new", "."])
 def test_samples_never_land_in_a_run(name: str, copy: Path) -> None:
     """`--out run/samples --overwrite` replaced the training grids, `--out run/config.npz` the configuration."""
@@ -116,7 +111,7 @@ def test_seeds_have_bounds(seed: Any, trained: Path, tmp_path: Path) -> None:
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers(trained: Path, tmp_path: Path) -> None:
-    assert run("dcgan", tmp_path / "run", np.int64(4), seed=np.int64(0)).step == 4  # type: ignore[arg-type]
+    assert run("dcgan", tmp_path / "run", np.int64(4), seed=np.int64(0)).step == 4
     assert weights(tmp_path / "run") == weights(trained)
 
 
@@ -169,15 +164,15 @@ def test_loading_from_inside_a_run(trained: Path, monkeypatch: pytest.MonkeyPatc
     assert reference_models.load(".").step == 4
     for path in ("", None, 3):
         with pytest.raises(CheckpointError, match=r"^expected the folder of a run, came "):
-            reference_models.load(path)  # type: ignore[arg-type]
+            reference_models.load(path)
 
 
 def test_a_folder_or_a_variant_that_is_no_name(tmp_path: Path) -> None:
     for out in ("", None, 3):
         with pytest.raises(CheckpointError, match=r"^expected the folder of a run, came "):
-            reference_models.train("dcgan", "digits", out, cadence=NEVER)  # type: ignore[arg-type]
+            reference_models.train("dcgan", "digits", out, cadence=NEVER)
     with pytest.raises(RecipeError, match=r"^unknown variant \[\]; expected one of "):
-        reference_models.train([], "digits", tmp_path / "run", cadence=NEVER)  # type: ignore[arg-type]
+        reference_models.train([], "digits", tmp_path / "run", cadence=NEVER)
 
 
 def test_latents_of_nothing(trained: Path) -> None:
@@ -264,8 +259,8 @@ def test_a_kill_never_leaves_samples_beside_another_record(
                 os._exit(9)
             replace(*names)
 
-        os.replace = kill  # type: ignore[assignment]
-        model.batches = lambda *numbers, **options: iter(made)  # type: ignore[method-assign]
+        os.replace = kill
+        model.batches = lambda *numbers, **options: iter(made)
         try:
             write_samples(model, out, 7, seed=5, overwrite=True, progress=False)
         finally:

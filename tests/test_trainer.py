@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -30,26 +28,7 @@ from reference_models.data import open_data
 from reference_models.errors import CheckpointError, DataError, RecipeError, TrainingError
 from reference_models.run_directory import RunDirectory
 from reference_models.training import make_accelerator
-from tests.runs import NEVER, Odd, OddRecipe, Processes, bits, entry, log, options, processes, run, weights
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    with processes(tmp_path_factory.mktemp("processes")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("trained") / "run"
-    run("dcgan", out, 3)
-    return out
-
-
-@pytest.fixture
-def copy(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run"))
-
+from tests.runs import NEVER, Odd, OddRecipe, Processes, bits, entry, log, options, run, weights
 
 # --------------------------------------------------------------------------------------------- what is not a number
 
@@ -57,7 +36,7 @@ def copy(trained: Path, tmp_path: Path) -> Path:
 class Watched(Odd):
     """Keeps every batch it sees."""
 
-    seen: list[tuple[Tensor, Tensor]] = []  # noqa: RUF012
+    seen: ClassVar[list[tuple[Tensor, Tensor]]] = []
 
     def step(self, training: Any, real: Tensor) -> dict[str, Tensor]:
         measured = super().step(training, real)
@@ -142,7 +121,7 @@ def test_no_alarm_for_a_generator_that_varies(tmp_path: Path, monkeypatch: pytes
     assert all(line["diversity"] > 0.05 for line in log(tmp_path / "run") if "diversity" in line)
     with Image.open(tmp_path / "run/samples/000008.png") as picture:
         assert picture.size == (8 * 48 + 9 * 2,) * 2
-        assert picture.text == {"step": "8", "variant": "odd"}  # type: ignore[attr-defined]
+        assert picture.text == {"step": "8", "variant": "odd"}
 
 
 # -------------------------------------------------------------------------------------------------- resuming: manners
