@@ -158,7 +158,7 @@ class Process:
 
     def wait(self) -> tuple[int, str, str]:
         code = self.processes._ask(wait=self.pid)
-        return code, *(Path(f"{self.logs}.{end}").read_text() for end in ("out", "err"))  # type: ignore[return-value]
+        return code, *(Path(f"{self.logs}.{end}").read_text() for end in ("out", "err"))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(BODY[: len(BODY) // 2])
         elif self.path == "/silent":
-            self.server.release.wait(10)  # type: ignore[attr-defined]
+            self.server.release.wait(10)
         elif body is None:
             self.send_error(404)
         else:
@@ -42,10 +42,10 @@ class Handler(BaseHTTPRequestHandler):
 def server() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         running.daemon_threads = True
-        running.release = threading.Event()  # type: ignore[attr-defined]
+        running.release = threading.Event()
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
-        running.release.set()  # type: ignore[attr-defined]
+        running.release.set()
         running.shutdown()
 
 

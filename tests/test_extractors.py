@@ -221,7 +221,7 @@ def test_timm_with_weights_of_its_own(tmp_path: Path, images: torch.Tensor) -> N
     mean, std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     from ganmetrics.images.resize import RESIZES
 
-    x = (RESIZES[extractor.resize](images.float(), config["input_size"][1]) / 255 - mean) / std  # type: ignore
+    x = (RESIZES[extractor.resize](images.float(), config["input_size"][1]) / 255 - mean) / std
     with exact_arithmetic(CPU):
         out = extractor([images], ["features", "logits"])
         pooled = model.forward_head(model.forward_features(x), pre_logits=True)
@@ -285,11 +285,11 @@ def test_loading_and_running_uses_none_of_the_callers_random_numbers(
 ) -> None:
     torch.manual_seed(1)
     np.random.seed(1)
-    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     weights = synthetic_weights if features == "inception" else None
     gm.fid(images[:3], images[3:6], features=features, weights=weights, device="cpu", progress=False)
     assert torch.equal(torch.get_rng_state(), state)
-    assert np.array_equal(np.random.get_state()[1], numpy_state)  # type: ignore[index]
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
 
 
 def test_bfloat16_is_a_choice_that_the_score_states(images: torch.Tensor) -> None:

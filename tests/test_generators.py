@@ -171,7 +171,7 @@ def test_it_comes_back_as_it_was_after_an_error() -> None:
 
     network = Fails()
     opened = open_generator(network)
-    opened.prior = lambda n, seed=0: torch.full((n, 6), 100.0)  # type: ignore[method-assign]
+    opened.prior = lambda n, seed=0: torch.full((n, 6), 100.0)
     with pytest.raises(GanMetricsError, match="makes NaN or infinity, or its gradient does, while its latent is optim"):
         gm.invert(opened, torch.zeros(1, 3, 8, 8, dtype=torch.uint8), pool=16)
     assert all(part.training for part in network.modules())

@@ -31,7 +31,7 @@ def grey(rng: np.random.Generator) -> torch.Tensor:
 def test_grey_batches_of_a_loader_are_never_one_image(grey: torch.Tensor, batch_size: int, labelled: bool) -> None:
     """Three grey images in a batch were once read as one RGB image: 13 images of 37, and a score."""
     data = TensorDataset(grey, torch.zeros(37)) if labelled else grey
-    score = gm.fid(grey.numpy(), DataLoader(data, batch_size=batch_size), **OPTIONS)  # type: ignore[arg-type]
+    score = gm.fid(grey.numpy(), DataLoader(data, batch_size=batch_size), **OPTIONS)
     assert (score.n_real, score.n_fake) == (37, 37)
     assert score.value < 1e-9
 

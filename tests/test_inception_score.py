@@ -14,7 +14,7 @@ from ganmetrics.statistics.samples import Samples
 
 
 def result_of(logits: torch.Tensor, protocol: str = "tensorflow", **options: object):
-    metric = InceptionScore.configured(PROTOCOLS[protocol], MetricOptions(**options))  # type: ignore[arg-type]
+    metric = InceptionScore.configured(PROTOCOLS[protocol], MetricOptions(**options))
     for batch in logits.split(37):
         metric.update(batch)
     return metric.compute()
@@ -24,7 +24,7 @@ def result_of(logits: torch.Tensor, protocol: str = "tensorflow", **options: obj
 @pytest.mark.parametrize("order", ["given", "numpy", "torch"])
 def test_a_constant_predictor_scores_one(rng: np.random.Generator, k: int, order: str) -> None:
     logits = torch.from_numpy(rng.standard_normal(k)).expand(100, -1)
-    scores = inception_score(logits, Splits(order=order))  # type: ignore[arg-type]
+    scores = inception_score(logits, Splits(order=order))
     torch.testing.assert_close(scores, torch.ones(10, dtype=torch.float64), rtol=1e-12, atol=0)
 
 

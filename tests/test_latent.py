@@ -222,7 +222,7 @@ def test_pictures_show_the_images_enlarged(model: Model) -> None:
 
 def test_pictures_that_mean_nothing_are_told(model: Model) -> None:
     with pytest.raises(OptionError) as caught:
-        walk_grid(model, [0, [1, 2]])  # type: ignore[list-item]
+        walk_grid(model, [0, [1, 2]])
     assert str(caught.value) == "stops: expected sample numbers or lists of them, not both, came [0, [1, 2]]"
     with pytest.raises(OptionError) as caught:
         arithmetic_grid(model, [0], [1], [2], names=("a", "b"))

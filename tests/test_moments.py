@@ -162,7 +162,7 @@ BAD_FILES = {
 def test_bad_files_are_one_clear_line(tmp_path: Path, case: str) -> None:
     make, said = BAD_FILES[case]
     path = tmp_path / "bad.npz"
-    make(path)  # type: ignore[operator]
+    make(path)
     with pytest.raises(StatisticsError) as caught:
         files.load(path)
     assert said in str(caught.value)

@@ -84,7 +84,7 @@ def seed(rng: Any) -> None:
 GENERATORS: dict[str, Callable[[], Any]] = {
     "mlp": lambda: MLPGenerator(7, DIGITS),
     "mlp, no batch norm": lambda: MLPGenerator(7, DIGITS, batch_norm=False),
-    **{f"dcgan {n}": lambda n=n: DCGANGenerator(7, 16, 3, 8, upsample=n) for n in UPSAMPLINGS},  # type: ignore[misc]
+    **{f"dcgan {n}": lambda n=n: DCGANGenerator(7, 16, 3, 8, upsample=n) for n in UPSAMPLINGS},
 }
 DISCRIMINATORS: dict[str, Callable[[], Any]] = {
     "mlp": lambda: MLPDiscriminator(DIGITS),
@@ -127,7 +127,7 @@ def hyper_parameters(network: nn.Module) -> list[tuple[Any, ...]]:
         "affine",
         "negative_slope",
     )
-    layers = [m for m in network.main if not isinstance(m, nn.Sigmoid)]  # type: ignore[union-attr]
+    layers = [m for m in network.main if not isinstance(m, nn.Sigmoid)]
     kept = [(type(m), *(getattr(m, name, None) for name in names)) for m in layers]
     biases = [getattr(m, "bias", None) is not None for m in layers]
     return list(zip(kept, biases, strict=True))
@@ -299,7 +299,7 @@ def test_pixel_shuffle_starts_as_nearest_resize(reset: bool) -> None:
         nn.init.normal_(layer.conv.weight)
         initialise_dcgan(layer)
     x = torch.randn(2, 6, 4, 7)
-    low = nn.functional.conv2d(x, layer.conv.weight[::4], layer.conv.bias[::4], padding=1)  # type: ignore[index]
+    low = nn.functional.conv2d(x, layer.conv.weight[::4], layer.conv.bias[::4], padding=1)
     torch.testing.assert_close(layer(x), nn.functional.interpolate(low, scale_factor=2, mode="nearest"))
     plain = nn.Sequential(nn.Conv2d(6, 20, 3, padding=1), nn.PixelShuffle(2))(x)
     assert not torch.allclose(plain[..., ::2, ::2], plain[..., 1::2, ::2]), "without ICNR it does not"
@@ -318,11 +318,11 @@ def test_projection_stays_a_transposed_convolution(upsample: str) -> None:
 SIZE = "image_size: expected a power of two from 8 to 128, came {}; use {}"
 MISTAKES: list[tuple[Callable[[], Any], str]] = [
     *[
-        (lambda n=n: DCGANGenerator(100, n, 3, 64), SIZE.format(n, use))  # type: ignore[misc]
+        (lambda n=n: DCGANGenerator(100, n, 3, 64), SIZE.format(n, use))
         for n, use in [(48, "32 or 64"), (28, "16 or 32"), (100, "64 or 128"), (256, "128"), (4, "8"), (-64, "8")]
     ],
     (lambda: DCGANDiscriminator(48, 3, 64), SIZE.format(48, "32 or 64")),
-    (lambda: DCGANDiscriminator(64.0, 3, 64), SIZE.format("64.0", "8 or 16 or 32 or 64 or 128")),  # type: ignore[arg-type]
+    (lambda: DCGANDiscriminator(64.0, 3, 64), SIZE.format("64.0", "8 or 16 or 32 or 64 or 128")),
     (
         lambda: DCGANGenerator(100, 64, 3, 64, upsample="bilinear"),
         "upsample: expected one of transposed, nearest, pixel-shuffle, came 'bilinear'; use one of these",
@@ -336,11 +336,11 @@ MISTAKES: list[tuple[Callable[[], Any], str]] = [
         "channels: expected a whole number of at least 1, came 0; use 1 or more",
     ),
     (
-        lambda: DCGANDiscriminator(64, 3, 0.5),  # type: ignore[arg-type]
+        lambda: DCGANDiscriminator(64, 3, 0.5),
         "width: expected a whole number of at least 1, came 0.5; use 1 or more",
     ),
     (
-        lambda: MLPGenerator(100, (28, 28)),  # type: ignore[arg-type]
+        lambda: MLPGenerator(100, (28, 28)),
         "image_shape: expected (channels, height, width), came (28, 28); use (1, 28, 28), say",
     ),
     (

@@ -117,7 +117,7 @@ class Interrupted(Model):
         super().__init__(model.checkpoint, device="cpu")
         self.error = error
 
-    def batches(self, n: int, **options: Any) -> Iterator[torch.Tensor]:  # type: ignore[override]
+    def batches(self, n: int, **options: Any) -> Iterator[torch.Tensor]:
         yield next(iter(super().batches(n, **{**options, "batch_size": 16})))
         raise self.error
 

@@ -405,7 +405,7 @@ def test_rules() -> None:
     np.testing.assert_allclose(Rule.parse("0.01:1:3").grid, (0.01, 0.1, 1.0))
     for bad in ("", "0", "inf", "nan", "a", "1:2", "0:1:5", "1:2:1", "1:2:0", [], [0.1, -0.1]):
         with pytest.raises(OptionError, match="--bandwidths: expected published, auto"):
-            Rule.parse(bad)  # type: ignore[arg-type]
+            Rule.parse(bad)
 
 
 def test_foreign_options_are_refused(digits: np.ndarray) -> None:
@@ -453,7 +453,7 @@ def test_windows_that_do_not_belong_together(digits: np.ndarray) -> None:
     )
     for other in others:
         with pytest.raises(OptionError, match="merge: expected"):
-            window.merge(other)  # type: ignore[arg-type]
+            window.merge(other)
     for wrong in ({"baseline": "kmeans"}, {"test": None}):
         with pytest.raises(OptionError, match="expected validation and test, and no baseline"):
             gm.Parzen(digits[400:500], **{"test": digits[500:600], "layout": "NHW", **wrong})
@@ -484,4 +484,4 @@ def test_nothing_at_all() -> None:
         with pytest.raises(StatisticsError, match="at least one"):
             log_likelihood(x, samples, 0.1)
     with pytest.raises(OptionError, match="--max-samples: expected a whole number"):
-        gm.Parzen(np.zeros((2, 3)), np.ones((2, 3)), max_samples=2.5)  # type: ignore[arg-type]
+        gm.Parzen(np.zeros((2, 3)), np.ones((2, 3)), max_samples=2.5)

@@ -306,9 +306,9 @@ def test_nobodys_random_numbers_move(out: Path) -> None:
     import random
 
     torch.manual_seed(1), np.random.seed(1), random.seed(1)
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     load(out, device="cpu").sample(40, ema=False)
-    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]
+    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:]
 
@@ -343,15 +343,15 @@ def test_errors_of_loading_in_their_exact_words(out: Path, tmp_path: Path) -> No
         ("run", "best", f"{tmp_path}/run: was not scored, so it has no best checkpoint; train with --score-every"),
     ):
         with pytest.raises(CheckpointError) as caught:
-            load(tmp_path / path, which=which)  # type: ignore[arg-type]
+            load(tmp_path / path, which=which)
         assert str(caught.value) == expected
 
 
 def test_errors_of_sampling_in_their_exact_words(out: Path, model: Model) -> None:
     for call, expected in (
-        (lambda: load(out, which="middle"), "which: expected last or best, came 'middle'"),  # type: ignore[arg-type]
+        (lambda: load(out, which="middle"), "which: expected last or best, came 'middle'"),
         (lambda: model.sample(0), "-n: expected a whole number from 1 to below 2^40, came 0"),
-        (lambda: model.sample(2.5), "-n: expected a whole number from 1 to below 2^40, came 2.5"),  # type: ignore[arg-type]
+        (lambda: model.sample(2.5), "-n: expected a whole number from 1 to below 2^40, came 2.5"),
         (lambda: model.sample(1, seed=-1), "--seed: expected a whole number from 0 to below 2^31, came -1"),
         (lambda: model.sample(1, start=-1), "--start: expected a whole number from 0 to below 2^40, came -1"),
         (lambda: model.sample(1, batch_size=0), "batch_size: expected a whole number of at least 1, came 0"),
