@@ -7,8 +7,9 @@ from ganmetrics.version import __version__
 # `evaluate` lives in evaluation.py: a submodule of its own name would take its place on the package.
 # Loaded at first use: torch takes seconds to import, and `ganmetrics --help` needs none of it.
 _LAZY = {
-    "FID": "monitor",
-    "InceptionScore": "monitor",
+    "Evaluator": "streaming",
+    "FID": "streaming",
+    "InceptionScore": "streaming",
     "Parzen": "likelihood",
     "Reconstruction": "reconstruction",
     "Score": "score",
@@ -17,11 +18,11 @@ _LAZY = {
     "fid": "evaluation",
     "inception_score": "evaluation",
     "invert": "metrics.inversion",
-    "merge": "evaluation",
+    "merge": "sharding",
     "parzen_log_likelihood": "likelihood",
     "reconstruction_loss": "reconstruction",
     "running_and_final": "heldout",
-    "stats": "evaluation",
+    "stats": "sharding",
 }
 __all__ = ["GanMetricsError", "__version__", *_LAZY]
 __getattr__, __dir__ = lazily(__name__, _LAZY)

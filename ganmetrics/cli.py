@@ -59,7 +59,7 @@ cli.add_command(reconstruction)
 @with_options(MEASURING)
 def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any) -> None:
     """Keep the statistics of SOURCE in a file that stands for it in `fid` and `merge`."""
-    from ganmetrics.evaluation import stats
+    from ganmetrics.sharding import stats
     from ganmetrics.statistics.files import require_writable, write
 
     require_writable(output, overwrite=overwrite)
@@ -76,7 +76,7 @@ def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 def merge(files: tuple[str, ...], output: str, overwrite: bool) -> None:
     """Join the statistics FILES of shards; the result equals one pass over the whole."""
-    from ganmetrics.evaluation import merge
+    from ganmetrics.sharding import merge
     from ganmetrics.statistics.files import require_writable, write
 
     require_writable(output, overwrite=overwrite)

@@ -33,6 +33,14 @@ class Side:
         return (self.file.protocol.get("source") or self.given) if self.file else self.given
 
     @property
+    def labels(self) -> list[str] | None:
+        """The class of every image that was read, in order, where the source knows them."""
+        if self.opened is None or self.opened.labels is None:
+            return None
+        left_out = set(self.summary.left_out)
+        return [label for i, label in enumerate(self.opened.labels) if i not in left_out]
+
+    @property
     def skipped(self) -> list[dict[str, str]]:
         """Images left out, those that the makers of a statistics file left out included."""
         return [*self.summary.skipped, *((self.file.protocol.get("skipped") or []) if self.file else [])]
@@ -105,16 +113,16 @@ def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str
                 )
 
 
-def score_name(metric: Metric, protocol: Mapping[str, Any], dim: int | None) -> str:
-    """The metric's own name in its canonical feature space, else one that tells the space.
+def score_name(metric: Metric, value: str, protocol: Mapping[str, Any], dim: int | None) -> str:
+    """The name of a value of a metric: its own in the metric's canonical feature space, else one that tells the space.
 
     Statistics files of other tools do not name theirs: 2048 dimensions are taken to be Inception's (with the warning
     that `common_protocol` gives), any other number is not.
     """
     features = protocol.get("features")
     if (features, protocol.get("tap")) == metric.canonical or (features is None and dim == 2048):
-        return metric.name
-    return f"{metric.entry.prefix}-{features or 'unknown'}"
+        return value
+    return f"{value if metric.entry.parts else metric.entry.prefix}-{features or 'unknown'}"
 
 
 def remarks(sides: Sequence[Side]) -> list[str]:

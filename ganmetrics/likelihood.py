@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ganmetrics.comparison import Side, remarks, same_source
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.evaluation import fill
 from ganmetrics.features.extract import default_batch_size, feed
 from ganmetrics.features.pixels import DequantizedPixels, PixelBytes
 from ganmetrics.images import to_uint8
 from ganmetrics.images.base import whole
+from ganmetrics.measurement import Measurement, fill
 from ganmetrics.metrics.bandwidth import Rule
 from ganmetrics.metrics.baselines import cut, kmeans_centres
 from ganmetrics.metrics.kernels import BYTE
@@ -251,7 +251,7 @@ class Parzen:
             self._add(name, points)
             return Side(name, source)
         side = Side(name, source, opened=self._settings.open(source))
-        fill(side, [self.metric], self._settings)
+        fill(side, [Measurement(self.metric, self._settings)], self._settings)
         return side
 
     def _add(self, name: str, points: Points) -> None:

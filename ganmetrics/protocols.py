@@ -38,7 +38,7 @@ class Splits:
             order = "given" if not options.shuffle else "numpy" if self.order == "given" else self.order
         return replace(
             self,
-            count=self.count if options.n_splits is None else options.n_splits,
+            count=self.count if options.splits is None else options.splits,
             order=order,
             seed=self.seed if options.seed is None else options.seed,
         )
@@ -60,13 +60,18 @@ class MetricOptions:
 
     Attributes:
         ddof: 1 divides covariances by n - 1, 0 by n (stylegan3).
-        n_splits, shuffle: of the Inception Score.
+        splits, shuffle: of the Inception Score.
+        k: which nearest neighbour bounds a manifold (precision, recall, density, coverage).
+        subsets, subset_size: of the Kernel Inception Distance.
         seed: of everything drawn at random.
     """
 
     ddof: int | None = None
-    n_splits: int | None = None
+    splits: int | None = None
     shuffle: bool | None = None
+    k: int | None = None
+    subsets: int | None = None
+    subset_size: int | None = None
     seed: int | None = None
 
 

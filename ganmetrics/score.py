@@ -19,6 +19,7 @@ class Score:
         metric: the index name ("fid", "is"), or for a feature space that is not the metric's own a name that says
             so ("fd-efficientnet-lite0"), because such values compare only with themselves.
         value: the number to quote. `float(score)` is the same.
+        interval: low and high end of a 95 % interval of the value at these numbers of images, or None.
         spread: what the protocol calls its uncertainty (the standard deviation over splits for the Inception
             Score), or None.
         better: which direction is better.
@@ -34,6 +35,7 @@ class Score:
     value: float
     better: Literal["lower", "higher"]
     spread: float | None = None
+    interval: tuple[float, float] | None = None
     n_real: int | None = None
     n_fake: int | None = None
     protocol: Mapping[str, Any] = field(default_factory=dict)
@@ -49,7 +51,8 @@ class Score:
     def __str__(self) -> str:
         digits = 6 if 0 < abs(self.value) < 0.1 else 4  # squared errors in [0, 1] are small
         spread = "" if self.spread is None else f" +- {self.spread:.{digits}f}"
-        return f"{self.metric} {self.value:.{digits}f}{spread}"
+        ends = "" if self.interval is None else " [{:.{d}f}, {:.{d}f}]".format(*self.interval, d=digits)
+        return f"{self.metric} {self.value:.{digits}f}{spread}{ends}"
 
     def how(self) -> str:
         """How it was measured, short enough for one line of a terminal."""
@@ -77,14 +80,15 @@ class Score:
     def to_json(self) -> str:
         """One JSON object on one line, keys in the documented order; floats keep all their digits."""
         fields = asdict(self)
-        order = ["metric", "value", "spread", "better", "n_real", "n_fake", "protocol", "warnings", "skipped"]
-        return json.dumps({key: fields[key] for key in [*order, "raw", "seconds", "version"]}, allow_nan=False)
+        order = "metric value spread better n_real n_fake protocol warnings skipped raw interval seconds version"
+        return json.dumps({key: fields[key] for key in order.split()}, allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Score:
         """Inverse of `to_json`; raises OptionError for a line that is no score."""
         try:
             fields = json.loads(line)
-            return cls(**fields)
-        except (ValueError, TypeError) as error:
+            ends = fields.get("interval")
+            return cls(**{**fields, "interval": None if ends is None else tuple(ends)})
+        except (ValueError, TypeError, AttributeError) as error:
             raise OptionError(f"expected one score as `--json` prints it, came {line[:60]!r}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -21,11 +22,16 @@ from ganmetrics.protocols import MetricOptions, Protocol, get_protocol
 from ganmetrics.runtime import resolve_device, resolve_dtype
 
 INCEPTION = "inception"
+LEAST = {
+    "batch_size": 1, "num_workers": 0, "splits": 1, "k": 1, "subsets": 1, "subset_size": 2, "resamples": 100, "seed": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(MetricOptions):
     """Everything that can be asked of a measurement; the keyword arguments of every library call.
+
+    Beside these, what `MetricOptions` says of the metrics themselves.
 
     Attributes:
         features: a name of `ganmetrics.features.EXTRACTORS` ("inception", "inception:768", "efficientnet-lite0",
@@ -36,12 +42,13 @@ class Settings:
         dtype: "float32", "float64" or "bfloat16", of the network.
         batch_size, num_workers: None chooses by device and cores; neither changes a score beyond rounding.
         on_error: "fail" stops at the first image that cannot be read, "skip" lists it in the score.
-        seed: of everything drawn at random; None keeps the protocol's own.
         value_range: of float images, (-1, 1) for tanh or (0, 1) for sigmoid; never guessed.
         layout: "NCHW" or "NHWC" where an array's shape does not tell.
         n_samples: how many images to ask of a callable source.
         data_root: where dataset slices such as `mnist:test` are; None is the environment's GANMETRICS_DATA.
-        ddof, splits, shuffle: of the covariance and of the Inception Score; None keeps the protocol's own.
+        confidence: whether scores carry a 95 % interval, by resampling images.
+        resamples: how often.
+        cache: whether statistics of the real side are kept for the next time.
         progress: a bar on stderr, where that is a terminal.
     """
 
@@ -53,18 +60,17 @@ class Settings:
     batch_size: int | None = None
     num_workers: int | None = None
     on_error: Literal["fail", "skip"] = "fail"
-    seed: int | None = None
     value_range: tuple[float, float] | None = None
     layout: str | None = None
     n_samples: int | None = None
     data_root: str | os.PathLike[str] | None = None
-    ddof: int | None = None
-    splits: int | None = None
-    shuffle: bool | None = None
+    confidence: bool = False
+    resamples: int = 1000
+    cache: bool = True
     progress: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("num_workers", 0), ("splits", 1), ("seed", 0)):
+        for name, least in LEAST.items():
             if getattr(self, name) is not None:
                 whole(f"--{name.replace('_', '-')}", getattr(self, name), least)
         if self.seed is not None and self.seed >= 2**32:
@@ -85,9 +91,9 @@ class Settings:
         """Ready-made settings, or new ones from keyword arguments. Raises OptionError for an unknown keyword."""
         unknown = sorted(set(options) - {field.name for field in fields(cls)})
         if unknown:
-            raise OptionError(
-                f"unknown option {unknown[0]!r}; expected some of {', '.join(f.name for f in fields(cls))}"
-            )
+            known = sorted(field.name for field in fields(cls))
+            close = "".join(f" (close to {name})" for name in difflib.get_close_matches(unknown[0], known, n=1))
+            raise OptionError(f"unknown option {unknown[0]!r}{close}; expected some of {', '.join(known)}")
         if settings is not None:
             return replace(settings, **options) if options else settings
         return cls(**options)
@@ -99,10 +105,6 @@ class Settings:
     @property
     def rules(self) -> Protocol:
         return get_protocol(self.protocol)
-
-    @property
-    def metric_options(self) -> MetricOptions:
-        return MetricOptions(ddof=self.ddof, n_splits=self.splits, shuffle=self.shuffle, seed=self.seed)
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -119,7 +121,7 @@ class Settings:
 
     def tap(self, metric: type[Metric]) -> str:
         """The vectors of the extractor that a metric reads. Raises OptionError where it has none of that kind."""
-        tap = self.extractor.features_tap if metric.kind == "features" else self.extractor.logits_tap
+        tap = getattr(self.extractor, f"{metric.kind}_tap")
         if tap is None:
             raise OptionError(
                 f"--features {self.features}: the {metric.entry.title} needs {metric.kind}, and this extractor gives "

@@ -11,7 +11,7 @@ import ganmetrics as gm
 from ganmetrics.images import open_images
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.latent_search import METHODS
-from ganmetrics.monitor import StreamingMetric
+from ganmetrics.streaming import StreamingMetric
 from ganmetrics.score import Score
 from reference_models.data import Images
 from reference_models.errors import RecipeError

@@ -21,8 +21,8 @@ from tests.conftest import PIXELS, Cli, Ran
 
 LITE = ("--features", "efficientnet-lite0")
 KEYS = [
-    "metric", "value", "spread", "better", "n_real", "n_fake", "protocol", "warnings", "skipped", "raw", "seconds",
-    "version",
+    "metric", "value", "spread", "better", "n_real", "n_fake", "protocol", "warnings", "skipped", "raw", "interval",
+    "seconds", "version",
 ]  # fmt: skip
 
 
@@ -61,7 +61,8 @@ def test_json_has_the_documented_keys_in_order(cli: Cli, real_and_fake: dict[str
     assert score["raw"] == score["value"]
     assert score.pop("seconds") > 0
     assert score | {"value": None, "raw": None, "protocol": None} == {
-        "metric": "fd-pixels", "value": None, "raw": None, "spread": None, "better": "lower", "n_real": 70,
+        "metric": "fd-pixels", "value": None, "raw": None, "spread": None, "interval": None, "better": "lower", 
+        "n_real": 70,
         "n_fake": 60, "protocol": None, "warnings": [], "skipped": [], "version": ganmetrics.__version__,
     }  # fmt: skip
     assert score["protocol"] == {

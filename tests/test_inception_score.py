@@ -57,7 +57,7 @@ def test_two_classes_in_closed_form() -> None:
 def test_agrees_with_torch_fidelity(rng: np.random.Generator, n: int, shuffle: bool, splits: int) -> None:
     logits = torch.from_numpy(rng.standard_normal((n, 30)) * 3).float()
     theirs = isc_features_to_metric(logits, splits=splits, shuffle=shuffle, rng_seed=2020)
-    ours = result_of(logits, "torch-fidelity", n_splits=splits, shuffle=shuffle)
+    ours = result_of(logits, "torch-fidelity", splits=splits, shuffle=shuffle)
     assert ours.value == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
     assert ours.spread == pytest.approx(theirs["inception_score_std"], rel=1e-9, abs=1e-12)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_every_metric_file_is_in_the_index() -> None:
     found = set()
     for module in pkgutil.iter_modules(ganmetrics.metrics.__path__):
         for value in vars(importlib.import_module(f"ganmetrics.metrics.{module.name}")).values():
-            if isinstance(value, type) and issubclass(value, Metric) and value is not Metric:
+            if isinstance(value, type) and issubclass(value, Metric) and not inspect.isabstract(value):
                 found.add(value)
     assert found == {entry.load() for entry in METRICS.values()}
 
@@ -55,62 +56,74 @@ def sides_of(name: str, seed: int = 3) -> dict[str, torch.Tensor]:
     return {side: torch.from_numpy(DRAW[name](rng, i * 0.3)) for i, side in enumerate(METRICS[name].sides)}
 
 
-def value_of(name: str, sides: dict[str, torch.Tensor], batch: int = 1000) -> float:
+def fed(name: str, sides: dict[str, torch.Tensor], batch: int = 1000) -> Metric:
     metric = fresh(name)
     for side, vectors in sides.items():
         for part in vectors.split(batch):
             metric.update(part, side)
-    return metric.compute().value
+        if metric.labelled:
+            metric.labels[side] = [f"class {i % 3}" for i in range(len(vectors))]
+    return metric
+
+
+def values(metric: Metric) -> dict[str, float]:
+    return {name: result.value for name, result in metric.results().items()}
+
+
+def values_of(name: str, sides: dict[str, torch.Tensor], batch: int = 1000) -> dict[str, float]:
+    return values(fed(name, sides, batch))
+
+
+def test_every_value_is_in_the_index(name: str) -> None:
+    assert list(values_of(name, sides_of(name))) == list(METRICS[name].values)
 
 
 @pytest.mark.parametrize("batch", [1, 10, 100])
 def test_whole_and_split_agree(name: str, batch: int) -> None:
-    assert value_of(name, sides_of(name), batch) == pytest.approx(value_of(name, sides_of(name)), rel=1e-10)
+    assert values_of(name, sides_of(name), batch) == pytest.approx(values_of(name, sides_of(name)), rel=1e-10)
 
 
 @pytest.mark.parametrize("cut", [1, 15, 200])
 def test_merged_shards_agree(name: str, cut: int) -> None:
-    sides, one, other = sides_of(name), fresh(name), fresh(name)
-    for side, vectors in sides.items():
-        one.update(vectors[:cut], side)
-        other.update(vectors[cut:], side)
-    one.merge(other)
-    assert one.compute().value == pytest.approx(value_of(name, sides), rel=1e-10)
+    sides = sides_of(name)
+    whole = fed(name, sides)
+    one = fed(name, {side: vectors[:cut] for side, vectors in sides.items()})
+    one.merge(fed(name, {side: vectors[cut:] for side, vectors in sides.items()}))
+    one.labels = whole.labels
+    assert values(one) == pytest.approx(values(whole), rel=1e-10)
 
 
 def test_permutation(name: str) -> None:
     sides = sides_of(name)
     mixed = {side: vectors[torch.randperm(len(vectors))] for side, vectors in sides.items()}
     if name in ORDERED:
-        assert value_of(name, mixed) != value_of(name, sides)
+        assert values_of(name, mixed) != values_of(name, sides)
     else:
-        assert value_of(name, mixed) == pytest.approx(value_of(name, sides), rel=1e-10)
+        assert values_of(name, mixed) == pytest.approx(values_of(name, sides), rel=1e-10)
 
 
 def test_float32_vectors_lose_only_their_own_rounding(name: str) -> None:
     short = {side: vectors.float() for side, vectors in sides_of(name).items()}
-    assert value_of(name, short) == pytest.approx(value_of(name, sides_of(name)), rel=1e-5)
+    assert values_of(name, short) == pytest.approx(values_of(name, sides_of(name)), rel=1e-5)
 
 
 def test_reset_forgets(name: str) -> None:
-    metric = fresh(name)
-    for side, vectors in sides_of(name, seed=9).items():
-        metric.update(vectors, side)
+    metric, sides = fed(name, sides_of(name, seed=9)), sides_of(name)
     metric.reset()
-    for side, vectors in sides_of(name).items():
+    for side, vectors in sides.items():
         metric.update(vectors, side)
-    assert metric.compute().value == value_of(name, sides_of(name))
+    metric.labels = fed(name, sides).labels
+    assert values(metric) == values_of(name, sides)
 
 
 def test_compute_twice_and_go_on(name: str) -> None:
-    sides, metric = sides_of(name), fresh(name)
-    for side, vectors in sides.items():
-        metric.update(vectors[:100], side)
-    metric.compute()
-    assert metric.compute() == metric.compute()
+    sides = sides_of(name)
+    metric = fed(name, {side: vectors[:100] for side, vectors in sides.items()})
+    assert metric.results() == metric.results()
     for side, vectors in sides.items():
         metric.update(vectors[100:], side)
-    assert metric.compute().value == pytest.approx(value_of(name, sides), rel=1e-10)
+    metric.labels = fed(name, sides).labels
+    assert values(metric) == pytest.approx(values_of(name, sides), rel=1e-10)
 
 
 def test_no_file_grows_past_reading() -> None:

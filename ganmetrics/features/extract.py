@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Literal
 
 import torch
@@ -15,6 +16,7 @@ from ganmetrics.images import ImageSource, Summary, read_batches
 from ganmetrics.runtime import bar_is_off, exact_arithmetic
 
 Consumers = Mapping[str, list[Callable[[Tensor], None]]]
+Feeds = Mapping[Extractor, Consumers]
 
 
 def default_batch_size(extractor: Extractor) -> int:
@@ -24,25 +26,32 @@ def default_batch_size(extractor: Extractor) -> int:
 
 def extract(
     source: ImageSource,
-    extractor: Extractor,
-    consumers: Consumers,
+    feeds: Feeds,
     *,
     batch_size: int | None = None,
     num_workers: int | None = None,
     on_error: Literal["fail", "skip"] = "fail",
     progress: bool = True,
     label: str = "images",
+    watchers: Sequence[Callable[[Tensor], None]] = (),
 ) -> Summary:
-    """Read an opened source once and hand each tap's vectors `(b, D)` to its consumers.
+    """Read an opened source once and hand the vectors `(b, D)` of each tap of each extractor to their consumers.
 
+    watchers: called with every stack of images `(b, C, H, W)` itself.
     Returns the reader's summary (images, skipped, notes, sizes, formats). Raises what reading and extracting raise.
     """
-    size = default_batch_size(extractor) if batch_size is None else batch_size
+    size = min(map(default_batch_size, feeds), default=64) if batch_size is None else batch_size
     reader = read_batches(source, size, num_workers=num_workers, on_error=on_error)
     bar = tqdm(total=source.n_images, desc=label, unit="img", disable=bar_is_off(progress), leave=False)
-    with bar, exact_arithmetic(extractor.device):
+    with bar, ExitStack() as exact:
+        for device in {extractor.device for extractor in feeds}:
+            exact.enter_context(exact_arithmetic(device))
         for stacks in reader:
-            feed(extractor, stacks, consumers)
+            for extractor, consumers in feeds.items():
+                feed(extractor, stacks, consumers)
+            for watch in watchers:
+                for stack in stacks:
+                    watch(stack)
             bar.update(sum(map(len, stacks)))
     return reader.summary
 

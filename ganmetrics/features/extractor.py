@@ -24,8 +24,8 @@ class Extractor(ABC):
 
     name: the index name, with its argument ("inception", "timm-resnet18").
     taps: the vectors it can give.
-    features_tap, logits_tap: which of them FID-like and which of them Inception-Score-like metrics read;
-        None where there is no such thing.
+    features_tap, logits_tap, spatial_tap: which of them FID-like, Inception-Score-like and sFID metrics read; None
+        where there is no such thing.
     default_taps: those of them that go without saying in a score's name.
     device: where it runs; images from elsewhere are moved there.
     batch_size: how many images at once suit it; None leaves that to the device.
@@ -36,6 +36,7 @@ class Extractor(ABC):
     taps: Sequence[str]
     features_tap: str | None = None
     logits_tap: str | None = None
+    spatial_tap: str | None = None
     default_taps: Collection[str] = ()
     device: torch.device = CPU
     batch_size: int | None = None

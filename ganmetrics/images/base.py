@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,7 @@ class ImageSource:
     """Images under a printable `name`; `n_images` is their count, or None where only the end of a stream tells."""
 
     remark: str | None = None  # what the score should say of the source as a whole
+    labels: Sequence[str] | None = None  # the class of every image, in order, where the source knows them
 
     def __init__(self, name: str, n_images: int | None):
         self.name = name

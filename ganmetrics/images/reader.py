@@ -28,6 +28,7 @@ class Summary:
 
     n_images: int = 0
     skipped: list[dict[str, str]] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)  # the same, by their place in the source
     notes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
@@ -120,13 +121,14 @@ class Reader:
     def _decoded(self, source: IndexedSource) -> Iterator[Tensor]:
         workers = self._workers if self._workers is not None else default_workers() if source.parallel else 0
         with closing(read_ahead(source, workers) if workers else read_here(source)) as reads:
-            for read in reads:
+            for place, read in enumerate(reads):
                 if isinstance(read, Picture):
                     self.summary.notes.update(read.notes)
                     self.summary.formats.update([read.format] if read.format else [])
                     yield read.pixels[None]
                 elif isinstance(read, ImageError) and self._skip:
                     self.summary.skipped.append({"image": read.where, "reason": read.reason})
+                    self.summary.left_out.append(place)
                 else:
                     raise read
 

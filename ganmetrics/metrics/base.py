@@ -1,4 +1,4 @@
-"""What every metric is: statistics of its sides, filled bit by bit, and a Result computed from them."""
+"""What every metric is: statistics of its sides, filled bit by bit, and Results computed from them."""
 
 from __future__ import annotations
 
@@ -35,15 +35,18 @@ class Metric(ABC):
     Attributes:
         entry: its line in the index.
         canonical: the (features, tap) that the name alone stands for.
-        kind: which vectors it reads, "features" or "logits".
+        kind: which vectors it reads: an extractor's "features", "logits" or "spatial" ones.
         statistic: what is kept of each side.
-        statistics: that, by side.
+        labelled: whether it needs the class of every image.
+        statistics: what is kept, by side.
+        labels: class names in the order of the vectors, by side; filled for a labelled metric alone.
     """
 
     entry: ClassVar[Entry]
     canonical: ClassVar[tuple[str, str]]
-    kind: ClassVar[Literal["features", "logits"]]
+    kind: ClassVar[Literal["features", "logits", "spatial"]]
     statistic: ClassVar[type[Moments] | type[Samples]]
+    labelled: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.reset()
@@ -62,15 +65,24 @@ class Metric(ABC):
         """As a protocol and the user's options say. Raises OptionError."""
 
     @abstractmethod
-    def compute(self) -> Result:
-        """From everything seen so far. Raises StatisticsError where that is too little."""
+    def results(self) -> Mapping[str, Result]:
+        """Every value of `entry.values` of everything seen so far; StatisticsError where that is too little."""
+
+    def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
+        """`(n,)` float64 values on images drawn from those seen, with replacement, as many as there are; by name.
+
+        A name that is absent has no interval on these statistics. See `ganmetrics/confidence.py`.
+        """
+        return {}
 
     def reset(self, side: str | None = None) -> None:
         """Forget one side, or both."""
         if side is None:
             self.statistics: dict[str, Any] = {name: self.statistic() for name in self.sides}
+            self.labels: dict[str, Sequence[str]] = {}
         else:
             self.statistics[side] = self.statistic()
+            self.labels.pop(side, None)
 
     def update(self, vectors: Tensor, side: str = "fake") -> None:
         """Take in vectors `(N, D)` of one side."""
@@ -80,3 +92,14 @@ class Metric(ABC):
         """Take in all that another has seen; equal to one pass over both."""
         for side in self.sides:
             self.statistics[side].merge(other.statistics[side])
+
+
+class SingleValued(Metric):
+    """A metric of one value, named like itself."""
+
+    @abstractmethod
+    def compute(self) -> Result:
+        """From everything seen so far. Raises StatisticsError where that is too little."""
+
+    def results(self) -> Mapping[str, Result]:
+        return {self.name: self.compute()}

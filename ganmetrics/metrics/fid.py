@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.metrics.base import Metric, Result
+from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.moments import Moments, symmetric_factor
@@ -36,7 +36,7 @@ def frechet_distance_of_factors(mean1: Tensor, factor1: Tensor, mean2: Tensor, f
     return float(between + factor1.square().sum() + factor2.square().sum() - 2 * cross)
 
 
-class FrechetDistance(Metric):
+class FrechetDistance(SingleValued):
     """Streaming form; ddof 1 divides covariances by n - 1 (TTUR and all its kin), 0 by n (stylegan3)."""
 
     entry = METRICS["fid"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.metrics.base import Metric, Result
+from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.protocols import PROTOCOLS, MetricOptions, Protocol, Splits
 from ganmetrics.statistics.samples import Samples
@@ -79,7 +79,7 @@ def _permutation(n: int, splits: Splits) -> Tensor:
     return torch.from_numpy(np.random.RandomState(splits.seed).permutation(n))
 
 
-class InceptionScore(Metric):
+class InceptionScore(SingleValued):
     """Streaming form over logits `(N, K)`."""
 
     entry = METRICS["is"]
@@ -96,8 +96,8 @@ class InceptionScore(Metric):
         if protocol.splits is None:
             having = ", ".join(name for name, known in PROTOCOLS.items() if known.splits is not None)
             raise OptionError(f"--protocol {protocol.name}: that tool has no Inception Score; expected one of {having}")
-        if options.n_splits is not None and options.n_splits < 1:
-            raise OptionError(f"--splits: expected at least 1, came {options.n_splits}")
+        if options.splits is not None and options.splits < 1:
+            raise OptionError(f"--splits: expected at least 1, came {options.splits}")
         return cls(splits=protocol.splits.changed(options))
 
     def compute(self) -> Result:

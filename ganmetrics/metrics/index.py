@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ganmetrics.metrics.base import Metric
+
+Better = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,13 @@ class Entry:
     """What tables and the command line need to know of a metric.
 
     Attributes:
-        name: on the command line and of the score, in the metric's canonical feature space.
+        name: on the command line, and of the score in the metric's canonical feature space.
         prefix: of the score's name in any other ("fd-efficientnet-lite0").
         module, attribute: where its class is, below `ganmetrics.metrics`.
         sides: what it compares, in the order of the arguments; ("fake",) for a metric without reference.
         better, best, paper: for tables.
         options: those of `MetricOptions` that it heeds, beside the seed.
+        parts: of a metric with several values their names, each with its better; such values carry these names.
     """
 
     name: str
@@ -30,10 +33,16 @@ class Entry:
     attribute: str
     title: str
     sides: Sequence[str]
-    better: Literal["lower", "higher"]
+    better: Better
     best: str
     paper: str
     options: Sequence[str] = ()
+    parts: Mapping[str, Better] = field(default_factory=dict)
+
+    @property
+    def values(self) -> Mapping[str, Better]:
+        """Names of what it computes, each with its better."""
+        return self.parts or {self.name: self.better}
 
     def load(self) -> type[Metric]:
         """The metric's class."""

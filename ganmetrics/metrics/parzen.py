@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.bandwidth import Rule
-from ganmetrics.metrics.base import Metric, Result
+from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.kernels import BYTE, DEFAULT_MEMORY, KernelSums
 from ganmetrics.protocols import MetricOptions, Protocol
@@ -37,7 +37,7 @@ def log_likelihood(x: Tensor, samples: Tensor, bandwidth: float, *, memory: int 
     return kernels.log_likelihood()[:, 0]
 
 
-class ParzenLogLikelihood(Metric):
+class ParzenLogLikelihood(SingleValued):
     """Streaming form over points `(N, D)` of three sides: samples, validation, test.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
-from ganmetrics.metrics.base import Metric, Result
+from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
@@ -47,7 +47,7 @@ def summarised(errors: Tensor) -> Result:
     )
 
 
-class ReconstructionLoss(Metric):
+class ReconstructionLoss(SingleValued):
     """Streaming form over pairs of vectors `(N, D)` in [0, 1]: what the generator came to, and the test images."""
 
     entry = METRICS["reconstruction"]

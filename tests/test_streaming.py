@@ -142,7 +142,7 @@ def test_evaluate_reads_each_source_once(images: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"batchsize": 4}, "unknown option 'batchsize'; expected some of features, weights"),
+        ({"batchsize": 4}, "unknown option 'batchsize' (close to batch_size); expected some of batch_size, cache"),
         ({"batch_size": 0}, "--batch-size: expected a whole number of at least 1, came 0"),
         ({"on_error": "ignore"}, "--on-error: expected fail or skip, came 'ignore'"),
         ({"dtype": "float16x"}, "--dtype: expected one of float32, float64, bfloat16, came 'float16x'"),

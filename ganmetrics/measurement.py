@@ -1,0 +1,202 @@
+"""Metrics over two sides: what is asked for, what of it is shared, one pass over each source, scores at the end."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganmetrics.comparison import Side, common_protocol, remarks, score_name
+from ganmetrics.confidence import LEVEL, interval
+from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.features.extract import Feeds, extract
+from ganmetrics.images import Summary
+from ganmetrics.metrics import METRICS
+from ganmetrics.metrics.base import Metric
+from ganmetrics.score import Score
+from ganmetrics.settings import Settings
+from ganmetrics.statistics import files
+from ganmetrics.statistics.moments import Moments
+
+SIDES = ("real", "fake")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One metric, with the settings of its extractor; `suffix` tells an extractor named for this metric alone."""
+
+    metric: Metric
+    settings: Settings
+    suffix: str = ""
+
+    @property
+    def tap(self) -> str:
+        """The vectors of the extractor that the metric reads."""
+        return self.settings.tap(type(self.metric))
+
+
+def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
+    """Metrics by index name, as the settings say; "prdc@timm:vgg16" is one on an extractor of its own.
+
+    Raises OptionError for a name nobody knows, or one that is asked for twice.
+    """
+    by_features = {"": settings}
+    found: dict[str, Measurement] = {}
+    for asked in names:
+        name, at, features = asked.partition("@")
+        if name not in METRICS:
+            raise OptionError(f"metrics: expected some of {', '.join(METRICS)}, came {name!r}")
+        if not set(METRICS[name].sides) <= set(SIDES):
+            raise OptionError(f"metrics: {name} is over {', '.join(METRICS[name].sides)}; it has a function of its own")
+        if at and not features:
+            raise OptionError(f"metrics: expected an extractor behind {asked!r}, such as {name}@efficientnet-lite0")
+        if asked in found:
+            raise OptionError(f"metrics: {asked} is asked for twice")
+        if features not in by_features:
+            by_features[features] = replace(settings, features=features, weights=None, protocol=None)
+        own = by_features[features]
+        metric = METRICS[name].load().configured(own.rules, own)
+        found[asked] = Measurement(metric, own, asked.removeprefix(name))
+    if not found:
+        raise OptionError(f"metrics: expected some of {', '.join(METRICS)}, came none")
+    return list(found.values())
+
+
+def share(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
+    """Let metrics that keep the same of the same vectors of a side keep it once."""
+    kept: dict[tuple, Any] = {}
+    for side in (side for side in sides if side.file is None):
+        for one in of_side(measurements, side.name):
+            key = (side.name, one.settings.extractor, one.tap, one.metric.statistic)
+            one.metric.statistics[side.name] = kept.setdefault(key, one.metric.statistics[side.name])
+
+
+def of_side(measurements: Iterable[Measurement], name: str) -> list[Measurement]:
+    """Those that have such a side."""
+    return [one for one in measurements if name in one.metric.sides]
+
+
+def open_side(name: str, source: Any, measurements: Sequence[Measurement], settings: Settings) -> Side:
+    """A statistics file where every metric can live on one (a file may hold images beside: ADM's), else images."""
+    if isinstance(source, files.StatisticsFile):
+        return Side(name, source, file=source, summary=_remembered(source))
+    if isinstance(source, Moments):
+        return Side(name, source, file=files.StatisticsFile(source))
+    only_moments = all(one.metric.statistic is Moments for one in of_side(measurements, name))
+    if only_moments and files.is_statistics_file(source):
+        file = files.load(source)
+        return Side(name, source, file=file, summary=_remembered(file))
+    return Side(name, source, opened=settings.open(source))
+
+
+def _remembered(file: files.StatisticsFile) -> Summary:
+    """What a statistics file tells of its images, as if they had just been read."""
+    sizes = {tuple(size): n for size, n in file.protocol.get("sizes") or []}
+    return Summary(sizes=Counter(sizes), formats=Counter(file.protocol.get("formats") or {}))
+
+
+def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
+    """What would make the scores impossible, before hours are spent on them.
+
+    Raises StatisticsError for sides measured in unlike ways, OptionError for images without the classes that a metric
+    is over.
+    """
+    for one in measurements:
+        own = [side for side in sides if side.name in one.metric.sides]
+        common_protocol(one.metric, own, one.settings)
+        for side in own:
+            if one.metric.labelled and side.labels is None:
+                raise OptionError(
+                    f"{one.metric.name}: expected {side.name} images with classes (a folder of class folders, or a "
+                    f"dataset), and {side.opened.name if side.opened else side.given} has none"
+                )
+
+
+def fill(
+    side: Side,
+    measurements: Sequence[Measurement],
+    settings: Settings,
+    watchers: Sequence[Callable[[Tensor], None]] = (),
+) -> None:
+    """Put one side's statistics into the metrics: from its file, or by reading and extracting once.
+
+    watchers: called with every stack of images `(b, C, H, W)` read, in order.
+    """
+    own = of_side(measurements, side.name)
+    if side.file is not None:
+        for one in own:
+            one.metric.statistics[side.name] = side.file.moments
+        return
+    side.opened = side.opened or settings.open(side.given)
+    side.summary = extract(
+        side.opened,
+        feeds(side.name, own),
+        batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
+        on_error=settings.on_error,
+        progress=settings.progress,
+        label=side.name,
+        watchers=watchers,
+    )
+    for one in own:
+        if one.metric.labelled and side.labels is not None:
+            one.metric.labels[side.name] = side.labels
+
+
+def feeds(side: str, measurements: Iterable[Measurement]) -> Feeds:
+    """Which statistics of a side take in which vectors, each statistic once."""
+    wanted: dict[int, tuple[Measurement, Any]] = {}
+    for one in measurements:
+        statistic = one.metric.statistics[side]
+        wanted.setdefault(id(statistic), (one, statistic))
+    found: dict[Any, dict[str, list[Callable[[Tensor], None]]]] = {}
+    for one, statistic in wanted.values():
+        found.setdefault(one.settings.extractor, {}).setdefault(one.tap, []).append(statistic.update)
+    return found
+
+
+def scores(measurements: Iterable[Measurement], sides: Sequence[Side]) -> dict[str, Score]:
+    """Every value of every metric, by its name in the index (and the extractor named for it alone)."""
+    return {f"{name}{one.suffix}": score for one in measurements for name, score in score_of(one, sides).items()}
+
+
+def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score]:
+    """The metric's Results with their names, protocol and everything that was noticed on the way."""
+    metric, settings = measurement.metric, measurement.settings
+    own = [side for side in sides if side.name in metric.sides]
+    protocol, warnings = common_protocol(metric, own, settings)
+    with torch.device("cpu"), torch.inference_mode(False), torch.no_grad():  # whatever the caller's defaults are
+        results = metric.results()
+        drawn = metric.replicates(settings.resamples, settings.seed or 0) if settings.confidence else {}
+    counts = {f"n_{side.name}": metric.statistics[side.name].count for side in own}
+    skipped = [entry for side in own for entry in side.skipped]
+    found = {}
+    for name, result in results.items():
+        if not math.isfinite(result.value):
+            what = name if metric.entry.parts else metric.entry.title
+            raise StatisticsError(f"the {what} came out as {result.value}; check the features and statistics")
+        score = Score(
+            score_name(metric, name, protocol, metric.statistics["fake"].dim),
+            result.value,
+            metric.entry.values[name],
+            spread=result.spread,
+            **counts,
+            protocol={**protocol, **result.protocol},
+            warnings=[*warnings, *result.warnings, *remarks(own)],
+            skipped=skipped,
+            raw=result.value if result.raw is None else result.raw,
+        )
+        found[name] = _with_interval(score, drawn.get(name), settings) if settings.confidence else score
+    return found
+
+
+def _with_interval(score: Score, drawn: Tensor | None, settings: Settings) -> Score:
+    if drawn is None:
+        return score.with_(warnings=[*score.warnings, f"no interval is known for {score.metric} on these statistics"])
+    about = {"confidence": LEVEL, "resamples": len(drawn), "resampling_seed": settings.seed or 0}
+    return score.with_(interval=interval(score.value, drawn), protocol={**score.protocol, **about})

@@ -1,0 +1,59 @@
+"""Statistics to keep, and shards of them made one: `ganmetrics stats` and `ganmetrics merge`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ganmetrics.comparison import IDENTITY, Side, require_alike, summary_remarks
+from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.measurement import configured, fill
+from ganmetrics.settings import Settings
+from ganmetrics.statistics import files
+from ganmetrics.statistics.moments import Moments
+
+
+def stats(source: Any, *, settings: Settings | None = None, **options: Any) -> files.StatisticsFile:
+    """Moments of a source's feature vectors, with their protocol, to keep, merge or compare; see `Settings`."""
+    settings = Settings.of(settings, options)
+    (measurement,) = configured(["fid"], settings)
+    side = Side("fake", source, opened=settings.open(source))
+    fill(side, [measurement], settings)
+    protocol = {
+        **settings.describe(measurement.tap),
+        "warnings": [*settings.extractor.warnings, *summary_remarks(side.summary, "images")],
+        "skipped": side.skipped,
+        "source": os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else str(side.opened),
+        "sizes": [[list(size), n] for size, n in side.summary.sizes.most_common(20)],
+        "formats": dict(side.summary.formats),
+    }
+    return files.StatisticsFile(measurement.metric.statistics["fake"], protocol)
+
+
+def merge(paths: Sequence[Any]) -> files.StatisticsFile:
+    """Statistics files of shards -> those of the whole, equal to one pass over it.
+
+    Raises StatisticsError for files measured in unlike ways, for those of other tools, which hide their count, and for
+    a file named twice.
+    """
+    if not paths:
+        raise OptionError("merge: expected at least one statistics file, came none")
+    loaded = [files.load(path) for path in paths]
+    real = [os.path.realpath(path) for path in paths]
+    for file, path in zip(loaded, real, strict=True):
+        if real.count(path) > 1:
+            raise StatisticsError(f"{file.origin}: is named twice; its images would count twice")
+    for file in loaded:
+        if file.moments.count is None:
+            raise StatisticsError(
+                f"{file.origin}: does not say over how many images it was taken; measure them instead"
+            )
+    require_alike({file.origin: file.protocol for file in loaded}, [*IDENTITY, "dtype"])
+    whole = Moments()
+    for file in loaded:
+        whole.merge(file.moments)
+    skipped = [entry for file in loaded for entry in file.protocol.get("skipped") or []]
+    warnings = dict.fromkeys(text for file in loaded for text in file.protocol.get("warnings") or [])
+    protocol = {**loaded[0].protocol, "warnings": list(warnings), "skipped": skipped, "source": "merged"}
+    return files.StatisticsFile(whole, protocol, "merged")

@@ -1,0 +1,157 @@
+"""Metrics inside a training loop: `gm.FID(real=...)`, then update, compute, reset with batches on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ganmetrics.comparison import Side, require_alike
+from ganmetrics.errors import OptionError, SourceError
+from ganmetrics.features.extract import default_batch_size, feed
+from ganmetrics.images import Summary, to_uint8
+from ganmetrics.measurement import SIDES, check, configured, feeds, fill, of_side, open_side, scores, share
+from ganmetrics.runtime import exact_arithmetic
+from ganmetrics.score import Score
+from ganmetrics.settings import Settings
+
+
+class Streaming:
+    """Metrics fed with batches of images; the real side, where there is one, is read once and kept.
+
+    Args:
+        metrics: as `gm.evaluate` takes them.
+        real: any source or statistics file; None to feed that side by `update(batch, side="real")`.
+        **options: see `ganmetrics.Settings`. `value_range` may be given here or with each batch.
+    """
+
+    def __init__(self, metrics: Sequence[str], real: Any = None, **options: Any):
+        self.settings = Settings.of(None, options)
+        self._measurements = configured(metrics, self.settings)
+        self._sides = {name: Side(name, None) for name in SIDES if of_side(self._measurements, name)}
+        if real is not None:
+            if "real" not in self._sides:
+                raise OptionError(f"{', '.join(metrics)}: compares with nothing, so it takes no real source")
+            self._sides["real"] = open_side("real", real, self._measurements, self.settings)
+            check(self._measurements, [self._sides["real"]])
+            share(self._measurements, [self._sides["real"]])
+            fill(self._sides["real"], self._measurements, self.settings)
+
+    def update(
+        self,
+        images: Any,
+        *,
+        side: str = "fake",
+        value_range: tuple[float, float] | None = None,
+        layout: str | None = None,
+        labels: Sequence[Any] | None = None,
+    ) -> None:
+        """Take in a batch `(N, C, H, W)`: uint8 in [0, 255], or floating point with its range stated.
+
+        labels: the class of each image, for metrics over classes.
+
+        Raises OptionError for an unknown side, SourceError for a batch that is no image batch.
+        """
+        self._known(side)
+        share(self._measurements, [self._sides[side]])
+        if hasattr(images, "shape") and 0 in tuple(images.shape):
+            raise SourceError(f"{side} batch: holds no image, its shape is {tuple(images.shape)}")
+        batch = to_uint8(
+            images,
+            value_range=value_range or self.settings.value_range,
+            layout=layout or self.settings.layout,
+            quantize=self.settings.rules.quantize,
+            where=f"{side} batch",
+        )
+        self._label(side, len(batch), labels)
+        for extractor, consumers in feeds(side, of_side(self._measurements, side)).items():
+            with exact_arithmetic(extractor.device):
+                for stack in batch.split(self.settings.batch_size or default_batch_size(extractor)):
+                    feed(extractor, [stack], consumers)
+        self._sides[side].summary.add([batch])
+
+    def _known(self, side: str) -> None:
+        if side not in self._sides:
+            raise OptionError(f"expected side to be one of {', '.join(self._sides)}, came {side!r}")
+
+    def _label(self, side: str, n: int, labels: Sequence[Any] | None) -> None:
+        labelled = [one.metric for one in of_side(self._measurements, side) if one.metric.labelled]
+        if labelled and labels is None:
+            raise OptionError(f"{labelled[0].name}: expected labels with every batch, came none")
+        if labels is not None and len(labels) != n:
+            raise OptionError(f"labels: expected {n}, one for each image, came {len(labels)}")
+        for metric in labelled:
+            metric.labels[side] = [*metric.labels.get(side, ()), *map(str, _plain(labels))]
+
+    def scores(self) -> dict[str, Score]:
+        """Every value, by name, of everything since the last reset; StatisticsError where that is too little."""
+        return scores(self._measurements, list(self._sides.values()))
+
+    def reset(self, side: str = "fake") -> None:
+        """Forget one side; the real one stays unless it is named. Raises OptionError for an unknown side."""
+        self._known(side)
+        for one in of_side(self._measurements, side):
+            one.metric.reset(side)
+        self._sides[side] = Side(side, None, summary=Summary())
+
+    def merge(self, other: Streaming) -> None:
+        """Take in the fake side of another (a shard of the same run); both keep their real side.
+
+        Raises OptionError for other metrics or itself, StatisticsError for one measured in another way.
+        """
+        if other is self or type(other) is not type(self) or self._asked() != other._asked():
+            raise OptionError(f"merge: expected another {type(self).__name__}, came {type(other).__name__} itself")
+        merged: set[int] = set()
+        for mine, theirs in zip(self._measurements, other._measurements, strict=True):
+            require_alike(
+                {"this one": mine.settings.describe(mine.tap), "the other": theirs.settings.describe(mine.tap)}
+            )
+            statistic = mine.metric.statistics["fake"]
+            if id(statistic) not in merged:
+                merged.add(id(statistic))
+                statistic.merge(theirs.metric.statistics["fake"])
+            if mine.metric.labelled:
+                mine.metric.labels["fake"] = [*mine.metric.labels["fake"], *theirs.metric.labels["fake"]]
+        self._sides["fake"].summary.join(other._sides["fake"].summary)
+
+    def _asked(self) -> list[str]:
+        return [f"{one.metric.name}{one.suffix}" for one in self._measurements]
+
+
+def _plain(labels: Any) -> Sequence[Any]:
+    return labels.tolist() if isinstance(labels, Tensor) else labels
+
+
+class Evaluator(Streaming):
+    """Any set of metrics over one extraction: `Evaluator(["fid", "kid"], real="real/")`, `update`, `compute`."""
+
+    def compute(self) -> dict[str, Score]:
+        """`scores`."""
+        return self.scores()
+
+
+class StreamingMetric(Streaming):
+    """One metric; `Name(real="real/")`, `update(fakes, value_range=(-1, 1))`, `compute()`."""
+
+    name: ClassVar[str]
+
+    def __init__(self, real: Any = None, **options: Any):
+        super().__init__([self.name], real, **options)
+
+    def compute(self) -> Score:
+        """The score of everything seen since the last reset. Raises StatisticsError where that is too little."""
+        (score,) = self.scores().values()
+        return score
+
+
+class FID(StreamingMetric):
+    """Fréchet Inception Distance; `FID(real="real/")`, `update(fakes, value_range=(-1, 1))`, `compute()`."""
+
+    name = "fid"
+
+
+class InceptionScore(StreamingMetric):
+    """Inception Score; `InceptionScore()`, `update(fakes, value_range=(-1, 1))`, `compute()`."""
+
+    name = "is"
