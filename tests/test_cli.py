@@ -61,7 +61,7 @@ def test_json_has_the_documented_keys_in_order(cli: Cli, real_and_fake: dict[str
     assert score["raw"] == score["value"]
     assert score.pop("seconds") > 0
     assert score | {"value": None, "raw": None, "protocol": None} == {
-        "metric": "fd-pixels", "value": None, "raw": None, "spread": None, "interval": None, "better": "lower", 
+        "metric": "fd-pixels", "value": None, "raw": None, "spread": None, "interval": None, "better": "lower",
         "n_real": 70,
         "n_fake": 60, "protocol": None, "warnings": [], "skipped": [], "version": ganmetrics.__version__,
     }  # fmt: skip
