@@ -1,14 +1,7 @@
-"""The loop: what stops it, what it warns of, whom it refuses, what it scores, and what several processes make of it."""
+"""The loop: what stops it, what it warns of, what it refuses to train, and what it scores."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,12 +16,12 @@ import reference_models
 from ganmetrics.errors import OptionError
 from ganmetrics.score import Score
 from reference_models import VARIANTS, Cadence, Scoring
-from reference_models.checkpoint import Checkpoint, differences
+from reference_models.checkpoint import Checkpoint
 from reference_models.data import open_data
-from reference_models.errors import CheckpointError, DataError, RecipeError, TrainingError
+from reference_models.errors import DataError, RecipeError, TrainingError
 from reference_models.run_directory import RunDirectory
 from reference_models.training import make_accelerator
-from tests.runs import NEVER, Odd, OddRecipe, Processes, bits, entry, log, options, run, weights
+from tests.runs import NEVER, Odd, OddRecipe, entry, log, run, weights
 
 # --------------------------------------------------------------------------------------------- what is not a number
 
@@ -124,34 +117,7 @@ def test_no_alarm_for_a_generator_that_varies(tmp_path: Path, monkeypatch: pytes
         assert picture.text == {"step": "8", "variant": "odd"}
 
 
-# -------------------------------------------------------------------------------------------------- resuming: manners
-
-
-def refused(out: Path, *, data: Any = None, **given: Any) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        reference_models.train("dcgan", data, out, resume=True, max_steps=6, device="cpu", cadence=NEVER, **given)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_every_difference_is_shown_and_refused(copy: Path) -> None:
-    tail = "resume with what it was trained with, or name another --out"
-    head = f"{copy}: was trained with another configuration"
-    assert refused(copy, recipe={"lr": 0.1}) == f"{head} (lr: 0.0002 -> 0.1); {tail}"
-    assert refused(copy, seed=4) == f"{head} (seed: 0 -> 4); {tail}"
-    assert refused(copy, recipe={"lr": 0.1, "ngf": 8}, seed=4) == (
-        f"{head} (lr: 0.0002 -> 0.1; ngf: 4 -> 8; seed: 0 -> 4); {tail}"
-    )
-    line = refused(copy, data="digits[0:100]")
-    assert line.startswith(f"{head} (n_images: 1797 -> 100; sha256: ")
-    assert Checkpoint(copy / "last").step == 3
-
-
-def test_what_no_step_depends_on_may_change(copy: Path, tmp_path: Path) -> None:
-    given = {"workers": 0, "num_epochs": 7, "dataroot": str(tmp_path)}
-    outcome = reference_models.train("dcgan", None, copy, recipe=given, max_steps=5, resume=True, cadence=NEVER)
-    assert outcome.made == 2
-    assert Checkpoint(copy / "last").config["recipe"]["num_epochs"] == 7
+# ---------------------------------------------------------------------------------------------------- what is asked for
 
 
 def test_a_run_without_a_number_of_steps_counts_epochs(tmp_path: Path) -> None:
@@ -159,83 +125,6 @@ def test_a_run_without_a_number_of_steps_counts_epochs(tmp_path: Path) -> None:
     recipe = {"image_size": 8, "batch_size": 16, "ngf": 4, "ndf": 4, "num_epochs": 3}
     outcome = reference_models.train("dcgan", data, tmp_path / "run", recipe=recipe, device="cpu", cadence=NEVER)
     assert (outcome.step, outcome.total) == (6, 6)
-
-
-def test_a_finished_run_says_so_and_changes_nothing(copy: Path) -> None:
-    before = bits(copy)
-    outcome = run("dcgan", copy, 3, resume=True)
-    assert (outcome.step, outcome.total, outcome.made) == (3, 3, 0)
-    assert bits(copy) == before
-    assert run("dcgan", copy, 2, resume=True).made == 0  # fewer than there are
-
-
-def test_folders_that_are_not_fit(copy: Path, tmp_path: Path) -> None:
-    absent, file, strangers = tmp_path / "absent", tmp_path / "file", tmp_path / "strangers"
-    file.touch()
-    strangers.mkdir()
-    (strangers / "thesis.tex").touch()
-    for out, resume, expected in (
-        (copy, False, "holds a run of dcgan at step 3; --resume goes on with it, another --out leaves it alone"),
-        (absent, True, "nothing to resume there; leave out --resume to start a run"),
-        (file, False, "is a file; expected a folder for the run"),
-        (file, True, "is a file; expected a folder for the run"),
-        (strangers, False, "holds thesis.tex, no part of a run; name a new folder"),
-        (strangers, True, "holds thesis.tex, no part of a run; name a new folder"),
-    ):
-        with pytest.raises(CheckpointError) as caught:
-            run("dcgan", out, 6, resume=resume)
-        assert str(caught.value) == f"{out}: {expected}"
-    assert not absent.exists()
-    assert [path.name for path in strangers.iterdir()] == ["thesis.tex"]
-
-
-def test_one_writer_at_a_time(copy: Path, forks: Processes) -> None:
-    """Another process that trains there, and one that was killed there."""
-    train = [*options("dcgan"), f"--out={copy}", "--resume", "--quiet"]
-    first = forks.start(*train, "--max-steps=100000", "--checkpoint-every=1")
-    reached, patience = 3, time.monotonic() + 60
-    while reached < 15 and time.monotonic() < patience:
-        assert Checkpoint(copy / "last").step >= reached  # read while it is replaced, again and again
-        reached = Checkpoint(copy / "last").step
-    first.kill(signal.SIGSTOP)
-    code, out, err = forks(*train, "--max-steps=6000")
-    first.kill()
-    first.wait()
-    assert (code, out) == (1, "")
-    assert err == f"Error: {copy}: another process is training there; wait for it\n"
-    step = Checkpoint(copy / "last").step
-    assert forks(*train, f"--max-steps={step + 1}")[0] == 0
-
-
-def test_a_run_that_another_process_made_in_the_meantime_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It began after this one looked and was done before this one took the lock."""
-
-    def slowly(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.undo()
-        run("dcgan", tmp_path / "run", 2)
-        return open_data(*args, **kwargs)
-
-    monkeypatch.setattr("reference_models.runs.open_data", slowly)
-    with pytest.raises(CheckpointError, match="holds a run of dcgan at step 2"):
-        run("dcgan", tmp_path / "run", 6)
-    assert Checkpoint(tmp_path / "run/last").step == 2
-
-
-def test_a_moved_data_folder_is_the_same_data(tmp_path: Path, rng: np.random.Generator) -> None:
-    from tests.conftest import write_folder
-
-    pixels = rng.integers(0, 256, (32, 8, 8), dtype=np.uint8)
-    out, folder = tmp_path / "run", write_folder(tmp_path / "one", pixels)
-    run("dcgan", out, 2, data=folder)
-    moved = folder.rename(tmp_path / "other")
-    with pytest.raises(reference_models.errors.GanMetricsError, match="one: no such file or folder"):
-        run("dcgan", out, 4, resume=True)
-    assert run("dcgan", out, 4, data=moved, resume=True).made == 2
-    pixels[7, 3, 3] ^= 1
-    changed = write_folder(tmp_path / "changed", pixels)
-    assert "(sha256: " in refused(out, data=changed)
 
 
 @pytest.mark.parametrize(
@@ -283,12 +172,6 @@ def test_unknown_recipe_fields_and_cadences() -> None:
         Scoring(metric="parzen")
     with pytest.raises(RecipeError, match=r"^--score-samples: expected a whole number of at least 2, came 1$"):
         Scoring(n_samples=1)
-
-
-def test_differences_of_entries_in_entries() -> None:
-    kept, asked = {"a": 1, "b": {"c": 2, "d": [1]}}, {"a": 1, "b": {"c": 3, "d": [1]}, "e": None}
-    assert differences(kept, asked) == ["c: 2 -> 3"]
-    assert differences(asked, {}) == ["a: 1 -> None", "b: {'c': 3, 'd': [1]} -> None"]
 
 
 def test_accelerate_keeps_no_precision_of_an_earlier_run() -> None:
@@ -340,76 +223,6 @@ def test_a_higher_inception_score_is_better(tmp_path: Path, monkeypatch: pytest.
     outcome = run("dcgan", tmp_path / "run", 3, cadence=Cadence(scoring=Scoring(every=1, metric="is"), progress=False))
     assert outcome.best == 3.0
     assert Checkpoint(tmp_path / "run/best").step == 2
-
-
-# -------------------------------------------------------------------------------------------------- several processes
-
-
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def two(forks: Processes, *arguments: str | Path) -> list[tuple[int, str, str]]:
-    """What a launcher starts, without its seconds."""
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-    started = [
-        forks.start(*arguments, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"})
-        for rank in range(2)
-    ]
-    return [process.wait() for process in started]
-
-
-def network_values(out: Path) -> dict[str, Tensor]:
-    found = [load_file(out / f"last/{name}.safetensors") for name in ("generator", "discriminator", "generator_ema")]
-    return {f"{i}.{key}": value for i, network in enumerate(found) for key, value in network.items()}
-
-
-def test_two_processes_are_one_and_resume_to_the_bit(forks: Processes, tmp_path: Path) -> None:
-    """Without batch norm, whose statistics are each process's own; one process of them has half of each batch."""
-    train = [*options("gan"), "--no-batch-norm", "--data=digits", "--quiet", "--lr=1e-5"]
-    alone = [*train, "--log-every=1", "--max-steps=12"]
-    assert forks(*alone, f"--out={tmp_path / 'alone'}")[0] == 0
-    for out, steps, extra in (("whole", 12, []), ("parts", 6, []), ("parts", 12, ["--resume"])):
-        ended = two(forks, *train, "--log-every=1", f"--out={tmp_path / out}", f"--max-steps={steps}", *extra)
-        assert [code for code, *_ in ended] == [0, 0], ended
-    assert bits(tmp_path / "parts").keys() >= bits(tmp_path / "whole").keys() - {"000006.png"}
-    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
-    ours, theirs = network_values(tmp_path / "whole"), network_values(tmp_path / "alone")
-    for key, value in theirs.items():
-        torch.testing.assert_close(ours[key], value, rtol=0, atol=1e-5)
-    first = [next(line for line in log(tmp_path / name) if "epoch" in line) for name in ("alone", "whole")]
-    for key, value in first[0].items():
-        if not key.startswith("grad"):  # of each process's own part before, of both after the reduction
-            assert first[1][key] == pytest.approx(value, abs=2e-5), key
-    assert first[1]["grad_G"] == pytest.approx(first[0]["grad_G"], rel=1e-3)
-    code, _, err = forks(*train, f"--out={tmp_path / 'whole'}", "--resume", "--max-steps=20")
-    assert (code, err.count("\n")) == (1, 1)
-    assert "(processes: 2 -> 1)" in err
-
-
-def test_a_batch_that_two_processes_cannot_share(forks: Processes, tmp_path: Path) -> None:
-    train = [*options("gan"), "--data=digits", "--quiet", f"--out={tmp_path / 'run'}", "--batch-size=15"]
-    for code, _, err in two(forks, *train):
-        assert (code, err) == (1, "Error: batch_size: expected a multiple of the 2 processes, came 15\n")
-
-
-@pytest.mark.slow
-def test_torchrun(tmp_path: Path) -> None:
-    """The launcher itself, once; `accelerate launch --cpu` starts one process however many are asked for."""
-    launch = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node=2", f"--master_port={port()}"]
-    train = [*options("gan"), "--no-batch-norm", "--data=digits", "--quiet", "--lr=1e-5", "--max-steps=6"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    alone = [sys.executable, "-m", "reference_models", *train, f"--out={tmp_path / 'alone'}"]
-    both = [*launch, "-m", "reference_models", *train, f"--out={tmp_path / 'both'}"]
-    for command in (alone, both):
-        ran = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert ran.returncode == 0, ran.stderr
-    assert json.loads((tmp_path / "both/config.json").read_text())["processes"] == 2
-    ours, theirs = network_values(tmp_path / "both"), network_values(tmp_path / "alone")
-    for key, value in theirs.items():
-        torch.testing.assert_close(ours[key], value, rtol=0, atol=1e-5)
 
 
 def test_the_folder_says_where_a_picture_goes(tmp_path: Path) -> None:
