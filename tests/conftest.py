@@ -32,6 +32,12 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return np.random.default_rng([seed, *request.node.nodeid.encode()])
 
 
+@pytest.fixture
+def seeded(rng: np.random.Generator) -> None:
+    """Torch's own random numbers, drawn afresh likewise."""
+    torch.manual_seed(int(rng.integers(2**31)))
+
+
 @pytest.fixture(scope="session")
 def photo_patches() -> Callable[[int, int, int], np.ndarray]:
     """`(n, size, seed) -> (n, size, size, 3)` uint8 patches of scikit-learn's two photographs."""
@@ -49,6 +55,20 @@ def photo_patches() -> Callable[[int, int, int], np.ndarray]:
         return out
 
     return patches
+
+
+@pytest.fixture(scope="session")
+def images(photo_patches: Callable[..., np.ndarray]) -> torch.Tensor:
+    """Nine 48-px patches of the photographs, uint8 `(9, 3, 48, 48)`."""
+    return torch.from_numpy(photo_patches(9, 48, 5)).permute(0, 3, 1, 2).contiguous()
+
+
+@pytest.fixture(scope="session")
+def digits() -> np.ndarray:
+    """Scikit-learn's scans, uint8 `(1797, 8, 8)`."""
+    from sklearn.datasets import load_digits
+
+    return np.rint(load_digits().images * 255 / 16).astype(np.uint8)
 
 
 def write_folder(folder: Path, images: np.ndarray, extension: str = "png") -> Path:
