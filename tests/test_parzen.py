@@ -1,38 +1,21 @@
-"""Parzen-window log-likelihood against closed forms, float64 references, scikit-learn and Goodfellow's own loop."""
+"""The Parzen score against Goodfellow's own script: its bandwidth, streams, baselines, points and pixels."""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
-from sklearn.neighbors import KernelDensity
 
 import ganmetrics as gm
 from ganmetrics.errors import OptionError, SourceError, StatisticsError
-from ganmetrics.metrics import kernels
 from ganmetrics.metrics.bandwidth import PUBLISHED, Rule
-from ganmetrics.metrics.kernels import KernelSums
 from ganmetrics.metrics.parzen import ParzenLogLikelihood, log_likelihood
-from ganmetrics.runtime import parse_memory
-from tests.conftest import REPOSITORY, Cli, write_folder
+from tests.conftest import REPOSITORY
+from tests.test_parzen_density import reference
 
-BANDWIDTHS = (0.01, 0.1, 0.3, 1.0, 10.0)
 MNIST = REPOSITORY.parent / "shared" / "data"
-
-
-def reference(x: np.ndarray, samples: np.ndarray, bandwidth: float) -> np.ndarray:
-    """The formula, difference by difference, in float64."""
-    out = np.empty(len(x))
-    for i, point in enumerate(x.astype(np.float64)):
-        exponent = -((point - samples.astype(np.float64)) ** 2).sum(1) / (2 * bandwidth**2)
-        top = exponent.max()
-        out[i] = top + math.log(np.exp(exponent - top).mean())
-    return out - x.shape[1] * math.log(bandwidth * math.sqrt(2 * math.pi))
 
 
 def goodfellow(x: np.ndarray, mu: np.ndarray, sigma: float) -> tuple[float, float]:
@@ -43,113 +26,6 @@ def goodfellow(x: np.ndarray, mu: np.ndarray, sigma: float) -> tuple[float, floa
     e = top + np.log(np.exp(exponent - top[:, None]).mean(1))
     nll = e - mu.shape[1] * np.log(sigma * np.sqrt(np.pi * 2))
     return nll.mean(), nll.std() / np.sqrt(len(nll))
-
-
-@pytest.mark.parametrize("bandwidth", BANDWIDTHS)
-@pytest.mark.parametrize("dim", [1, 784, 12_288])
-def test_one_kernel_is_a_gaussian(rng: np.random.Generator, bandwidth: float, dim: int) -> None:
-    """With one sample the density is N(s, h^2 I), which scipy knows."""
-    sample, x = rng.random((1, dim)), rng.random((3, dim))
-    expected = -((x - sample) ** 2).sum(1) / (2 * bandwidth**2) - dim * math.log(bandwidth * math.sqrt(2 * math.pi))
-    got = log_likelihood(torch.from_numpy(x), torch.from_numpy(sample), bandwidth)
-    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-9)
-
-
-def test_two_kernels_by_hand() -> None:
-    """p(0) = (N(0; 0, h^2) + N(0; d, h^2)) / 2 in one dimension."""
-    h, d = 0.7, 1.3
-    expected = math.log((1 + math.exp(-(d**2) / (2 * h**2))) / 2) - math.log(h * math.sqrt(2 * math.pi))
-    x, samples = torch.zeros(1, 1, dtype=torch.float64), torch.tensor([[0.0], [d]], dtype=torch.float64)
-    assert float(log_likelihood(x, samples, h)) == pytest.approx(expected, rel=1e-12)
-
-
-def test_approaches_the_entropy_of_a_gaussian(rng: np.random.Generator) -> None:
-    """With samples of the truth the mean log density rises to minus the entropy, log(2 pi e) D / 2, as N grows."""
-    dim = 2
-    validation, test = (rng.standard_normal((4000, dim)) for _ in range(2))
-    gaps = []
-    for n in (30, 300, 3000, 30_000):
-        score = gm.parzen_log_likelihood(rng.standard_normal((n, dim)), validation, test, bandwidths="auto")
-        best = -(np.log(2 * np.pi) * dim + (test**2).sum(1)).mean() / 2  # the same test points under the truth
-        gaps.append(best - score.value)
-    assert all(gap > 0 for gap in gaps)
-    assert gaps == sorted(gaps, reverse=True)
-    assert gaps[-1] < 0.01
-    assert best == pytest.approx(-dim / 2 * math.log(2 * math.pi * math.e), abs=0.05)
-
-
-def drawn(rng: np.random.Generator, kind: str, n: int, dim: int) -> torch.Tensor:
-    values = rng.integers(0, 256, (n, dim), dtype=np.uint8)
-    if kind == "bytes":
-        return torch.from_numpy(values)
-    return torch.from_numpy(((values + rng.random((n, dim))) / 256).astype(np.float32))
-
-
-@pytest.mark.parametrize("kind", ["bytes", "bytes without int8", "float32"])
-@pytest.mark.parametrize("dim", [1, 3, 784, 1500, 12_288])
-def test_float32_agrees_with_float64(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, kind: str, dim: int
-) -> None:
-    """1e-3 nats at every bandwidth, with duplicates, a copy, and points near and far."""
-    monkeypatch.setattr(kernels, "_INT8_EXACT", False if kind == "bytes without int8" else None)
-    kind = kind.split()[0]
-    samples, x = drawn(rng, kind, 300, dim), drawn(rng, kind, 20, dim)
-    samples[7:12] = samples[3]
-    x[0] = samples[3]
-    near = samples[:10].clone()
-    near[:, 0] = near[:, 0] // 2 if kind == "bytes" else near[:, 0] / 2
-    x = torch.cat([x, near, torch.zeros_like(x[:1]), torch.full_like(x[:1], 255 if kind == "bytes" else 1)])
-    scale = 255 if kind == "bytes" else 1
-    for bandwidth in BANDWIDTHS:
-        expected = reference(x.double().numpy() / scale, samples.double().numpy() / scale, bandwidth)
-        got = log_likelihood(x, samples, bandwidth)
-        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-3)
-        tight = log_likelihood(x, samples, bandwidth, memory=4000)
-        np.testing.assert_allclose(tight, expected, rtol=1e-12, atol=1e-3)
-
-
-def test_all_bandwidths_in_one_pass(rng: np.random.Generator) -> None:
-    x, samples = drawn(rng, "bytes", 50, 100), drawn(rng, "bytes", 333, 100)
-    sums = KernelSums(x, BANDWIDTHS)
-    for part in samples.split(17):
-        sums.update(part)
-    together = sums.log_likelihood()
-    for i, bandwidth in enumerate(BANDWIDTHS):
-        torch.testing.assert_close(together[:, i], log_likelihood(x, samples, bandwidth), rtol=1e-9, atol=1e-5)
-
-
-def test_a_point_far_outside_is_finite(rng: np.random.Generator) -> None:
-    x = torch.tensor([[1e6, -1e6], [0.0, 0.0]], dtype=torch.float64)
-    samples = torch.from_numpy(rng.random((100, 2)))
-    for bandwidth in BANDWIDTHS:
-        got = log_likelihood(x, samples, bandwidth)
-        assert torch.isfinite(got).all()
-        np.testing.assert_allclose(got, reference(x.numpy(), samples.numpy(), bandwidth), rtol=1e-9)
-
-
-def test_a_common_offset_costs_no_digits(rng: np.random.Generator) -> None:
-    x, samples = rng.random((10, 30)), rng.random((50, 30))
-    got = log_likelihood(torch.from_numpy(x + 1e6), torch.from_numpy(samples + 1e6), 0.1)
-    np.testing.assert_allclose(got, reference(x + 1e6, samples + 1e6, 0.1), rtol=1e-9)
-
-
-def test_the_density_integrates_to_one(rng: np.random.Generator) -> None:
-    grid = torch.linspace(-3, 4, 7001, dtype=torch.float64)[:, None]
-    density = log_likelihood(grid, torch.from_numpy(rng.random((25, 1))), 0.2).exp()
-    assert float(torch.trapezoid(density, grid[:, 0])) == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize("bandwidth", [0.05, 0.3, 2.0])
-def test_agrees_with_scikit_learn(rng: np.random.Generator, bandwidth: float) -> None:
-    x, samples = rng.random((40, 10)), rng.random((200, 10))
-    theirs = KernelDensity(bandwidth=bandwidth, leaf_size=len(samples)).fit(samples).score_samples(x)
-    got = log_likelihood(torch.from_numpy(x), torch.from_numpy(samples), bandwidth)
-    np.testing.assert_allclose(got, theirs, rtol=1e-6, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def digits() -> np.ndarray:
-    return np.rint(load_digits().images * 255 / 16).astype(np.uint8)
 
 
 def test_agrees_with_goodfellows_script(digits: np.ndarray) -> None:
@@ -325,96 +201,6 @@ def test_baselines(digits: np.ndarray, kind: str) -> None:
     assert (alone.protocol["n_validation"], alone.n_real) == (256, 256)
 
 
-def test_command_line(cli: Cli, tmp_path: Path, digits: np.ndarray) -> None:
-    for name, part in (("s", digits[:300]), ("v", digits[300:400]), ("t", digits[400:500])):
-        write_folder(tmp_path / name, part)
-    folders = [str(tmp_path / name) for name in "svt"]
-    ran = cli("parzen", *folders, "--json", "--plot", str(tmp_path / "curve.png"), "--seed", "3", "--quiet")
-    assert ran.code == 0
-    record = json.loads(ran.out)
-    expected = gm.parzen_log_likelihood(digits[:300], digits[300:400], digits[400:500], layout="NHW")
-    assert record["value"] == pytest.approx(expected.value, rel=1e-12)
-    assert record["protocol"]["dim"] == 64
-    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
-    plain = cli("parzen", *folders, "--bandwidths", "0.1:0.3:5", "--max-samples", "50")
-    assert plain.code == 0
-    assert plain.out.startswith("parzen ")
-    assert "50 samples, 100 validation, 100 test; pixels; float32; bandwidth" in plain.out
-    assert "Theis, van den Oord & Bethge 2016" in plain.err
-
-
-def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
-    digits = ["digits[0:50]", "digits[50:90]", "digits[90:120]"]
-    photo = np.random.default_rng(0).integers(0, 256, (4, 9, 9, 3), dtype=np.uint8)
-    other = str(write_folder(tmp_path / "photo", photo))
-    np.save(tmp_path / "nan.npy", np.array([[0.0, np.nan]]))
-    np.save(tmp_path / "wide.npy", np.zeros((3, 7)))
-    np.save(tmp_path / "empty.npy", np.zeros((0, 64)))
-    (tmp_path / "nothing").mkdir()
-    return {
-        "unlike sizes": ([*digits[:2], other], "expected images of one size and one number of channels"),
-        "unlike points": ([*digits[:2], str(tmp_path / "wide.npy")], "expected points of one dimension, came 64 (sam"),
-        "empty set": ([str(tmp_path / "nothing"), *digits[1:]], "nothing"),
-        "no points": ([str(tmp_path / "empty.npy"), *digits[1:]], "needs samples: expected at least one point, came 0"),
-        "NaN": ([str(tmp_path / "nan.npy"), *digits[1:]], "samples: NaN or infinity among the points"),
-        "zero bandwidth": ([*digits, "--bandwidths", "0"], "--bandwidths: expected published, auto, a number above 0"),
-        "negative bandwidth": ([*digits, "--bandwidths", "0.1,-1"], "came '0.1,-1'"),
-        "word": ([*digits, "--bandwidths", "silverman"], "came 'silverman'"),
-        "bad range": ([*digits, "--bandwidths", "0.1:1"], "came '0.1:1'"),
-        "memory": (
-            [*digits, "--memory", "much"],
-            "--memory: expected at least 1MB, such as 512MB or 2GiB, came 'much'",
-        ),
-        "same": ([digits[0], digits[1], digits[1]], "insist with --allow-same"),
-        "no test": (digits[:2], "expected validation and test, came only one of them"),
-        "alone": (digits[:1], "expected samples, validation and test, came samples alone"),
-        "plot": ([*digits, "--plot", str(tmp_path / "x.jpg")], "expected a name that ends in .png"),
-        "plot folder": ([*digits, "--plot", str(tmp_path / "no" / "x.png")], "its folder does not exist"),
-        "plot fixed": ([*digits, "--plot", str(tmp_path / "x.png"), "--bandwidths", "0.2"], "no curve"),
-        "few for k-means": ([*digits, "--baseline", "kmeans", "--max-samples", "60"], "k-means: expected at least 60"),
-    }
-
-
-def test_mistakes_are_one_clear_line(cli: Cli, tmp_path: Path) -> None:
-    for case, (arguments, said) in mistakes(tmp_path).items():
-        ran = cli("parzen", *arguments)
-        assert ran.code == 1, case
-        assert ran.out == "", case
-        (line,) = ran.err.strip().splitlines()
-        assert line.startswith("Error: "), case
-        assert said in line, case
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [("512MB", 512 * 10**6), ("2GiB", 2**31), ("1.5gb", 15 * 10**8), (2_000_000, 2_000_000), ("1 MiB", 2**20)],
-)
-def test_memory_strings(given: str | int, expected: int) -> None:
-    assert parse_memory(given) == expected
-
-
-@pytest.mark.parametrize("given", ["", "MB", "-1GB", "10", "1TBB", "nan", "1e9"])
-def test_odd_memory_strings(given: str) -> None:
-    with pytest.raises(OptionError, match="--memory: expected at least 1MB"):
-        parse_memory(given)
-
-
-def test_rules() -> None:
-    assert Rule.parse(0.2) == Rule.parse("0.2") == Rule("fixed", (0.2,))
-    assert Rule.parse("0.3,0.1,0.1").grid == (0.1, 0.3)
-    np.testing.assert_allclose(Rule.parse("0.01:1:3").grid, (0.01, 0.1, 1.0))
-    for bad in ("", "0", "inf", "nan", "a", "1:2", "0:1:5", "1:2:1", "1:2:0", [], [0.1, -0.1]):
-        with pytest.raises(OptionError, match="--bandwidths: expected published, auto"):
-            Rule.parse(bad)
-
-
-def test_foreign_options_are_refused(digits: np.ndarray) -> None:
-    with pytest.raises(OptionError, match="features: a Parzen window is over pixels or points"):
-        gm.parzen_log_likelihood(digits[:5], digits[5:9], digits[9:12], features="inception")
-    with pytest.raises(OptionError, match="parzen is over samples, validation, test"):
-        gm.evaluate(digits, digits, ["parzen"])
-
-
 def test_the_metric_alone_needs_no_images(rng: np.random.Generator) -> None:
     metric = ParzenLogLikelihood(rule=Rule.parse("0.3"))
     for side, n in (("samples", 40), ("validation", 10), ("test", 1)):
@@ -463,19 +249,6 @@ def test_the_same_points_in_another_number_format(rng: np.random.Generator) -> N
     samples, validation = rng.standard_normal((50, 3)), rng.standard_normal((40, 3))
     with pytest.raises(OptionError, match="insist with --allow-same"):
         gm.parzen_log_likelihood(samples, validation, validation[::-1].astype(np.float32))
-
-
-def test_numbers_too_large_and_bandwidths_too_small(rng: np.random.Generator, cli: Cli, tmp_path: Path) -> None:
-    sets = [rng.standard_normal((n, 3)) for n in (50, 40, 30)]
-    with pytest.raises(StatisticsError, match="too large for float64"):
-        gm.parzen_log_likelihood(*sets[:2], sets[2] * 1e200)
-    for bandwidth in (1e-200, 1e200):
-        with pytest.raises(OptionError, match="--bandwidths: expected"):
-            gm.parzen_log_likelihood(*sets, bandwidths=bandwidth)
-    np.save(tmp_path / "scalar.npy", np.array(3.0))
-    ran = cli("parzen", "digits[0:50]", "digits[50:90]", str(tmp_path / "scalar.npy"))
-    assert ran.code == 1
-    assert "came a single number" in ran.err
 
 
 def test_nothing_at_all() -> None:
