@@ -55,6 +55,16 @@ class Conv(nn.Module):
         return self.main(4 * z[:, :, None, None])
 
 
+def small() -> Small:
+    """As one that is trained."""
+    return Small().eval()
+
+
+def photos(n: int) -> Tensor:
+    """Targets `(n, 3, 8, 8)`, uint8."""
+    return torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
 class Classes(Linear):
     """A shift of its own for each of three classes: labels as numbers, or as probabilities."""
 
