@@ -11,8 +11,8 @@ import ganmetrics as gm
 from ganmetrics.images import open_images
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.latent_search import METHODS
-from ganmetrics.streaming import StreamingMetric
 from ganmetrics.score import Score
+from ganmetrics.streaming import StreamingMetric
 from reference_models.data import Images
 from reference_models.errors import RecipeError
 from reference_models.sampler import Sampler
