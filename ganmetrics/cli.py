@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from ganmetrics.cli_options import EPILOG, MEASURING, OWN, SCORING, print_remarks, print_scores, with_options
+from ganmetrics.cli_options import EPILOG, MEASURING, print_remarks, with_options
 from ganmetrics.cli_parzen import parzen
 from ganmetrics.cli_reconstruction import reconstruction
+from ganmetrics.cli_scores import COMMANDS as SCORE_COMMANDS
 from ganmetrics.console import CONTEXT, Commands, run
 from ganmetrics.errors import GanMetricsError
-from ganmetrics.metrics.index import ENTRIES, Entry
 from ganmetrics.text import printable
 from ganmetrics.version import __version__
 
@@ -27,27 +27,8 @@ def cli() -> None:
     """GAN evaluation metrics whose numbers say how they were measured."""
 
 
-def metric_command(entry: Entry) -> click.Command:
-    """The command of one metric, from its line in the index."""
-
-    @with_options(MEASURING, [OWN[name] for name in entry.options], SCORING)
-    def command(as_json: bool, quiet: bool, **options: Any) -> None:
-        from ganmetrics.evaluation import evaluate
-
-        sources = {side: options.pop(side) for side in entry.sides}
-        scores = evaluate(sources.get("real"), sources["fake"], [entry.name], progress=not quiet, **options)
-        print_scores(list(scores.values()), as_json)
-
-    for side in reversed(entry.sides):
-        command = click.argument(side, metavar=side.upper())(command)
-    sides = " and ".join(side.upper() for side in entry.sides)
-    best = f"{entry.better} is better"
-    return click.command(entry.name, help=f"{entry.title} of {sides} ({best}).", epilog=EPILOG)(command)
-
-
-for _entry in ENTRIES:
-    if set(_entry.sides) <= {"real", "fake"}:
-        cli.add_command(metric_command(_entry))
+for _command in SCORE_COMMANDS:
+    cli.add_command(_command)
 cli.add_command(parzen)
 cli.add_command(reconstruction)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ganmetrics.protocols import DEFAULT, PROTOCOLS
+from ganmetrics.report.text import FORMATS
 from ganmetrics.text import printable
 
 if TYPE_CHECKING:
@@ -17,6 +18,13 @@ EPILOG = """\b
 SOURCES are folders, zip, npy and npz files, saved statistics, or dataset slices
 (digits, mnist:test, cifar10:train[0:5000]).
 """
+
+
+def _json_by_default(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Eager: it comes before --format, whose default it changes."""
+    if asked:
+        context.default_map = {**(context.default_map or {}), "style": "json"}
+
 
 EXTRACTING = [
     click.option("--features", default="inception", metavar="NAME", show_default=True,
@@ -40,9 +48,29 @@ READING = [
     click.option("--quiet", is_flag=True, help="No progress bar."),
 ]  # fmt: skip
 MEASURING = [*EXTRACTING, *READING]
+CONFIDENCE = [
+    click.option("--confidence", is_flag=True, help="A 95 % interval with every score, by resampling images."),
+    click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True, help="For --confidence."),
+    click.option("--report", metavar="HTML", help="A page with scores, images, nearest neighbours and a map."),
+]  # fmt: skip
 SCORING = [
     click.option("--seed", type=int, help="Of everything drawn at random.  [default: the protocol's]"),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object a score, warnings inside."),
+    click.option(
+        "--format",
+        "style",
+        type=click.Choice(list(FORMATS)),
+        default="text",
+        show_default=True,
+        help="Of the scores; warnings go to stderr, or into the JSON.",
+    ),
+    click.option(
+        "--json",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_json_by_default,
+        help="Short for --format json.",
+    ),
 ]
 OWN = {
     "ddof": click.option("--ddof", type=click.IntRange(0, 1), help="Covariance over n - ddof.  [default: 1]"),
@@ -63,16 +91,15 @@ def with_options(*groups: list[Callable]) -> Callable:
     return decorate
 
 
-def print_scores(scores: list[Score], as_json: bool) -> None:
-    """Scores on stdout; their warnings on stderr, or inside the JSON."""
-    for score in scores:
-        if as_json:
-            click.echo(score.to_json())
-            continue
-        click.echo(f"{score}  ({score.how()})")
-        print_remarks(score.warnings, score.skipped)
-        if "note" in score.protocol:
-            click.echo(f"Note: {score.protocol['note']}", err=True)
+def print_scores(scores: Sequence[Score], style: str) -> None:
+    """Scores on stdout; their warnings on stderr, each once, or inside the JSON."""
+    click.echo(FORMATS[style](scores))
+    if style == "json":
+        return
+    skipped = {entry["image"]: entry for score in scores for entry in score.skipped}
+    print_remarks(list(dict.fromkeys(text for score in scores for text in score.warnings)), list(skipped.values()))
+    for note in dict.fromkeys(score.protocol["note"] for score in scores if "note" in score.protocol):
+        click.echo(f"Note: {note}", err=True)
 
 
 def print_remarks(warnings: Sequence[str], skipped: Sequence[Mapping[str, str]]) -> None:

@@ -39,7 +39,7 @@ from ganmetrics.cli_options import EPILOG, READING, SCORING, print_scores, with_
 @click.option("--memory", default="512MB", show_default=True, help="Work space, such as 512MB or 2GiB.")
 @click.option("--plot", metavar="PNG", help="Draw the validation likelihood against the bandwidth.")
 @with_options(READING, SCORING)
-def parzen(plot: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
+def parzen(plot: str | None, style: str, quiet: bool, **options: Any) -> None:
     """Parzen-window log-likelihood of TEST under Gaussians on SAMPLES, in nats (higher is better).
 
     The bandwidth is chosen on VALIDATION. All three are images of one size, or points (N, D) in a .npy file.
@@ -51,6 +51,6 @@ def parzen(plot: str | None, as_json: bool, quiet: bool, **options: Any) -> None
 
         require_drawable(plot, options["bandwidths"])
     score = parzen_log_likelihood(**options, progress=not quiet)
-    print_scores([score], as_json)
+    print_scores([score], style)
     if plot is not None:
         bandwidth_curve(score, plot)

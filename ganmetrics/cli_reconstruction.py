@@ -38,7 +38,7 @@ from ganmetrics.cli_options import EPILOG, READING, SCORING, print_scores, with_
 @click.option("--overwrite", is_flag=True, help="Replace a picture that is there.")
 @with_options(READING, SCORING)
 def reconstruction(
-    save: str | None, overwrite: bool, as_json: bool, quiet: bool, labels: str | None, seed: int | None, **options: Any
+    save: str | None, overwrite: bool, style: str, quiet: bool, labels: str | None, seed: int | None, **options: Any
 ) -> None:
     """Reconstruction loss: mean squared error when GENERATOR's latent is optimised for each image of TEST.
 
@@ -54,6 +54,6 @@ def reconstruction(
     given = int(labels) if labels is not None and labels.isdecimal() else labels
     done = reconstruct(options.pop("generator"), options.pop("test"), labels=given, seed=seed or 0,
                        progress=not quiet, **options)  # fmt: skip
-    print_scores([done.score], as_json)
+    print_scores([done.score], style)
     if save is not None:
         write(save, picture(done.score, done.targets, done.inversion.reconstructions, done.inversion.errors))

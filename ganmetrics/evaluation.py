@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ganmetrics.comparison import Side
 from ganmetrics.measurement import check, configured, fill, of_side, open_side, scores, share
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
+
+if TYPE_CHECKING:
+    from ganmetrics.report.evidence import Evidence
 
 
 def fid(real: Any, fake: Any, **options: Any) -> Score:
@@ -22,7 +27,13 @@ def inception_score(fake: Any, **options: Any) -> Score:
 
 
 def evaluate(
-    real: Any, fake: Any, metrics: Sequence[str] = ("fid", "is"), *, settings: Settings | None = None, **options: Any
+    real: Any,
+    fake: Any,
+    metrics: Sequence[str] = ("fid", "is"),
+    *,
+    report: str | os.PathLike[str] | None = None,
+    settings: Settings | None = None,
+    **options: Any,
 ) -> dict[str, Score]:
     """Scores of `fake` (against `real`, for metrics of two sides), reading each source once.
 
@@ -31,6 +42,7 @@ def evaluate(
         fake: any source, or statistics.
         metrics: names of `ganmetrics.metrics.METRICS`, each on the extractor of the settings, or, as
             "prdc@timm:vgg16", on one of its own.
+        report: write an HTML page there, with images and what is nearest to them; see docs/report.md.
         settings: ready-made, or
         **options: see `Settings`.
 
@@ -41,9 +53,20 @@ def evaluate(
     measurements = configured(metrics, settings)
     given = (("real", real), ("fake", fake))
     sides = [open_side(side, source, measurements, settings) for side, source in given if of_side(measurements, side)]
+    evidence = None if report is None else _evidence(report, sides, settings)
+    shown = [] if evidence is None else evidence.measurements()
     check(measurements, sides)
-    share(measurements, sides)
+    share([*measurements, *shown], sides)
     for side in sides:
-        fill(side, measurements, settings)
+        fill(side, [*measurements, *shown], settings, () if evidence is None else evidence.watchers(side))
     seconds = round(time.perf_counter() - started, 3)
-    return {name: one.with_(seconds=seconds) for name, one in scores(measurements, sides).items()}
+    found = {name: one.with_(seconds=seconds) for name, one in scores(measurements, sides).items()}
+    if evidence is not None:
+        evidence.write(found, sides)
+    return found
+
+
+def _evidence(report: str | os.PathLike[str], sides: Sequence[Side], settings: Settings) -> Evidence:
+    from ganmetrics.report.evidence import Evidence
+
+    return Evidence(report, sides, settings)

@@ -48,8 +48,13 @@ class Score:
     def __float__(self) -> float:
         return self.value
 
+    @property
+    def digits(self) -> int:
+        """Decimals worth printing; kernel distances and squared errors are small."""
+        return 6 if 0 < abs(self.value) < 0.1 else 4
+
     def __str__(self) -> str:
-        digits = 6 if 0 < abs(self.value) < 0.1 else 4  # squared errors in [0, 1] are small
+        digits = self.digits
         spread = "" if self.spread is None else f" +- {self.spread:.{digits}f}"
         ends = "" if self.interval is None else " [{:.{d}f}, {:.{d}f}]".format(*self.interval, d=digits)
         return f"{self.metric} {self.value:.{digits}f}{spread}{ends}"

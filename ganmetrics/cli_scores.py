@@ -1,0 +1,68 @@
+"""The commands of metrics over images: one each from its line in the index, and `ganmetrics evaluate` for several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from ganmetrics.cli_options import CONFIDENCE, EPILOG, MEASURING, OWN, SCORING, print_scores, with_options
+from ganmetrics.metrics.index import ENTRIES, Entry
+
+OF_IMAGES = {entry.name: entry for entry in ENTRIES if set(entry.sides) <= {"real", "fake"}}
+DEFAULT = [name for name in ("fid", "kid", "prdc") if name in OF_IMAGES]
+
+
+def metric_command(entry: Entry) -> click.Command:
+    """The command of one metric."""
+
+    @with_options(MEASURING, [OWN[name] for name in entry.options], CONFIDENCE, SCORING)
+    def command(style: str, quiet: bool, report: str | None, **options: Any) -> None:
+        sources = {side: options.pop(side) for side in entry.sides}
+        _score(sources.get("real"), sources["fake"], [entry.name], style, quiet, report, options)
+
+    for side in reversed(entry.sides):
+        command = click.argument(side, metavar=side.upper())(command)
+    sides = " and ".join(side.upper() for side in entry.sides)
+    best = ", ".join(f"{name}: {better}" for name, better in entry.parts.items()) or entry.better
+    return click.command(entry.name, help=f"{entry.title} of {sides} ({best} is better).", epilog=EPILOG)(command)
+
+
+def _metric_names(context: click.Context, _: click.Parameter, asked: Sequence[str]) -> list[str]:
+    """Commas taken apart; an unknown name is wrong usage, told before anything slow begins."""
+    names = list(dict.fromkeys(name for one in asked for name in one.split(",")))
+    for name in names:
+        if name.partition("@")[0] not in OF_IMAGES:
+            raise click.BadParameter(f"expected some of {', '.join(OF_IMAGES)}, came {name!r}")
+    return names
+
+
+def _own_options() -> list[Callable]:
+    return [OWN[name] for name in dict.fromkeys(name for entry in OF_IMAGES.values() for name in entry.options)]
+
+
+@click.command(epilog=EPILOG)
+@click.argument("real")
+@click.argument("fake")
+@click.option("-m", "--metric", "metrics", multiple=True, default=DEFAULT, callback=_metric_names, metavar="NAME",
+              help=f"Several times, or with commas: {', '.join(OF_IMAGES)}; NAME@FEATURES has an extractor of its own."
+                   f"  [default: {', '.join(DEFAULT)}]")  # fmt: skip
+@with_options(MEASURING, _own_options(), CONFIDENCE, SCORING)
+def evaluate(
+    real: str, fake: str, metrics: list[str], style: str, quiet: bool, report: str | None, **options: Any
+) -> None:
+    """Several metrics of REAL and FAKE in one pass: each source is read once, each extractor runs once."""
+    _score(real, fake, metrics, style, quiet, report, options)
+
+
+def _score(
+    real: Any, fake: Any, metrics: Sequence[str], style: str, quiet: bool, report: str | None, options: dict[str, Any]
+) -> None:
+    from ganmetrics.evaluation import evaluate
+
+    scores = evaluate(real, fake, metrics, progress=not quiet, report=report, **options)
+    print_scores(list(scores.values()), style)
+
+
+COMMANDS = [*map(metric_command, OF_IMAGES.values()), evaluate]

@@ -1,0 +1,82 @@
+"""Scores as text: a line or an aligned table, Markdown, CSV, or one JSON object a line. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ganmetrics.text import printable
+
+if TYPE_CHECKING:
+    from ganmetrics.score import Score
+
+HEAD = ("metric", "value", "+-", "95 % interval", "better")
+COLUMNS = ("metric", "value", "spread", "low", "high", "better", "n_real", "n_fake")
+PROTOCOL = ("protocol", "features", "tap", "weights_sha256", "resize", "dtype", "seed")
+
+
+def lines(scores: Sequence[Score]) -> str:
+    """One score as a line with how it was measured; several as a table with that below, or beside where it differs."""
+    if len(scores) == 1:
+        return f"{scores[0]}  ({scores[0].how()})"
+    rows, footer = _rows(scores)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = {1, 2}
+    table = [
+        "  ".join(cell.rjust(width) if i in right else cell.ljust(width)
+                  for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]  # fmt: skip
+    return "\n".join([*table, *footer])
+
+
+def markdown(scores: Sequence[Score]) -> str:
+    """A table for a README or a pull request."""
+    (head, *body), footer = _rows(scores)
+    table = [head, ["---" if name not in HEAD[1:3] else "---:" for name in head], *body]
+    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    return "\n".join([*rows, *(f"\n{line}" for line in footer)])
+
+
+def comma_separated(scores: Sequence[Score]) -> str:
+    """A header and one row a score, all digits; what of the protocol fits into a cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*COLUMNS, *PROTOCOL, "version"])
+    for score in scores:
+        low, high = score.interval or (None, None)
+        about = (score.metric, score.value, score.spread, low, high, score.better, score.n_real, score.n_fake)
+        writer.writerow([*about, *(score.protocol.get(name) for name in PROTOCOL), score.version])
+    return out.getvalue().rstrip("\n")
+
+
+def json_lines(scores: Sequence[Score]) -> str:
+    """One JSON object a line, warnings inside."""
+    return "\n".join(score.to_json() for score in scores)
+
+
+FORMATS: dict[str, Callable[[Sequence[Score]], str]] = {
+    "text": lines,
+    "json": json_lines,
+    "markdown": markdown,
+    "csv": comma_separated,
+}
+
+
+def _rows(scores: Sequence[Score]) -> tuple[list[list[str]], list[str]]:
+    """Header and body, and the line below them; columns that would be empty are left out."""
+    ways = [printable(score.how()) for score in scores]
+    one_way = len(set(ways)) == 1
+    body = [[*_cells(score), *([] if one_way else [way])] for score, way in zip(scores, ways, strict=True)]
+    rows = [[*HEAD, *([] if one_way else ["measured on"])], *body]
+    used = [i for i, column in enumerate(zip(*body, strict=True)) if any(column)]
+    return [[row[i] for i in used] for row in rows], [f"({ways[0]})"] if one_way else []
+
+
+def _cells(score: Score) -> list[str]:
+    digits = score.digits
+    spread = "" if score.spread is None else f"{score.spread:.{digits}f}"
+    ends = "" if score.interval is None else "[{:.{d}f}, {:.{d}f}]".format(*score.interval, d=digits)
+    return [printable(score.metric), f"{score.value:.{digits}f}", spread, ends, score.better]
