@@ -273,3 +273,22 @@ def test_wrong_options(options: dict, said: str) -> None:
     with pytest.raises(OptionError) as raised:
         gm.invert(small(), photos(2), **options)
     assert str(raised.value) == said
+
+
+@pytest.mark.parametrize("method", ["auto", "lbfgs"])
+def test_a_step_to_where_the_generator_overflows_is_refused(method: str) -> None:
+    """A line search that has gone too far comes back, whatever it met there."""
+
+    class Cliff(g.Small):
+        beyond = 0
+
+        def forward(self, z: Tensor) -> Tensor:
+            over = (z.abs() > 4).any(1)
+            self.beyond += int(over.sum())
+            return super().forward(z).masked_fill(over[:, None, None, None], torch.nan)
+
+    network = Cliff().eval()
+    found = gm.invert(network, own_images(small(), 8, scale=6.0), method=method, value_range=(0, 1), pool=16)
+    assert network.beyond
+    assert bool(torch.isfinite(found.errors).all())
+    assert float(found.latents.abs().max()) <= 4

@@ -89,7 +89,7 @@ def _advance(objective: Objective, s: State, limits: Limits) -> Tensor:
     """One pass: every image at its trial point. Returns which images are done."""
     latent_dim = objective.generator.latent_dim
     trial = limits.inside(s.x + s.length[:, None] * s.direction, latent_dim)
-    loss, gradient = objective(s.rows, trial)
+    loss, gradient = objective(s.rows, trial, trial=True)
     step = trial - s.x
     slope, slope_there = _dot(s.gradient, step), _dot(gradient, step)
     noise = NOISE[s.x.dtype] * s.loss.abs()

@@ -96,8 +96,12 @@ class Objective:
         self.passes.forward += len(x)
         return torch.cat([self.images(*part)[:n] for n, part in blocks(self.block, x, labels)])
 
-    def __call__(self, rows: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses `(n,)` and their gradients `(n, dim)` at points `(n, dim)` for the targets of those numbers."""
+    def __call__(self, rows: Tensor, x: Tensor, *, trial: bool = False) -> tuple[Tensor, Tensor]:
+        """Losses `(n,)` and their gradients `(n, dim)` at points `(n, dim)` for the targets of those numbers.
+
+        Where a point is a trial that may be refused, one that makes NaN or infinity has an infinite loss and no
+        gradient; elsewhere it raises StatisticsError.
+        """
         labels = None if self.labels is None else self.labels[rows]
         losses, gradients, errors = [], [], []
         for n, (part, given, numbers) in blocks(self.block, x, labels, rows):
@@ -112,7 +116,10 @@ class Objective:
             gradients.append(gradient[:n])
         self.passes.gradient += len(x)
         loss, gradient = torch.cat(losses), torch.cat(gradients)
-        if not bool(torch.isfinite(loss).all() & torch.isfinite(gradient).all()):
+        finite = torch.isfinite(loss) & torch.isfinite(gradient).all(1)
+        if trial:
+            loss, gradient = torch.where(finite, loss, torch.inf), torch.where(finite[:, None], gradient, 0)
+        elif not bool(finite.all()):
             raise StatisticsError(
                 f"generator {self.generator.name}: makes NaN or infinity, or its gradient does, while its latent is "
                 "optimised; keep the latent where it was trained with --bound"
