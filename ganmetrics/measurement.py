@@ -87,7 +87,7 @@ def open_side(name: str, source: Any, measurements: Sequence[Measurement], setti
         return Side(name, source, file=source, summary=_remembered(source))
     if isinstance(source, Moments):
         return Side(name, source, file=files.StatisticsFile(source))
-    only_moments = all(one.metric.statistic is Moments for one in of_side(measurements, name))
+    only_moments = all(name in one.metric.moments_serve for one in of_side(measurements, name))
     if only_moments and files.is_statistics_file(source):
         file = files.load(source)
         return Side(name, source, file=file, summary=_remembered(file))

@@ -45,13 +45,45 @@ class Splits:
 
 
 @dataclass(frozen=True)
+class Subsets:
+    """How the Kernel Inception Distance is averaged over pairs of subsets, drawn without replacement.
+
+    Attributes:
+        count: number of subsets.
+        size: images in each, of either side; fewer where a side has fewer.
+        order: drawn by "numpy" (RandomState(seed).choice) or "torch" (the head of a randperm after manual_seed(seed)).
+        first: the side that is drawn first.
+        seed: of the draw.
+    """
+
+    count: int = 100
+    size: int = 1000
+    order: Literal["numpy", "torch"] = "numpy"
+    first: Literal["real", "fake"] = "fake"
+    seed: int = 0
+
+    def changed(self, options: MetricOptions) -> Subsets:
+        """The same with the user's own wishes."""
+        return replace(
+            self,
+            count=self.count if options.subsets is None else options.subsets,
+            size=self.size if options.subset_size is None else options.subset_size,
+            seed=self.seed if options.seed is None else options.seed,
+        )
+
+
+@dataclass(frozen=True)
 class Protocol:
-    """What `--protocol NAME` sets. `splits` is None for a tool that has no Inception Score."""
+    """What `--protocol NAME` sets.
+
+    `splits` is None for a tool that has no Inception Score, `subsets` for the Kernel Inception Distance of all images.
+    """
 
     name: str
     resize: str
     quantize: Literal["round", "truncate"]
     splits: Splits | None
+    subsets: Subsets | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +96,7 @@ class MetricOptions:
         k: which nearest neighbour bounds a manifold (precision, recall, density, coverage).
         subsets, subset_size: of the Kernel Inception Distance.
         seed: of everything drawn at random.
+        confidence: whether scores carry a 95 % interval, by resampling images.
     """
 
     ddof: int | None = None
@@ -73,6 +106,7 @@ class MetricOptions:
     subsets: int | None = None
     subset_size: int | None = None
     seed: int | None = None
+    confidence: bool = False
 
 
 PROTOCOLS = {
@@ -80,9 +114,15 @@ PROTOCOLS = {
     for protocol in (
         Protocol("tensorflow", "tf1-bilinear", "round", Splits()),
         Protocol("pytorch-fid", "bilinear", "round", None),
-        Protocol("torch-fidelity", "tf1-bilinear", "round", Splits(order="numpy", seed=2020)),
-        Protocol("clean-fid", "pil-bicubic", "round", None),
-        Protocol("torchmetrics", "bilinear-antialias", "truncate", Splits(boundaries="chunk", order="torch", ddof=1)),
+        Protocol("torch-fidelity", "tf1-bilinear", "round", Splits(order="numpy", seed=2020), Subsets(seed=2020)),
+        Protocol("clean-fid", "pil-bicubic", "round", None, Subsets()),
+        Protocol(
+            "torchmetrics",
+            "bilinear-antialias",
+            "truncate",
+            Splits(boundaries="chunk", order="torch", ddof=1),
+            Subsets(order="torch", first="real"),
+        ),
     )
 }
 DEFAULT = "tensorflow"

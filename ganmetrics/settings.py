@@ -46,8 +46,7 @@ class Settings(MetricOptions):
         layout: "NCHW" or "NHWC" where an array's shape does not tell.
         n_samples: how many images to ask of a callable source.
         data_root: where dataset slices such as `mnist:test` are; None is the environment's GANMETRICS_DATA.
-        confidence: whether scores carry a 95 % interval, by resampling images.
-        resamples: how often.
+        resamples: how often images are resampled for an interval.
         cache: whether statistics of the real side are kept for the next time.
         progress: a bar on stderr, where that is a terminal.
     """
@@ -64,7 +63,6 @@ class Settings(MetricOptions):
     layout: str | None = None
     n_samples: int | None = None
     data_root: str | os.PathLike[str] | None = None
-    confidence: bool = False
     resamples: int = 1000
     cache: bool = True
     progress: bool = True

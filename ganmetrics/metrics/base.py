@@ -37,6 +37,7 @@ class Metric(ABC):
         canonical: the (features, tap) that the name alone stands for.
         kind: which vectors it reads: an extractor's "features", "logits" or "spatial" ones.
         statistic: what is kept of each side.
+        moments_serve: the sides of which a statistics file, moments alone, says enough.
         labelled: whether it needs the class of every image.
         statistics: what is kept, by side.
         labels: class names in the order of the vectors, by side; filled for a labelled metric alone.
@@ -45,7 +46,8 @@ class Metric(ABC):
     entry: ClassVar[Entry]
     canonical: ClassVar[tuple[str, str]]
     kind: ClassVar[Literal["features", "logits", "spatial"]]
-    statistic: ClassVar[type[Moments] | type[Samples]]
+    statistic: type[Moments] | type[Samples]
+    moments_serve: ClassVar[Sequence[str]] = ()
     labelled: ClassVar[bool] = False
 
     def __init__(self) -> None:

@@ -8,14 +8,23 @@ real and exact for any rank, where a general square root of the product is compl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
-from ganmetrics.metrics.index import METRICS
+from ganmetrics.metrics.frechet_influence import frechet_influence
+from ganmetrics.metrics.index import METRICS, TWO
+from ganmetrics.metrics.resampling import linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.moments import Moments, symmetric_factor
+from ganmetrics.statistics.samples import Samples
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 WELL_SAMPLED = 5  # images per dimension below which the bias in n is worth a sentence (TTUR asks for 10,000 at 2048)
 
@@ -36,26 +45,77 @@ def frechet_distance_of_factors(mean1: Tensor, factor1: Tensor, mean2: Tensor, f
     return float(between + factor1.square().sum() + factor2.square().sum() - 2 * cross)
 
 
+def frechet_distance_of_moments(one: Moments, other: Moments, ddof: int = 1) -> float:
+    """The same of what was seen of two sets."""
+    return frechet_distance_of_factors(
+        one.mean().cpu(), one.factor(ddof).cpu(), other.mean().cpu(), other.factor(ddof).cpu()
+    )
+
+
 class FrechetDistance(SingleValued):
-    """Streaming form; ddof 1 divides covariances by n - 1 (TTUR and all its kin), 0 by n (stylegan3)."""
+    """Streaming form; ddof 1 divides covariances by n - 1 (TTUR and all its kin), 0 by n (stylegan3).
+
+    confidence: keep the vectors themselves, which intervals are made of.
+    """
 
     entry = METRICS["fid"]
     canonical = ("inception", "2048")
-    kind, statistic = "features", Moments
+    kind = "features"
+    statistic: type[Moments] | type[Samples] = Moments
+    moments_serve = TWO
 
-    def __init__(self, *, ddof: int = 1):
+    def __init__(self, *, ddof: int = 1, confidence: bool = False):
+        if confidence:
+            self.statistic = Samples
         super().__init__()
         self.ddof = ddof
+        self._summed: dict[str, tuple[Samples, Moments]] = {}
 
     @classmethod
-    def configured(cls, protocol: Protocol, options: MetricOptions) -> FrechetDistance:
+    def configured(cls, protocol: Protocol, options: MetricOptions) -> Self:
         ddof = 1 if options.ddof is None else options.ddof
         if ddof not in (0, 1):
             raise OptionError(f"--ddof: expected 1 (divide by n - 1) or 0 (by n), came {ddof}")
-        return cls(ddof=ddof)
+        return cls(ddof=ddof, confidence=options.confidence)
+
+    def moments(self, side: str) -> Moments:
+        """Of one side; vectors are summed once."""
+        kept = self.statistics[side]
+        if isinstance(kept, Moments):
+            return kept
+        store, moments = self._summed.get(side, (kept, Moments()))
+        if store is not kept or moments.count != kept.count:
+            moments = Moments()
+            for block in kept.blocks():
+                moments.update(block)
+            self._summed[side] = kept, moments
+        return moments
 
     def compute(self) -> Result:
         """Raises StatisticsError below two images a side, and where the two sides have unlike dimensions."""
+        self._check()
+        raw = frechet_distance_of_moments(self.moments("real"), self.moments("fake"), self.ddof)
+        return Result(max(raw, 0.0), raw=raw, warnings=self._small_sample_warnings(), protocol={"ddof": self.ddof})
+
+    def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
+        """To first order, by the influence of each image; absent where a side is moments without its vectors."""
+        moved = []
+        for own, other in (TWO, TWO[::-1]):
+            blocks = self._blocks(own)
+            if blocks is None:
+                return {}
+            influence = frechet_influence(self.moments(own), self.moments(other), blocks, self.ddof)
+            moved.append(linear(influence, n, seed, own))
+        return {self.name: self.compute().value + moved[0] + moved[1]}
+
+    def _blocks(self, side: str) -> Iterable[Tensor] | None:
+        kept = self.statistics[side]
+        if isinstance(kept, Samples):
+            return kept.blocks()
+        rows = kept.rows()
+        return None if rows is None else [rows]
+
+    def _check(self) -> None:
         real, fake = (self.statistics[side] for side in self.sides)
         for side in self.sides:
             count = self.statistics[side].count
@@ -63,10 +123,6 @@ class FrechetDistance(SingleValued):
                 raise StatisticsError(f"a Fréchet distance needs at least 2 {side} images, came {count}")
         if real.dim != fake.dim:
             raise StatisticsError(f"expected features of one dimension, came {real.dim} (real) and {fake.dim} (fake)")
-        raw = frechet_distance_of_factors(
-            real.mean().cpu(), real.factor(self.ddof).cpu(), fake.mean().cpu(), fake.factor(self.ddof).cpu()
-        )
-        return Result(max(raw, 0.0), raw=raw, warnings=self._small_sample_warnings(), protocol={"ddof": self.ddof})
 
     def _small_sample_warnings(self) -> list[str]:
         dim = self.statistics["real"].dim or 0

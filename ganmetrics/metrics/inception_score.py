@@ -14,6 +14,7 @@ from torch import Tensor
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
+from ganmetrics.metrics.resampling import BLOCK, replicate
 from ganmetrics.protocols import PROTOCOLS, MetricOptions, Protocol, Splits
 from ganmetrics.statistics.samples import Samples
 
@@ -31,22 +32,33 @@ def inception_score(logits: Tensor, splits: Splits | None = None) -> Tensor:
 
 
 def split_scores(logits: Samples, splits: Splits) -> Tensor:
-    """One pass over the store: each image adds to the sums of the split its place in the order belongs to."""
-    membership = split_membership(logits.count, splits)
-    n_splits = int(membership.max()) + 1
-    counts = torch.bincount(membership, minlength=n_splits).double()
-    marginal = torch.zeros(n_splits, logits.dim or 0, dtype=torch.float64)
-    negative_entropy = torch.zeros(n_splits, dtype=torch.float64)
+    """Score of each split, `(S,)`, of a store of logits."""
+    return weighted_split_scores(logits, split_membership(logits.count, splits), torch.ones(1, logits.count))[0]
+
+
+def weighted_split_scores(logits: Samples, membership: Tensor, counts: Tensor) -> Tensor:
+    """Scores `(b, S)` of sets that hold each image `counts` `(b, N)` times; `membership` `(N,)` is its split.
+
+    One pass over the store: each image adds to the sums of its split.
+    """
+    n_splits, n_sets, counts = int(membership.max()) + 1, len(counts), counts.double()
+    sizes = torch.zeros(n_sets, n_splits, dtype=torch.float64).index_add_(1, membership, counts)
+    marginal = torch.zeros(n_sets, n_splits, logits.dim or 0, dtype=torch.float64)
+    negative_entropy = torch.zeros(n_sets, n_splits, dtype=torch.float64)
     start = 0
     for block in logits.blocks():
         p = block.double().softmax(dim=1)
+        entropies = torch.special.xlogy(p, p).sum(dim=1)
         where = membership[start : start + len(block)]
-        marginal.index_add_(0, where, p)
-        negative_entropy.index_add_(0, where, torch.special.xlogy(p, p).sum(dim=1))
+        times = counts[:, start : start + len(block)]
+        for split in where.unique():
+            here = where == split
+            marginal[:, split] += times[:, here] @ p[here]
+            negative_entropy[:, split] += times[:, here] @ entropies[here]
         start += len(block)
-    marginal /= counts[:, None]
+    marginal /= sizes[:, :, None]
     # E KL(p || q) = E sum p log p - sum q log q, because q is the mean of p over the split.
-    return (negative_entropy / counts - torch.special.xlogy(marginal, marginal).sum(dim=1)).exp()
+    return (negative_entropy / sizes - torch.special.xlogy(marginal, marginal).sum(dim=2)).exp()
 
 
 def split_membership(n: int, splits: Splits) -> Tensor:
@@ -119,6 +131,18 @@ class InceptionScore(SingleValued):
                 "spread_ddof": self.splits.ddof,
             },
         )
+
+    def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
+        """Images are drawn within their own split, whose size stays."""
+        logits: Samples = self.statistics["fake"]
+        membership = split_membership(logits.count, self.splits)
+        at_once = max(1, BLOCK // ((int(membership.max()) + 1) * (logits.dim or 1)))
+
+        def means(counts: Tensor) -> Tensor:
+            parts = counts.split(at_once)
+            return torch.cat([weighted_split_scores(logits, membership, part).mean(dim=1) for part in parts])
+
+        return {self.name: replicate(means, logits.count, n, seed, groups=membership)}
 
     def _warnings(self, scores: Tensor) -> list[str]:
         logits: Samples = self.statistics["fake"]
