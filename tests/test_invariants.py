@@ -20,7 +20,10 @@ from tests.conftest import REPOSITORY
 # What each metric reads: (vectors of a side drawn from a seed, dimensions).
 DRAW = {
     "fid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "sfid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "is": lambda rng, shift: rng.standard_normal((257, 20)) * 3 + shift,
+    "kid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "cmmd": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "parzen": lambda rng, shift: rng.random((257, 20)) + shift,
     "reconstruction": lambda rng, shift: rng.random((257, 20)) + shift,
 }

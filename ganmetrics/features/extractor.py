@@ -107,6 +107,7 @@ class NetworkExtractor(Extractor):
         taps: Sequence[str],
         features_tap: str | None,
         logits_tap: str | None,
+        spatial_tap: str | None = None,
         default_taps: Collection[str],
         size: int,
         resize: str,
@@ -117,7 +118,8 @@ class NetworkExtractor(Extractor):
         warnings: Sequence[str] = (),
     ):
         self.name, self.network, self.taps = name, network, taps
-        self.features_tap, self.logits_tap, self.default_taps = features_tap, logits_tap, default_taps
+        self.features_tap, self.logits_tap, self.spatial_tap = features_tap, logits_tap, spatial_tap
+        self.default_taps = default_taps
         self.size, self.resize, self.weights_sha256 = size, resize, weights_sha256
         self.device, self.dtype, self.warnings = options.device, options.dtype, warnings
         self._work = torch.float64 if options.dtype == torch.float64 else torch.float32

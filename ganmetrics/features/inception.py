@@ -3,8 +3,9 @@
 Szegedy et al. 2016 (arXiv:1512.00567); Heusel et al. 2017 (arXiv:1706.08500); Salimans et al. 2016 (arXiv:1606.03498).
 It differs from torchvision's `inception_v3`: 1008 classes, no auxiliary head, average pools that leave the padding
 out, a max pool in Mixed_7c. Modules carry the names of `pt_inception-2015-12-05-6726825d.pth`, so that file loads as
-it is. Taps: "64", "192", "768" (globally average-pooled), "2048" (the FID features), and two kinds of logits: the
-Inception Score has always been computed on `pool @ fc.weight.T` without the bias ("logits-unbiased").
+it is. Taps: "64", "192", "768" (globally average-pooled), "2048" (the FID features), two kinds of logits (the Inception
+Score has always been computed on `pool @ fc.weight.T` without the bias: "logits-unbiased"), and "spatial", what sFID is
+computed on (Nash et al. 2021, arXiv:2103.03841): seven channels of TensorFlow's `mixed_6/conv`, not pooled.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from ganmetrics.errors import OptionError
 from ganmetrics.features import weights
 from ganmetrics.features.extractor import NetworkExtractor, Options, load_weights, place
 
-TAPS = {"64": 64, "192": 192, "768": 768, "2048": 2048, "logits-unbiased": 1008, "logits": 1008}
+SPATIAL_CHANNELS = 7
+TAPS = {
+    "64": 64, "192": 192, "spatial": SPATIAL_CHANNELS * 17 * 17, "768": 768, "2048": 2048,
+    "logits-unbiased": 1008, "logits": 1008,
+}  # fmt: skip
 SIZE = 299
 # How each resize rule's tool maps [0, 255] to the network's input: (x - shift) / scale.
 INPUT_SCALING = {
@@ -165,9 +170,15 @@ def _block_e(pool: partial) -> list[list[Step]]:
 SEGMENTS: dict[str, tuple[str | partial, ...]] = {
     "64": ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", max_pool_half),
     "192": ("Conv2d_3b_1x1", "Conv2d_4a_3x3", max_pool_half),
-    "768": tuple(f"Mixed_{name}" for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e")),
+    "spatial": tuple(f"Mixed_{name}" for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d")),
+    "768": ("Mixed_6e",),
     "2048": ("Mixed_7a", "Mixed_7b", "Mixed_7c"),
 }
+
+
+def _spatial(x: Tensor) -> Tensor:
+    """The head of Mixed_6d's first branch, its 1x1 convolution, in TensorFlow's order: `(N, 17 * 17 * 7)`."""
+    return x[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
 
 
 class InceptionV3(nn.Module):
@@ -212,7 +223,7 @@ class InceptionV3(nn.Module):
             for step in steps:
                 x = getattr(self, step)(x) if isinstance(step, str) else step(x)
             if tap in taps or tap == "2048":
-                out[tap] = x.mean(dim=(2, 3))
+                out[tap] = _spatial(x) if tap == "spatial" else x.mean(dim=(2, 3))
         pooled = out["2048"] if "2048" in taps else out.pop("2048")
         if "logits-unbiased" in taps:
             out["logits-unbiased"] = pooled @ self.fc.weight.T
@@ -242,14 +253,15 @@ def build(argument: str, options: Options) -> NetworkExtractor:
     state = weights.load_state_dict(found.path)
     load_weights(network, state, str(found.path), "the FID Inception of 2015-12-05 (1008 classes, no auxiliary head)")
     shift, scale = INPUT_SCALING[resize]
-    is_logits = argument.startswith("logits")
+    is_logits, is_spatial = argument.startswith("logits"), argument == "spatial"
     return NetworkExtractor(
         "inception",
         place(network.fold_batch_norm(), options),
         taps=tuple(TAPS),
-        features_tap=(argument or "2048") if not is_logits else None,
+        features_tap=(argument or "2048") if not (is_logits or is_spatial) else None,
         logits_tap=(argument or "logits-unbiased") if is_logits or not argument else None,
-        default_taps=("2048", "logits-unbiased"),
+        spatial_tap="spatial" if is_spatial or not argument else None,
+        default_taps=("2048", "logits-unbiased", "spatial"),
         size=SIZE,
         resize=resize,
         mean=[shift],

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+Kind = Literal["features", "logits", "spatial"]
+
+
 @dataclass(frozen=True)
 class Result:
     """`value` in the metric's range, `raw` before it was clamped into it, `spread` as the protocol defines it."""
@@ -45,7 +48,7 @@ class Metric(ABC):
 
     entry: ClassVar[Entry]
     canonical: ClassVar[tuple[str, str]]
-    kind: ClassVar[Literal["features", "logits", "spatial"]]
+    kind: ClassVar[Kind]
     statistic: type[Moments] | type[Samples]
     moments_serve: ClassVar[Sequence[str]] = ()
     labelled: ClassVar[bool] = False

@@ -8,14 +8,14 @@ real and exact for any rank, where a general square root of the product is compl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.metrics.base import Result, SingleValued
+from ganmetrics.metrics.base import Kind, Result, SingleValued
 from ganmetrics.metrics.frechet_influence import frechet_influence
 from ganmetrics.metrics.index import METRICS, TWO
 from ganmetrics.metrics.resampling import linear
@@ -60,9 +60,9 @@ class FrechetDistance(SingleValued):
 
     entry = METRICS["fid"]
     canonical = ("inception", "2048")
-    kind = "features"
+    kind: ClassVar[Kind] = "features"
     statistic: type[Moments] | type[Samples] = Moments
-    moments_serve = TWO
+    moments_serve: ClassVar[Sequence[str]] = TWO
 
     def __init__(self, *, ddof: int = 1, confidence: bool = False):
         if confidence:
