@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ganmetrics.cli_cache import cache
 from ganmetrics.cli_options import EPILOG, MEASURING, print_remarks, with_options
 from ganmetrics.cli_parzen import parzen
 from ganmetrics.cli_reconstruction import reconstruction
@@ -31,6 +32,7 @@ for _command in SCORE_COMMANDS:
     cli.add_command(_command)
 cli.add_command(parzen)
 cli.add_command(reconstruction)
+cli.add_command(cache)
 
 
 @cli.command(epilog=EPILOG)

@@ -51,6 +51,8 @@ MEASURING = [*EXTRACTING, *READING]
 CONFIDENCE = [
     click.option("--confidence", is_flag=True, help="A 95 % interval with every score, by resampling images."),
     click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True, help="For --confidence."),
+    click.option("--cache/--no-cache", default=True, show_default=True,
+                 help="Keep statistics of REAL for the next time, and use them while its files are the same."),
     click.option("--report", metavar="HTML", help="A page with scores, images, nearest neighbours and a map."),
 ]  # fmt: skip
 SCORING = [
@@ -77,6 +79,10 @@ OWN = {
     "splits": click.option("--splits", type=click.IntRange(1), help="Number of splits.  [default: 10]"),
     "shuffle": click.option("--shuffle/--no-shuffle", default=None,
                             help="Order of the images before they are split.  [default: the protocol's]"),
+    "subsets": click.option("--subsets", type=click.IntRange(1),
+                            help="Mean over so many pairs of subsets.  [default: the protocol's, or all pairs at once]"),
+    "subset_size": click.option("--subset-size", type=click.IntRange(2),
+                                help="Images in each subset.  [default: 1000, where there are subsets]"),
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Side:
     opened: ImageSource | None = None
     file: StatisticsFile | None = None
     summary: Summary = field(default_factory=Summary)
+    cached: list[Any] = field(default_factory=list)  # statistics that were not taken of the images this time
 
     @property
     def origin(self) -> Any:
@@ -74,6 +75,8 @@ def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -
         merged.pop(name, None)
     if settings.protocol is not None and described:
         merged["protocol"] = settings.protocol
+    if cached := [side.name for side in sides if any(metric.statistics[side.name] is kept for kept in side.cached)]:
+        merged["cached"] = cached
     dtypes = {str(protocol.get("dtype")) for protocol in described.values()}
     if len(dtypes) > 1:
         warnings.append(f"the two sides were measured in unlike dtypes: {' and '.join(sorted(dtypes))}")

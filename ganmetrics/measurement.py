@@ -18,6 +18,7 @@ from ganmetrics.features.extract import Feeds, extract
 from ganmetrics.images import Summary
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
+from ganmetrics.reference_cache import ReferenceCache
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
 from ganmetrics.statistics import files
@@ -123,7 +124,7 @@ def fill(
     settings: Settings,
     watchers: Sequence[Callable[[Tensor], None]] = (),
 ) -> None:
-    """Put one side's statistics into the metrics: from its file, or by reading and extracting once.
+    """Put one side's statistics into the metrics: from its file, from the cache, or by reading and extracting once.
 
     watchers: called with every stack of images `(b, C, H, W)` read, in order.
     """
@@ -133,16 +134,20 @@ def fill(
             one.metric.statistics[side.name] = side.file.moments
         return
     side.opened = side.opened or settings.open(side.given)
-    side.summary = extract(
-        side.opened,
-        feeds(side.name, own),
-        batch_size=settings.batch_size,
-        num_workers=settings.num_workers,
-        on_error=settings.on_error,
-        progress=settings.progress,
-        label=side.name,
-        watchers=watchers,
-    )
+    skip = settings.on_error == "skip"
+    cache = ReferenceCache(side, own, wanted=settings.cache, skip=skip, progress=settings.progress)
+    if cache.missing or watchers:
+        side.summary = extract(
+            side.opened,
+            feeds(side.name, cache.missing),
+            batch_size=settings.batch_size,
+            num_workers=settings.num_workers,
+            on_error=settings.on_error,
+            progress=settings.progress,
+            label=side.name,
+            watchers=watchers,
+        )
+    cache.keep()
     for one in own:
         if one.metric.labelled and side.labels is not None:
             one.metric.labels[side.name] = side.labels

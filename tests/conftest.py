@@ -21,6 +21,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from tests.runs import Processes
 
+os.environ["GANMETRICS_CACHE_LIMIT"] = "0"  # no test but that of the cache keeps or finds statistics
 REPOSITORY = Path(__file__).parent.parent
 GANMETRICS = [sys.executable, "-m", "ganmetrics"]
 

@@ -6,7 +6,9 @@ either would give a plausible number (pytorch-fid#63, torchmetrics#1244).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,12 @@ from torch import Tensor
 from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images.base import PixelRule, Stack, StreamSource
 from ganmetrics.images.decode import ALPHA
+from ganmetrics.images.fingerprint import mark_of_bytes, of_images
 from ganmetrics.runtime import release_pages
 
 CHANNELS = (1, 3, 4)
 SLACK = 1e-3  # of the stated range: what resampling and rounding may overshoot
+SLICE = 2**26  # bytes of an array that are looked at together
 
 
 def to_uint8(
@@ -180,6 +184,20 @@ class ArraySource(StreamSource):
             raise SourceError(f"{name}: holds no image, its shape is {shape}")
         self._rule = PixelRule(rule.value_range, layout, rule.quantize)
         super().__init__(name, len(self._images))
+
+    def fingerprint(self) -> str:
+        """Over shape, type, what was stated of them, and the bytes, so that they need not be images yet."""
+        whole = as_tensor(self._images[:0], self.name)
+        stated = (self._rule.value_range, self._rule.quantize) if whole.is_floating_point() else None
+        about = repr((str(whole.dtype), tuple(self._images.shape), self._rule.layout, stated))
+        step = max(1, SLICE // (whole.element_size() * math.prod(whole.shape[1:])))
+        return of_images([about.encode(), *map(self._mark, range(0, len(self._images), step), repeat(step))])
+
+    def _mark(self, start: int, step: int) -> bytes:
+        part = self._images[start : start + step]
+        mark = mark_of_bytes(as_tensor(part, self.name).cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        release_pages(part)
+        return mark
 
     def stacks(self, batch_size: int) -> Iterator[Stack]:
         """Slices of `batch_size`, in order."""

@@ -93,6 +93,13 @@ class ImageSource:
     def __bool__(self) -> bool:
         return True
 
+    def fingerprint(self) -> str | None:
+        """Checksum of what all images are made of, in order: equal for equal images, wherever they lie.
+
+        None for what cannot be read twice, or need not give the same images twice.
+        """
+        return None
+
 
 class IndexedSource(ImageSource, ABC):
     """Images that can be read in any order. `parallel` says whether several threads may read at once."""
@@ -102,6 +109,10 @@ class IndexedSource(ImageSource, ABC):
     def __init__(self, name: str, n_images: int):
         super().__init__(name, n_images)
         self.count = n_images
+
+    def where(self, index: int) -> str:
+        """What to call image `index` in a message."""
+        return f"{self.name}[{index}]"
 
     @abstractmethod
     def read(self, index: int) -> Picture:

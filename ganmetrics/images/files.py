@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 
 from ganmetrics.errors import ImageError, SourceError
+from ganmetrics.images import fingerprint
 from ganmetrics.images.base import IndexedSource, Picture
 from ganmetrics.images.decode import BadImageError, decode
 from ganmetrics.images.names import IMAGE_EXTENSIONS, extension, is_hidden, some
@@ -126,10 +127,16 @@ class FileSource(IndexedSource):
         self.entries = entries
         self.place = place
 
+    def where(self, index: int) -> str:
+        return printable(self.place + self.entries[index].name)
+
+    def fingerprint(self) -> str:
+        """Over the bytes of every file; what cannot be read counts by the reason."""
+        return fingerprint.of_images(fingerprint.marks(_mark, self.entries))
+
     def read(self, index: int) -> Picture:
         """Open and decode one file. Raises ImageError with its path and the reason."""
-        entry = self.entries[index]
-        where = printable(self.place + entry.name)
+        entry, where = self.entries[index], self.where(index)
         if entry.problem:
             raise ImageError(where, entry.problem)
         try:
@@ -139,6 +146,13 @@ class FileSource(IndexedSource):
             raise ImageError(where, str(error)) from error
         except OSError as error:
             raise ImageError(where, os_reason(error)) from error
+
+
+def _mark(entry: Entry) -> bytes:
+    try:
+        return fingerprint.mark_of_problem(entry.problem) if entry.problem else fingerprint.mark_of_file(entry.path)
+    except OSError as error:
+        return fingerprint.mark_of_problem(os_reason(error))
 
 
 def open_folder(path: str) -> FileSource:
@@ -184,13 +198,25 @@ class ZipSource(IndexedSource):
             raise SourceError(f"{name}: no image in this zip; searched its {len(members)} files for {kinds}")
         super().__init__(name, len(self._members))
 
+    def where(self, index: int) -> str:
+        return f"{self.name}/{printable(self._members[index].filename)}"
+
+    def fingerprint(self) -> str:
+        """Over the unpacked bytes of every member, so that a folder of the same files has the same."""
+        return fingerprint.of_images(map(self._mark, self._members))
+
+    def _mark(self, member: zipfile.ZipInfo) -> bytes:
+        try:
+            return fingerprint.mark_of_bytes(self._bytes(member))
+        except BadImageError as error:
+            return fingerprint.mark_of_problem(str(error))
+
     def read(self, index: int) -> Picture:
         """Decode one member. Raises ImageError with archive, member and reason."""
-        member = self._members[index]
         try:
-            return decode(io.BytesIO(self._bytes(member)))
+            return decode(io.BytesIO(self._bytes(self._members[index])))
         except BadImageError as error:
-            raise ImageError(f"{self.name}/{printable(member.filename)}", str(error)) from error
+            raise ImageError(self.where(index), str(error)) from error
 
     def _bytes(self, member: zipfile.ZipInfo) -> bytes:
         if _climbs(member.filename):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -44,6 +44,34 @@ class Summary:
     def min_value(self) -> int:
         """Smallest pixel, 0 before any: above 126 says that (0, 1) images were called (-1, 1)."""
         return min((int(pair[0]) for pair in self._extremes.values()), default=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What depends on the images alone, JSON-able; their names and the source's remark are those of the moment."""
+        return {
+            "n_images": self.n_images,
+            "left_out": self.left_out,
+            "reasons": [entry["reason"] for entry in self.skipped],
+            "notes": list(self.notes.items()),
+            "sizes": list(self.sizes.items()),
+            "formats": list(self.formats.items()),
+            "extremes": [self.min_value, self.max_value],
+        }
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any], source: ImageSource) -> Summary:
+        """Inverse of `to_dict`, over a source of the same images."""
+        names = [source.where(i) if isinstance(source, IndexedSource) else source.name for i in held["left_out"]]
+        summary = cls(
+            n_images=held["n_images"],
+            skipped=[{"image": n, "reason": r} for n, r in zip(names, held["reasons"], strict=True)],
+            left_out=list(held["left_out"]),
+            notes=Counter(dict(held["notes"])),
+            sizes=Counter({(height, width): n for (height, width), n in held["sizes"]}),
+            formats=Counter(dict(held["formats"])),
+            remarks=[source.remark] if source.remark else [],
+        )
+        summary._spread(torch.device("cpu"), torch.tensor(held["extremes"], dtype=torch.uint8))
+        return summary
 
     def join(self, other: Summary) -> None:
         """Take in what another has counted."""

@@ -7,6 +7,8 @@ scatter matrix and gives the covariance's exact low-rank factor; after that memo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -45,6 +47,32 @@ class Moments:
         else:
             moments._folded, moments._scatter = count, covariance.double() * (count - 1)
         return moments
+
+    @classmethod
+    def from_arrays(cls, folded: int, arrays: Mapping[str, Tensor]) -> Moments:
+        """From what `arrays` gave and how many vectors were `folded`: bit by bit what it was taken from."""
+        moments = cls()
+        moments._folded = folded
+        moments._mean, moments._scatter = arrays.get("mean"), arrays.get("scatter")
+        moments._rows = [arrays["rows"]] if "rows" in arrays else []
+        moments.count = folded + sum(map(len, moments._rows))
+        return moments
+
+    @property
+    def folded(self) -> int:
+        """How many vectors are in mean and scatter, and no longer kept as they were."""
+        return self._folded
+
+    def arrays(self) -> dict[str, Tensor]:
+        """All that is held, float64: mean `(D,)` and scatter `(D, D)` of those folded, rows `(n, D)` of the others.
+
+        Raises StatisticsError for statistics of unknown count.
+        """
+        if self.count is None:
+            raise StatisticsError("statistics of unknown count hold no scatter; measure the images instead")
+        rows = torch.cat(self._rows) if self._rows else None
+        held = {"mean": self._mean, "scatter": self._scatter, "rows": rows}
+        return {name: tensor for name, tensor in held.items() if tensor is not None}
 
     @property
     def dim(self) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 import numpy as np
@@ -31,7 +31,16 @@ class Samples:
         self._bytes = 0
         self._file: IO[bytes] | None = None
         self._spilled = 0
+        self._kept: tuple[IO[bytes], int, int] | None = None  # a file of somebody else's, where rows begin, how many
         self.dtype: torch.dtype | None = None
+
+    @classmethod
+    def from_file(cls, file: IO[bytes], start: int, count: int, dim: int, dtype: torch.dtype) -> Samples:
+        """Rows that lie in a file from byte `start` on; it is only read, and what is added lies elsewhere."""
+        store = cls()
+        store._kept = (file, start, count)
+        store.count, store.dim, store.dtype = count, dim, dtype
+        return store
 
     def update(self, vectors: Tensor) -> None:
         """Take in vectors `(N, D)`; bytes and float64 stay what they are, everything else is kept in float32."""
@@ -55,18 +64,24 @@ class Samples:
             self.update(block)
 
     def blocks(self, rows: int = 4096) -> Iterator[Tensor]:
-        """All vectors in order, at most about `rows` at a time."""
+        """All vectors in order, `rows` at a time, fewer only at the end."""
+        return _gathered(self._pieces(rows), rows)
+
+    def _pieces(self, rows: int) -> Iterator[Tensor]:
+        if self._kept is not None:
+            yield from self._read(*self._kept, rows)
         if self._file is not None:
             self._file.flush()
-            self._file.seek(0)
-            left = self._spilled
-            while left:
-                here = min(rows, left)
-                stored = np.fromfile(self._file, STORED[self.dtype or torch.float32], here * (self.dim or 0))
-                yield torch.from_numpy(stored.reshape(here, -1))
-                left -= here
-        for block in _gathered(self._blocks, rows):
-            yield from block.split(rows)
+            yield from self._read(self._file, 0, self._spilled, rows)
+        yield from self._blocks
+
+    def _read(self, file: IO[bytes], start: int, count: int, rows: int) -> Iterator[Tensor]:
+        """Seeks for every block, because one store may be gone through within another pass over it."""
+        dtype, dim = np.dtype(STORED[self.dtype or torch.float32]), self.dim or 0
+        for first in range(0, count, rows):
+            here = min(rows, count - first)
+            file.seek(start + first * dim * dtype.itemsize)
+            yield torch.from_numpy(np.fromfile(file, dtype, here * dim).reshape(here, dim))
 
     def _spill(self) -> None:
         if self._file is None:
@@ -78,13 +93,16 @@ class Samples:
         self._blocks, self._bytes = [], 0
 
 
-def _gathered(blocks: list[Tensor], rows: int) -> Iterator[Tensor]:
-    """Small blocks joined until they hold `rows` rows, so that work per block is worth its call."""
+def _gathered(blocks: Iterable[Tensor], rows: int) -> Iterator[Tensor]:
+    """The same vectors in blocks of `rows`, so that sums over blocks do not depend on how the vectors came."""
     waiting: list[Tensor] = []
+    missing = rows
     for block in blocks:
-        waiting.append(block)
-        if sum(map(len, waiting)) >= rows:
-            yield torch.cat(waiting)
-            waiting = []
+        while len(block) >= missing:
+            yield torch.cat([*waiting, block[:missing]])
+            waiting, block, missing = [], block[missing:], rows
+        if len(block):
+            waiting.append(block)
+            missing -= len(block)
     if waiting:
         yield torch.cat(waiting)

@@ -1,0 +1,64 @@
+"""`ganmetrics cache`: what is kept of reference images, and how to be rid of it. Imports no torch."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from ganmetrics.text import printable
+
+if TYPE_CHECKING:
+    from ganmetrics.statistics.cache import Listed
+
+HEAD = ("source", "features", "kept", "images", "size", "last used")
+RIGHT = {3, 4}
+DAY = 86_400
+
+
+@click.group()
+def cache() -> None:
+    """List or clear the kept statistics of reference images."""
+
+
+@cache.command("list")
+def cache_list() -> None:
+    """Every entry, those last used first."""
+    from ganmetrics.statistics import cache as entries
+
+    listed = entries.listed()
+    rows = [HEAD, *(_row(one) for one in listed)] if listed else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [c.rjust(w) if i in RIGHT else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        click.echo("  ".join(cells).rstrip())
+    total = entries.size(sum(one.nbytes for one in listed))
+    held = f"{_count(len(listed))}, {total} of at most {entries.size(entries.limit())}"
+    click.echo(printable(f"{held}, in {entries.folder()}"))
+
+
+def _row(one: Listed) -> tuple[str, ...]:
+    from ganmetrics.statistics.cache import size
+
+    about = one.about
+    used = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used))
+    if not about:
+        return ("cannot be read", "-", "-", "-", size(one.nbytes), used)
+    images = str(about["summary"]["n_images"])
+    kind = about["statistic"].lower()
+    return (printable(str(about["source"])), str(about["features"]), kind, images, size(one.nbytes), used)
+
+
+@cache.command("clear")
+@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", default=0.0, help="What was last used before.")
+def cache_clear(older_than: float) -> None:
+    """Remove all entries, or those not used for so many days. Weights stay."""
+    from ganmetrics.statistics import cache as entries
+
+    n, nbytes = entries.clear(older_than * DAY)
+    click.echo(printable(f"removed {_count(n)}, {entries.size(nbytes)}, from {entries.folder()}"))
+
+
+def _count(n: int) -> str:
+    return f"{n} {'entry' if n == 1 else 'entries'}"
