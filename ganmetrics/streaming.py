@@ -12,9 +12,11 @@ from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.features.extract import default_batch_size, feed
 from ganmetrics.images import Summary, to_uint8
 from ganmetrics.measurement import SIDES, check, configured, feeds, fill, of_side, open_side, scores, share
+from ganmetrics.metrics.index import Better
 from ganmetrics.runtime import exact_arithmetic
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
+from ganmetrics.undisturbed import restored_random
 
 
 class Streaming:
@@ -31,12 +33,36 @@ class Streaming:
         self._measurements = configured(metrics, self.settings)
         self._sides = {name: Side(name, None) for name in SIDES if of_side(self._measurements, name)}
         if real is not None:
-            if "real" not in self._sides:
-                raise OptionError(f"{', '.join(metrics)}: compares with nothing, so it takes no real source")
-            self._sides["real"] = open_side("real", real, self._measurements, self.settings)
-            check(self._measurements, [self._sides["real"]])
-            share(self._measurements, [self._sides["real"]])
-            fill(self._sides["real"], self._measurements, self.settings)
+            self.read_real(real)
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Those that the metrics are over."""
+        return tuple(self._sides)
+
+    @property
+    def values(self) -> dict[str, Better]:
+        """Names of what `scores` gives, each with its better."""
+        return {
+            f"{name}{one.suffix}": better
+            for one in self._measurements
+            for name, better in one.metric.entry.values.items()
+        }
+
+    def read_real(self, source: Any) -> None:
+        """Take the real side from a source or statistics file, instead of what it was.
+
+        Raises OptionError where nothing is compared with it, SourceError for what cannot be read.
+        """
+        if "real" not in self._sides:
+            raise OptionError(f"{', '.join(self._asked())}: compares with nothing, so it takes no real source")
+        self.reset("real")
+        with restored_random():
+            side = open_side("real", source, self._measurements, self.settings)
+            check(self._measurements, [side])
+            share(self._measurements, [side])
+            fill(side, self._measurements, self.settings)
+        self._sides["real"] = side
 
     def update(
         self,
@@ -65,10 +91,11 @@ class Streaming:
             where=f"{side} batch",
         )
         self._label(side, len(batch), labels)
-        for extractor, consumers in feeds(side, of_side(self._measurements, side)).items():
-            with exact_arithmetic(extractor.device):
-                for stack in batch.split(self.settings.batch_size or default_batch_size(extractor)):
-                    feed(extractor, [stack], consumers)
+        with restored_random():
+            for extractor, consumers in feeds(side, of_side(self._measurements, side)).items():
+                with exact_arithmetic(extractor.device):
+                    for stack in batch.split(self.settings.batch_size or default_batch_size(extractor)):
+                        feed(extractor, [stack], consumers)
         self._sides[side].summary.add([batch])
 
     def _known(self, side: str) -> None:

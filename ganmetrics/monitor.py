@@ -1,0 +1,176 @@
+"""`gm.Monitor`: scores of a generator every so many steps of its training, which goes on as if nobody had looked."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganmetrics.comparison import IDENTITY
+from ganmetrics.errors import OptionError
+from ganmetrics.history import History, Scored, standing
+from ganmetrics.images.base import whole
+from ganmetrics.score import Score
+from ganmetrics.streaming import Evaluator
+from ganmetrics.undisturbed import (
+    evaluating,
+    latents,
+    modules_of,
+    no_traces_of_autocast,
+    refusing_training_mode,
+    restored_random,
+)
+
+
+class Monitor:
+    """Called at every step, it measures at those that `every` divides, step 0 included.
+
+    Every time the generator is given the same random numbers, hence the same latents, so that scores differ by what
+    was learned alone. The global random numbers of Python, NumPy and torch (every CUDA device), the training flag of
+    every module, gradients, autocast and TF32 are as before afterwards: training ends on the same bits as without.
+
+    Args:
+        real: any source or statistics file, read once, now; None where no metric compares.
+        metrics: as `gm.evaluate` takes them.
+        every: steps between two measurements.
+        n_samples: images to draw for each.
+        best: the value that tells the best step, "fid" or "recall"; None is the first value of the first metric.
+        history: file that a line of JSON is appended to for each measured step, see `gm.read_history`. One that is
+            there already is gone on with, its best step included, as far as it was measured in the same way.
+        on_best: called with the step and the scores when they are the best so far.
+        batch_size_samples: images to draw at once.
+        **options: see `ganmetrics.Settings`. `value_range` is that of float images; `seed` is of the samples as well
+            (0 where none is given).
+
+    Attributes:
+        is_best: whether the last call measured, and found the best so far.
+
+    Raises OptionError, SourceError and their kin for what cannot be measured, before anything is read where possible.
+    """
+
+    def __init__(
+        self,
+        real: Any = None,
+        metrics: Sequence[str] = ("fid",),
+        *,
+        every: int = 500,
+        n_samples: int = 1000,
+        best: str | None = None,
+        history: str | os.PathLike[str] | None = None,
+        on_best: Callable[[int, dict[str, Score]], Any] | None = None,
+        batch_size_samples: int = 64,
+        **options: Any,
+    ):
+        self.every = whole("every", every, 1)
+        self.n_samples = whole("n_samples", n_samples, 2)
+        self._batch_size = whole("batch_size_samples", batch_size_samples, 1)
+        self._evaluator = Evaluator(metrics, **options)
+        self._seed = self._evaluator.settings.seed or 0
+        values = self._evaluator.values
+        self._best_by = next(iter(values)) if best is None else best
+        if self._best_by not in values:
+            raise OptionError(f"best: expected one of {', '.join(values)}, came {best!r}")
+        self._lower = values[self._best_by] == "lower"
+        if real is None and "real" in self._evaluator.sides:
+            raise OptionError(f"real: {', '.join(metrics)} compares with real images, came none; name a source of them")
+        self._history = None if history is None else History(history)
+        self._lines = [] if self._history is None else self._history.lines
+        self._on_best = on_best
+        self.is_best = False
+        if real is not None:
+            self._evaluator.read_real(real)
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The best step so far and its value, of those measured as the last one was; the earlier of equal ones."""
+        scored = [(line.step, line.scores[self._best_by]) for line in self._lines if self._best_by in line.scores]
+        found = {step: score.value for step, score in scored if _way(score) == _way(scored[-1][1])}
+        if not found:
+            return None
+        step = (min if self._lower else max)(found, key=lambda step: found[step])
+        return step, found[step]
+
+    def __call__(
+        self, step: int, sampler: Any, *, generator: nn.Module | Iterable[nn.Module] | None = None
+    ) -> dict[str, Score] | None:
+        """The scores by name where `step` is a multiple of `every`, else None. See `measure`."""
+        self.is_best = False
+        return self.measure(step, sampler, generator=generator) if whole("step", step, 0) % self.every == 0 else None
+
+    def measure(
+        self, step: int, sampler: Any, *, generator: nn.Module | Iterable[nn.Module] | None = None
+    ) -> dict[str, Score]:
+        """The scores, whatever the step; for the end of training.
+
+        Args:
+            step: of training; one that goes back takes the place of those measured from it on.
+            sampler: called with a number of images, gives so many `(n, C, H, W)`: uint8, or floating point in
+                `value_range`; or `(images, labels)` for metrics over classes. Or a generator with `latent_shape` and
+                `value_range` that is called with latents.
+            generator: the network or networks that sample, to be in evaluation mode meanwhile; a sampler that is a
+                network, a method of one or holds one needs none. An empty list leaves every mode as it is.
+
+        Raises OptionError, SourceError for a sampler that does not do so, StatisticsError for what has no score.
+        """
+        step, started = whole("step", step, 0), time.perf_counter()
+        if not callable(sampler):
+            raise OptionError(f"sampler: expected a function of a number of images, came {type(sampler).__name__}")
+        modules = _networks(sampler, generator)
+        unnamed = generator is None and not modules
+        with restored_random(self._seed):
+            with evaluating(modules), no_traces_of_autocast(), refusing_training_mode() if unnamed else nullcontext():
+                self._sample(sampler, modules)
+            scores = self._evaluator.compute()
+        seconds = round(time.perf_counter() - started, 3)
+        return self._keep(step, {name: score.with_(seconds=seconds) for name, score in scores.items()}, seconds)
+
+    def _sample(self, sampler: Any, modules: Sequence[nn.Module]) -> None:
+        self._evaluator.reset()
+        own = getattr(sampler, "value_range", None) if hasattr(sampler, "latent_shape") else None
+        for start in range(0, self.n_samples, self._batch_size):
+            n = min(self._batch_size, self.n_samples - start)
+            images, labels = self._draw(sampler, modules, start, n)
+            if getattr(images, "ndim", 0) and len(images) != n:
+                raise OptionError(f"sampler: asked for {n} images, it gave {tuple(images.shape)}")
+            self._evaluator.update(images, value_range=own, labels=labels)
+
+    def _draw(self, sampler: Any, modules: Sequence[nn.Module], start: int, n: int) -> tuple[Any, Any]:
+        if not hasattr(sampler, "latent_shape"):
+            made = sampler(n)
+            return made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        weights = (p for module in modules for p in module.parameters() if p.is_floating_point())
+        like = next(weights, torch.empty(0, device=getattr(sampler, "device", None) or "cpu"))
+        z = latents(sampler, start, n, self._seed, like)
+        if (n_classes := getattr(sampler, "n_classes", None)) is None:
+            return sampler(z), None
+        labels = torch.arange(start, start + n, device=like.device) % n_classes
+        return sampler(z, labels), labels
+
+    def _keep(self, step: int, scores: dict[str, Score], seconds: float) -> dict[str, Score]:
+        self._lines = standing([*self._lines, Scored(step, scores, False, seconds)])
+        self.is_best = self.best is not None and self.best[0] == step
+        if self._history is not None:
+            self._history.append(Scored(step, scores, self.is_best, seconds))
+        if self.is_best and self._on_best is not None:
+            self._on_best(step, scores)
+        return scores
+
+
+def _networks(sampler: Any, generator: nn.Module | Iterable[nn.Module] | None) -> list[nn.Module]:
+    found = modules_of(sampler) if generator is None else [generator] if isinstance(generator, nn.Module) else generator
+    networks = list(found) if isinstance(found, Iterable) else [found]
+    strangers = [one for one in networks if not isinstance(one, nn.Module)]
+    if strangers:
+        raise OptionError(f"generator: expected a torch.nn.Module or several, came {type(strangers[0]).__name__}")
+    return networks
+
+
+def _way(score: Score) -> str:
+    """How a score was measured, as far as scores of two runs have to agree to be compared."""
+    return json.dumps([score.metric, score.n_real, score.n_fake, *map(score.protocol.get, IDENTITY)])
