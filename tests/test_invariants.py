@@ -24,6 +24,10 @@ DRAW = {
     "is": lambda rng, shift: rng.standard_normal((257, 20)) * 3 + shift,
     "kid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "cmmd": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "vendi": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "prdc": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "authenticity": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "mifid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "parzen": lambda rng, shift: rng.random((257, 20)) + shift,
     "reconstruction": lambda rng, shift: rng.random((257, 20)) + shift,
 }
