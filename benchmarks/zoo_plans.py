@@ -9,6 +9,8 @@ TRAINING = "mnist:train[0:50000]"
 N_FEATURES, N_PARZEN = 2000, 10_000
 SMALL = ("--image-size", "32", "--ngf", "16", "--ndf", "16")
 DCGAN = (*SMALL, "--batch-size", "64")
+BEGAN = ("--image-size", "16", "--nf", "8", "--nz", "8", "--lr", "1e-3", "--beta1", "0.5", "--gamma", "0.95",
+         "--lambda-k", "0.05")  # fmt: skip
 RUNNING, FINAL = "mnist:train[50000:50200]", "mnist:test[0:200]"  # held-out images of the reconstruction loss
 TRACKED = ("--score-metric", "reconstruction", "--score-method", "xiang-li", "--score-real", RUNNING,
            "--score-every", "500")  # fmt: skip
@@ -33,7 +35,7 @@ PLANS = {
     "wngan": Plan("wngan", 4_000, (*SMALL, *TRACKED)),
     "wngan, batch norm": Plan("wngan", 4_000, (*SMALL, *TRACKED, "--normalisation", "batch")),
     "wngan, none": Plan("wngan", 4_000, (*SMALL, *TRACKED, "--normalisation", "none")),
-    "began": Plan("began", 4_000, ("--image-size", "32", "--n", "16")),
+    "began": Plan("began", 3_000, BEGAN, 16),
 }
 
 

@@ -1,10 +1,10 @@
 """The networks of BEGAN (Berthelot, Schumm & Metz 2017, arXiv:1703.10717, Section 3.5 and Figure 1).
 
 A decoder from a vector to an image, which is G, and D is an encoder followed by another one. Two 3x3 convolutions with
-ELU a level, no normalisation. The encoder has n channels at the first level, 2n at the next, to 8x8 pixels; the decoder
-has n everywhere and doubles by nearest neighbours. "Down-sampling is implemented as sub-sampling with stride 2": every
-second pixel of a level's last convolution is all that is kept, so here it is the only one computed. The vectors are
-linear, and so is the last convolution.
+ELU a level, no normalisation. The encoder has nf channels at the first level, 2nf at the next, to 8x8 pixels; the
+decoder has nf everywhere and doubles by nearest neighbours. "Down-sampling is implemented as sub-sampling with stride
+2": every second pixel of a level's last convolution is all that is kept, so here it is the only one computed. The
+vectors are linear, and so is the last convolution.
 
 Differs: out of training G's images are cut to [-1, 1], which nothing in the paper's network does. Weights start as
 Glorot's uniform ones, biases at 0; the paper says only that residuals vanish, and those are left out.
@@ -47,15 +47,15 @@ class Decoder(nn.Module):
     With `skip` the first tensor h0 is enlarged and put beside what every doubling gives, as Section 3.5 has it.
     """
 
-    def __init__(self, dim: int, image_size: int, channels: int, n: int, *, skip: bool = False):
+    def __init__(self, dim: int, image_size: int, channels: int, nf: int, *, skip: bool = False):
         super().__init__()
         self.skip = skip
-        self.project = nn.Linear(dim, n * BASE * BASE)
-        self.shape = (n, BASE, BASE)
-        wide = 2 * n if skip else n
-        self.levels = nn.ModuleList(_pair(wide if level else n, n) for level in range(levels(image_size)))
+        self.project = nn.Linear(dim, nf * BASE * BASE)
+        self.shape = (nf, BASE, BASE)
+        wide = 2 * nf if skip else nf
+        self.levels = nn.ModuleList(_pair(wide if level else nf, nf) for level in range(levels(image_size)))
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
-        self.last = nn.Conv2d(n, channels, 3, padding=1)
+        self.last = nn.Conv2d(nf, channels, 3, padding=1)
 
     def forward(self, h: Tensor) -> Tensor:
         x = first = self.project(h).unflatten(1, self.shape)
@@ -71,12 +71,12 @@ class Decoder(nn.Module):
 class Encoder(nn.Sequential):
     """Images `(N, channels, S, S)` -> h `(N, dim)`."""
 
-    def __init__(self, dim: int, image_size: int, channels: int, n: int):
+    def __init__(self, dim: int, image_size: int, channels: int, nf: int):
         count = levels(image_size)
-        made: list[nn.Module] = [nn.Conv2d(channels, n, 3, padding=1), nn.ELU()]
+        made: list[nn.Module] = [nn.Conv2d(channels, nf, 3, padding=1), nn.ELU()]
         for level in range(1, count + 1):
-            made.append(_pair(n * max(level - 1, 1), n * level, stride=2 if level < count else 1))
-        super().__init__(*made, nn.Flatten(), nn.Linear(n * count * BASE * BASE, dim))
+            made.append(_pair(nf * max(level - 1, 1), nf * level, stride=2 if level < count else 1))
+        super().__init__(*made, nn.Flatten(), nn.Linear(nf * count * BASE * BASE, dim))
 
 
 class BEGANGenerator(Decoder):
@@ -87,10 +87,10 @@ class BEGANGenerator(Decoder):
 
     value_range = (-1.0, 1.0)
 
-    def __init__(self, latent_dim: int, image_size: int, channels: int, n: int, *, skip: bool = False):
-        for name, value in (("latent_dim", latent_dim), ("channels", channels), ("n", n)):
+    def __init__(self, latent_dim: int, image_size: int, channels: int, nf: int, *, skip: bool = False):
+        for name, value in (("latent_dim", latent_dim), ("channels", channels), ("nf", nf)):
             expect_count(name, value)
-        super().__init__(latent_dim, image_size, channels, n, skip=skip)
+        super().__init__(latent_dim, image_size, channels, nf, skip=skip)
         self.latent_shape = (latent_dim,)
         self.image_shape = (channels, image_size, image_size)
         initialise(self)
@@ -107,13 +107,13 @@ class BEGANDiscriminator(nn.Module):
     Raises RecipeError on a resolution or a size that cannot be, and on images of another shape.
     """
 
-    def __init__(self, dim: int, image_size: int, channels: int, n: int, *, skip: bool = False):
+    def __init__(self, dim: int, image_size: int, channels: int, nf: int, *, skip: bool = False):
         super().__init__()
-        for name, value in (("dim", dim), ("channels", channels), ("n", n)):
+        for name, value in (("dim", dim), ("channels", channels), ("nf", nf)):
             expect_count(name, value)
         self.image_shape = (channels, image_size, image_size)
-        self.encoder = Encoder(dim, image_size, channels, n)
-        self.decoder = Decoder(dim, image_size, channels, n, skip=skip)
+        self.encoder = Encoder(dim, image_size, channels, nf)
+        self.decoder = Decoder(dim, image_size, channels, nf, skip=skip)
         initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ TINY: dict[str, dict[str, Any]] = {
     "dcgan": {"image_size": 8, "nz": 8, "batch_size": 16, "ngf": 4, "ndf": 4},
     "lsgan": {"image_size": 8, "nz": 8, "batch_size": 16, "ngf": 4, "ndf": 4},
     "wngan": {"image_size": 8, "nz": 8, "batch_size": 16, "ngf": 4, "ndf": 4},
-    "began": {"image_size": 8, "nz": 8, "batch_size": 16, "n": 4},
+    "began": {"image_size": 8, "nz": 8, "batch_size": 16, "nf": 4},
 }
 OFTEN = Cadence(log=1, grid=6, checkpoint=4, progress=False)
 NEVER = Cadence(log=10**6, grid=10**6, checkpoint=10**6, progress=False)

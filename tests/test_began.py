@@ -39,7 +39,7 @@ def test_shapes(size: int, skip: bool) -> None:
 
 
 def test_layers_at_32_pixels() -> None:
-    """Levels of 32, 16 and 8 px: n, 2n, 3n channels in the encoder, n in the decoder, two 3x3 each, no batch norm."""
+    """Levels of 32, 16 and 8 px: nf, 2nf, 3nf channels in the encoder, nf in the decoder, two 3x3 each."""
     D = BEGANDiscriminator(64, 32, 1, 16)
     convolutions = [m for m in D.modules() if isinstance(m, nn.Conv2d)]
     assert [(m.in_channels, m.out_channels, m.stride[0]) for m in convolutions] == [
@@ -95,7 +95,7 @@ def test_images_are_cut_out_of_training_only() -> None:
     ("make", "said"),
     [
         (lambda: BEGANGenerator(8, 24, 1, 4), "image_size: expected a power of two from 8 to 128, came 24"),
-        (lambda: BEGANDiscriminator(8, 8, 1, 0), "n: expected a whole number of at least 1, came 0"),
+        (lambda: BEGANDiscriminator(8, 8, 1, 0), "nf: expected a whole number of at least 1, came 0"),
         (lambda: BEGANGenerator(8, 8, 1, 4)(torch.zeros(2, 9)), r"z: expected shape \(N, 8\), came \(2, 9\)"),
         (lambda: BEGANDiscriminator(8, 8, 1, 4)(torch.zeros(2, 8, 8)), r"images: expected shape \(N, 1, 8, 8\)"),
     ],

@@ -39,7 +39,7 @@ class BEGANRecipe(Recipe):
     lr: float = setting(1e-4, "Learning rate of Adam at the start.", least=0)
     beta1: float = setting(0.9, "First moment's decay of Adam.", least=0, below=1)
     nz: int = setting(64, "Size of the latent, and of D's code.", least=1)
-    n: int = setting(64, "Channels of the decoders; of the encoder n, 2n, 3n and so on.", least=1)
+    nf: int = setting(64, "Channels of the decoders; of the encoder nf, 2nf, 3nf and so on.", least=1)
     gamma: float = setting(0.5, "Diversity ratio L(G(z)) / L(x), published at 0.3 to 0.7.", least=0, below=1)
     lambda_k: float = setting(0.001, "How fast k follows.", least=0)
     patience: int = setting(10_000, "Steps without a fall of M by 1 % that halve the learning rate.", least=1)
@@ -63,8 +63,8 @@ class BEGAN(Variant):
 
         r, (channels, size, _) = self.recipe, self.image_shape
         return {
-            "generator": BEGANGenerator(r.nz, size, channels, r.n, skip=r.skip),
-            "discriminator": BEGANDiscriminator(r.nz, size, channels, r.n, skip=r.skip),
+            "generator": BEGANGenerator(r.nz, size, channels, r.nf, skip=r.skip),
+            "discriminator": BEGANDiscriminator(r.nz, size, channels, r.nf, skip=r.skip),
         }
 
     def latent(self, n: int, random: torch.Generator) -> Tensor:
