@@ -22,6 +22,7 @@ _LAZY = {
     "kid": "evaluation",
     "merge": "sharding",
     "parzen_log_likelihood": "likelihood",
+    "prdc": "evaluation",
     "read_history": "history",
     "reconstruction_loss": "reconstruction",
     "running_and_final": "heldout",

@@ -79,6 +79,8 @@ OWN = {
     "splits": click.option("--splits", type=click.IntRange(1), help="Number of splits.  [default: 10]"),
     "shuffle": click.option("--shuffle/--no-shuffle", default=None,
                             help="Order of the images before they are split.  [default: the protocol's]"),
+    "k": click.option("--k", type=click.IntRange(1), metavar="K",
+                      help="Balls reach the K-th neighbour.  [default: 3 (precision, recall), 5 (density, coverage)]"),
     "subsets": click.option("--subsets", type=click.IntRange(1),
                             help="Mean over so many pairs of subsets.  [default: the protocol's, or all pairs at once]"),
     "subset_size": click.option("--subset-size", type=click.IntRange(2),

@@ -21,6 +21,16 @@ def fid(real: Any, fake: Any, **options: Any) -> Score:
     return evaluate(real, fake, ["fid"], **options)["fid"]
 
 
+def kid(real: Any, fake: Any, **options: Any) -> Score:
+    """Kernel Inception Distance of `fake` from `real`; `spread` is its standard error; see `Settings`."""
+    return evaluate(real, fake, ["kid"], **options)["kid"]
+
+
+def prdc(real: Any, fake: Any, **options: Any) -> dict[str, Score]:
+    """Precision, recall, density and coverage of `fake` against `real`, by these names; see `Settings`."""
+    return evaluate(real, fake, ["prdc"], **options)
+
+
 def inception_score(fake: Any, **options: Any) -> Score:
     """Inception Score of `fake` (any source of images); `spread` is the deviation over splits; see `Settings`."""
     return evaluate(None, fake, ["is"], **options)["is"]

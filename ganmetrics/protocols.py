@@ -7,9 +7,12 @@ together. Where each rule was read is in `docs/protocols.md`; the tests run the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ganmetrics.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class MetricOptions:
         subsets, subset_size: of the Kernel Inception Distance.
         seed: of everything drawn at random.
         confidence: whether scores carry a 95 % interval, by resampling images.
+        device: where to compute, "auto", "cpu", "cuda", "cuda:1"; None is auto.
     """
 
     ddof: int | None = None
@@ -107,6 +111,7 @@ class MetricOptions:
     subset_size: int | None = None
     seed: int | None = None
     confidence: bool = False
+    device: str | torch.device | None = None
 
 
 PROTOCOLS = {

@@ -38,7 +38,6 @@ class Settings(MetricOptions):
             "pixels", "timm:NAME"), "module:attribute", or a callable from uint8 RGB `(N, 3, H, W)` to `(N, D)`.
         weights: a weights file of the user's own for that extractor.
         protocol: the tool to agree with; None is the original, "tensorflow".
-        device: "auto", "cpu", "cuda", "cuda:1"; None is auto.
         dtype: "float32", "float64" or "bfloat16", of the network.
         batch_size, num_workers: None chooses by device and cores; neither changes a score beyond rounding.
         on_error: "fail" stops at the first image that cannot be read, "skip" lists it in the score.
@@ -54,7 +53,6 @@ class Settings(MetricOptions):
     features: str | Callable = INCEPTION
     weights: str | os.PathLike[str] | None = None
     protocol: str | None = None
-    device: str | torch.device | None = None
     dtype: str | torch.dtype = "float32"
     batch_size: int | None = None
     num_workers: int | None = None

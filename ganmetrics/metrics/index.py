@@ -71,7 +71,7 @@ ENTRIES = (
           {"precision": "higher", "recall": "higher", "density": "higher", "coverage": "higher"}),
     Entry("authenticity", "authenticity", "authenticity", "Authenticity", "Authenticity", TWO, "higher", "1",
           "[Alaa et al. 2022](https://arxiv.org/abs/2102.08921)"),
-    Entry("mifid", "mifd", "mifid", "MemorizationInformedDistance", "Memorization-informed Fréchet Inception Distance",
+    Entry("mifid", "mifid", "mifid", "MemorizationInformedDistance", "Memorization-informed Fréchet Inception Distance",
           TWO, "lower", "0", "[Bai et al. 2021](https://arxiv.org/abs/2106.03062)"),
     Entry("parzen", "parzen", "parzen", "ParzenLogLikelihood", "Parzen-window log-likelihood", PARZEN, "higher", "none",
           "[Goodfellow et al. 2014](https://arxiv.org/abs/1406.2661)"),

@@ -1,0 +1,76 @@
+"""Authenticity: the share of fakes that are further from their nearest real image than that one is from the others.
+
+Alaa, van Breugel, Saveliev & van der Schaar 2022 (arXiv:2102.08921, section 3.3). The memorisation check: a generator
+that copies its training images, with noise or without, scores near 0; one that draws from the same distribution anew
+about one half, for then its fakes are as near as another training image; one far from the data scores 1, so read it
+beside precision. `real` must be the images that the generator was trained on. Reproduces dgm-eval's AuthPct on the same
+features, which is this in percent; here it is a share in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.base import Result, SingleValued
+from ganmetrics.metrics.distances import Device, Vectors
+from ganmetrics.metrics.index import METRICS
+from ganmetrics.metrics.neighbours import nearest_squared
+from ganmetrics.metrics.resampling import linear
+from ganmetrics.protocols import MetricOptions, Protocol
+from ganmetrics.statistics.samples import Samples
+
+ENOUGH = 1000  # fakes that put the standard error of a share below 0.016
+
+
+def authentic(real: Vectors, fake: Vectors, *, device: Device = None) -> Tensor:
+    """`(N_fake,)` 1.0 where |f - r| > |r - r'|, with r the real image nearest to fake f and r' that nearest to r.
+
+    Of vectors `(N_real, D)` and `(N_fake, D)`; the mean is the authenticity. Raises StatisticsError with fewer than two
+    real vectors or no fake one.
+    """
+    to_real, nearest_real = nearest_squared(fake, real, 1, device=device)
+    among_real, _ = nearest_squared(real, real, 1, exclude_self=True, device=device)
+    return (to_real[:, 0] > among_real[nearest_real[:, 0], 0]).double()
+
+
+class Authenticity(SingleValued):
+    """Streaming form; device: where distances are computed, None the first CUDA device, or the CPU."""
+
+    entry = METRICS["authenticity"]
+    canonical = ("inception", "2048")
+    kind, statistic = "features", Samples
+
+    def __init__(self, *, device: Device = None):
+        super().__init__()
+        self.device = device
+
+    @classmethod
+    def configured(cls, protocol: Protocol, options: MetricOptions) -> Authenticity:
+        return cls(device=options.device)
+
+    def compute(self) -> Result:
+        """Raises StatisticsError with fewer than two real images or no fake one."""
+        count = self.statistics["fake"].count
+        warnings = []
+        if count < ENOUGH:
+            error = 0.5 / max(count, 1) ** 0.5
+            warnings.append(f"{count} fake images: a standard error up to {error:.2f}; give at least {ENOUGH}")
+        return Result(float(self._authentic().mean()), warnings=warnings)
+
+    def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
+        """Over fakes drawn anew; the training images, which are all there are, stay."""
+        of_each = self._authentic()
+        return {self.name: of_each.mean() + linear(of_each, n, seed, "fake")}
+
+    def _authentic(self) -> Tensor:
+        real, fake = (self.statistics[side] for side in self.sides)
+        for side, least in (("real", 2), ("fake", 1)):
+            if self.statistics[side].count < least:
+                raise StatisticsError(
+                    f"authenticity needs at least {least} {side} image{'s' * (least > 1)}, "
+                    f"came {self.statistics[side].count}"
+                )
+        return authentic(real, fake, device=self.device)

@@ -1,0 +1,140 @@
+"""Memorization-informed FID: the Frechet distance divided by how far fakes are from the training images, if too near.
+
+Bai, Lin, Raffel & Kan 2021 (arXiv:2106.03062, section 4): with m the mean over fakes of the least cosine distance
+1 - |cos| to a real image, FID / m where m is below 0.1, else FID. A generator that copies its training images has a low
+FID and a low m. `real` must be the images that the generator was trained on. torchmetrics has the same quotient with m
+the mean over *real* images of the least distance to a fake; `--protocol torchmetrics` takes it so, and equals it. It
+differs from torchmetrics in leaving out vectors of length 0, which have no direction, where torchmetrics leaves out
+those whose entries sum to 0; and in refusing 0 / 0, which torchmetrics calls 0, the best there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.base import Result, SingleValued
+from ganmetrics.metrics.distances import Device, Vectors, hold
+from ganmetrics.metrics.fid import FrechetDistance
+from ganmetrics.metrics.frechet_influence import frechet_influence
+from ganmetrics.metrics.index import METRICS
+from ganmetrics.metrics.neighbours import nearest_squared
+from ganmetrics.metrics.resampling import linear
+from ganmetrics.protocols import MetricOptions, Protocol
+from ganmetrics.statistics.samples import Samples
+
+THRESHOLD = 0.1
+NO_DISTANCE = 1e-14  # added to m, as torchmetrics does
+NO_FID = 1e-8  # below which torchmetrics takes it for 0
+
+
+def least_cosine_distances(own: Vectors, other: Vectors, *, device: Device = None) -> Tensor:
+    """`(n,)` float64: of each vector of `own` `(N, D)` the least 1 - |cos| to one of `other` `(M, D)`, in [0, 1].
+
+    Vectors of length 0 are left out on either side, so n may be below N. Raises StatisticsError where none is left.
+    """
+    x, y = (_with_direction(hold(side)) for side in (own, other))
+    u, v = (side / side.norm(dim=1, keepdim=True) for side in (x, y))
+    # 1 - cos = |u - v|^2 / 2, so the nearest unit vector, or that nearest to -u, is the one wanted.
+    signs = (1,) if bool((u >= 0).all() and (v >= 0).all()) else (1, -1)
+    indices = [nearest_squared(sign * u, v, 1, device=device)[1][:, 0] for sign in signs]
+    found = [_one_less_cosine(x, y, index) for index in indices]
+    return torch.stack(found).amin(dim=0)
+
+
+def _with_direction(vectors: Tensor) -> Tensor:
+    kept = vectors[(vectors != 0).any(dim=1)]
+    if not len(kept):
+        raise StatisticsError("a cosine distance needs vectors that are not 0, and all are")
+    return kept
+
+
+def _one_less_cosine(own: Tensor, other: Tensor, index: Tensor) -> Tensor:
+    """1 - |cos| of each vector from one other, without the loss of digits of a cosine near 1."""
+    found = []
+    for rows, chosen in zip(own.split(2048), index.split(2048), strict=True):
+        u, v = (side.double() / side.double().norm(dim=1, keepdim=True) for side in (rows, other[chosen]))
+        found.append(torch.minimum((u - v).square().sum(dim=1), (u + v).square().sum(dim=1)) / 2)
+    return torch.cat(found)
+
+
+class MemorizationInformedDistance(SingleValued):
+    """Streaming form.
+
+    Args:
+        over: the side that the memorisation distance is a mean over: "fake" (Bai et al.) or "real" (torchmetrics).
+        device: where distances are computed; None is the first CUDA device, or the CPU.
+    """
+
+    entry = METRICS["mifid"]
+    canonical = ("inception", "2048")
+    kind, statistic = "features", Samples
+
+    def __init__(self, *, over: Literal["fake", "real"] = "fake", device: Device = None):
+        super().__init__()
+        self.over, self.device = over, device
+        self._known: tuple[tuple, FrechetDistance, Tensor] | None = None
+
+    @classmethod
+    def configured(cls, protocol: Protocol, options: MetricOptions) -> MemorizationInformedDistance:
+        return cls(over="real" if protocol.name == "torchmetrics" else "fake", device=options.device)
+
+    def compute(self) -> Result:
+        """Raises StatisticsError as FID does, and where both FID and the memorisation distance are 0."""
+        frechet, distances = self._parts()
+        fid, distance = frechet.compute(), float(distances.mean())
+        if fid.value <= NO_FID and distance < THRESHOLD:
+            raise StatisticsError(
+                f"MiFID is FID over the memorisation distance, and here {fid.value:.2g} over {distance:.2g}: the fakes "
+                "are copies of the real images; give fakes from the generator"
+            )
+        near = distance < THRESHOLD
+        warnings = list(fid.warnings)
+        if near:
+            of_each = "each fake to its nearest real image" if self.over == "fake" else "each real to its nearest fake"
+            warnings.append(
+                f"the mean cosine distance from {of_each} is {distance:.3g}, below {THRESHOLD}: the value is "
+                f"FID {fid.value:.4g} divided by it; look whether the generator copies"
+            )
+        return Result(
+            float(self._quotient(torch.tensor(fid.value), torch.tensor(distance))),
+            warnings=warnings,
+            protocol={
+                **fid.protocol,
+                "memorisation_distance": distance,
+                "memorisation_over": self.over,
+                "threshold": THRESHOLD,
+            },
+        )
+
+    def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
+        """Over fakes drawn anew, to first order; the training images, which are all there are, stay.
+
+        Absent for a mean over real images: which fake is nearest to one is no mean over fakes.
+        """
+        frechet, distances = self._parts()
+        if self.over == "real" or len(distances) != self.statistics["fake"].count:
+            return {}
+        fake = self.statistics["fake"]
+        influence = frechet_influence(frechet.moments("fake"), frechet.moments("real"), fake.blocks())
+        fids = frechet.compute().value + linear(influence, n, seed, "fake")
+        return {self.name: self._quotient(fids, distances.mean() + linear(distances, n, seed, "fake"))}
+
+    @staticmethod
+    def _quotient(fid: Tensor, distance: Tensor) -> Tensor:
+        return torch.where(distance < THRESHOLD, fid.double() / (distance.double() + NO_DISTANCE), fid.double())
+
+    def _parts(self) -> tuple[FrechetDistance, Tensor]:
+        """FID and the least distances of what has been seen, computed once: samples only grow."""
+        key = tuple((self.statistics[side], self.statistics[side].count) for side in self.sides)
+        if self._known is None or self._known[0] != key:
+            frechet = FrechetDistance(confidence=True)
+            frechet.statistics = dict(self.statistics)
+            frechet.compute()
+            own, other = (self.statistics[side] for side in (self.over, "real" if self.over == "fake" else "fake"))
+            self._known = key, frechet, least_cosine_distances(own, other, device=self.device)
+        return self._known[1:]
