@@ -56,7 +56,7 @@ def measure(work: Path, root: Path, name: str, seed: int) -> dict[str, Any]:
     if kept.exists() and (row := json.loads(kept.read_text()))["steps"] == model.step:
         return row
     samples = model.sample(N_PARZEN)
-    bound = 1.0 if PLANS[name].variant == "began" else None  # its latents are uniform
+    bound = model.variant.latent_bound
     reconstruction = gm.reconstruction_loss(model, FINAL, resize=True, bound=bound, data_root=root, progress=False)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     row = {
@@ -79,9 +79,9 @@ def measure(work: Path, root: Path, name: str, seed: int) -> dict[str, Any]:
 
 
 def real_rows(work: Path, root: Path) -> list[dict[str, Any]]:
-    """What 2,000 training images score in place of samples, at both sizes."""
+    """What 2,000 training images score in place of samples, at every size."""
     rows = []
-    for size in (28, 32):
+    for size in sorted({plan.image_size for plan in PLANS.values()}):
         kept = work / f"real-{size}.json"
         if not kept.exists():
             found = of_samples(work, root, reference(root, size, "train"))
