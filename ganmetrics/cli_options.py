@@ -82,7 +82,7 @@ OWN = {
     "k": click.option("--k", type=click.IntRange(1), metavar="K",
                       help="Balls reach the K-th neighbour.  [default: 3 (precision, recall), 5 (density, coverage)]"),
     "subsets": click.option("--subsets", type=click.IntRange(1),
-                            help="Mean over so many pairs of subsets.  [default: the protocol's, or all pairs at once]"),
+                            help="Mean over so many subsets.  [default: the protocol's, or all images at once]"),
     "subset_size": click.option("--subset-size", type=click.IntRange(2),
                                 help="Images in each subset.  [default: 1000, where there are subsets]"),
 }  # fmt: skip

@@ -2,18 +2,22 @@
 
 Size, mean, standard deviation and interpolation are those of the model's own pretrained configuration. The whole
 image is resized to the input size (no crop: what a generator does at the border counts too).
+
+The classifier of a CLIP model that was not fine-tuned on classes is its projection (Radford et al. 2021,
+arXiv:2103.00020, Figure 3): such a model has one tap, the projected "embedding", and no logits.
 """
 
 from __future__ import annotations
 
 import difflib
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import timm
 import torch
 from timm.data import resolve_model_data_config
-from torch import nn
+from torch import Tensor, nn
 
 from ganmetrics.errors import OptionError, WeightsError
 from ganmetrics.features import weights
@@ -21,6 +25,24 @@ from ganmetrics.features.efficientnet_lite import TimmTaps
 from ganmetrics.features.extractor import NetworkExtractor, Options, load_weights, place, state_dict_sha256
 
 INTERPOLATIONS = {"bicubic": "pil-bicubic", "bilinear": "bilinear-antialias"}
+
+
+class ClipEmbedding(nn.Module):
+    """A timm CLIP model as a network of one tap, its projected "embedding", not yet of length 1."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, taps: Collection[str]) -> dict[str, Tensor]:
+        return {"embedding": self.model(x)} if "embedding" in taps else {}
+
+
+def is_clip(config: dict[str, Any]) -> bool:
+    """Whether a timm pretrained configuration is of an image tower with its projection, as OpenAI's CLIP."""
+    name, tag = str(config.get("architecture")), str(config.get("tag"))
+    projects = "clip" in name or "clip" in tag or name.startswith("vit_pe_core")
+    return projects and "ft_in" not in tag and config.get("num_classes", 0) > 0
 
 
 def build(argument: str, options: Options) -> NetworkExtractor:
@@ -31,20 +53,25 @@ def build(argument: str, options: Options) -> NetworkExtractor:
     channels, height, width = config["input_size"]
     if (channels, height) != (3, width):
         raise OptionError(f"--features timm:{argument}: expected a square RGB input, its is {config['input_size']}")
-    has_logits = getattr(model, "num_classes", 0) > 0
+    taps: tuple[str, ...] = ("features", "logits") if getattr(model, "num_classes", 0) > 0 else ("features",)
+    clip = is_clip(model.pretrained_cfg)
+    if clip:
+        taps = ("embedding",)
+    notes = model.pretrained_cfg.get("notes") or () if "quickgelu" not in argument else ()
     return NetworkExtractor(
         f"timm-{argument}",
-        place(TimmTaps(model), options),
-        taps=("features", "logits") if has_logits else ("features",),
-        features_tap="features",
-        logits_tap="logits" if has_logits else None,
-        default_taps=("features", "logits"),
+        place(ClipEmbedding(model) if clip else TimmTaps(model), options),
+        taps=taps,
+        features_tap=taps[0],
+        logits_tap="logits" if "logits" in taps else None,
+        default_taps=taps,
         size=height,
         resize=options.resize or INTERPOLATIONS.get(config["interpolation"], "pil-bicubic"),
         mean=[255.0 * value for value in config["mean"]],
         std=[255.0 * value for value in config["std"]],
         weights_sha256=state_dict_sha256(model),
         options=options,
+        warnings=[f"timm:{argument}: {note}" for note in notes],
     )
 
 

@@ -1,0 +1,307 @@
+"""KID against exact answers, a reference of its own, and the tools themselves on the same features."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ganmetrics as gm
+from ganmetrics.confidence import interval
+from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.metrics import gram
+from ganmetrics.metrics.gram import Gram
+from ganmetrics.metrics.kid import (
+    POLYNOMIAL,
+    KernelInceptionDistance,
+    kernel_distance,
+    subset_distances,
+    variance_parts,
+)
+from ganmetrics.metrics.resampling import counts
+from ganmetrics.protocols import PROTOCOLS, MetricOptions, Subsets
+from ganmetrics.statistics.samples import Samples
+from tests.conftest import Cli
+
+Points = np.ndarray | Tensor
+
+
+def store(vectors: Points, **options: int) -> Samples:
+    samples = Samples(**options)
+    for block in torch.as_tensor(vectors).split(100):
+        samples.update(block)
+    return samples
+
+
+def reference(x: np.ndarray, y: np.ndarray) -> float:
+    """Equation 4 of the paper by its definition, float64."""
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (np.einsum("id,jd->ij", a, b) / a.shape[1] + 1) ** 3
+
+    def within(a: np.ndarray) -> float:
+        return kernel(a, a)[~np.eye(len(a), dtype=bool)].mean()
+
+    return within(x) + within(y) - 2 * kernel(x, y).mean()
+
+
+def like_inception(rng: np.random.Generator, n: int, dim: int = 64, shift: float = 0.0) -> np.ndarray:
+    """Positive, correlated, with a mean of about 0.45, as pooled Inception features are."""
+    mix = np.random.default_rng(1).standard_normal((48, dim)) / 4
+    latent = rng.standard_normal((n, 48)) / np.sqrt(np.arange(1, 49))
+    return 0.4 * np.exp(latent @ mix + 0.2 * rng.standard_normal((n, dim)) + shift - 0.1)
+
+
+def metric_of(x: Points, y: Points, protocol: str = "tensorflow", **options: int) -> KernelInceptionDistance:
+    metric = KernelInceptionDistance.configured(PROTOCOLS[protocol], MetricOptions(**options))
+    metric.update(torch.as_tensor(x), "real")
+    metric.update(torch.as_tensor(y), "fake")
+    return metric
+
+
+@pytest.mark.parametrize(("m", "n"), [(2, 2), (150, 150), (333, 120)])
+def test_the_definition(rng: np.random.Generator, m: int, n: int) -> None:
+    x, y = like_inception(rng, m), like_inception(rng, n, shift=0.05)
+    assert kernel_distance(store(x), store(y))[0] == pytest.approx(reference(x, y), rel=1e-10)
+
+
+POINTS = np.array([[0.3, -1.0], [1.5, 0.4]])
+WEIGHTS = {"one distribution": (0.3, 0.3), "two distributions": (0.3, 0.6)}
+
+
+@pytest.mark.parametrize("case", WEIGHTS)
+@pytest.mark.parametrize(("m", "n"), [(4, 5), (5, 4)])
+def test_unbiased_with_an_unbiased_variance(case: str, m: int, n: int) -> None:
+    """Every set that can be drawn from two points, with its probability: no simulation, no tolerance for chance."""
+    p, q = WEIGHTS[case]
+    probabilities, values, variances = [], [], []
+    for drawn in itertools.product(range(2), repeat=m + n):
+        x, y = POINTS[list(drawn[:m])], POINTS[list(drawn[m:])]
+        heads = sum(drawn[:m]), sum(drawn[m:])
+        probabilities.append(p ** heads[0] * (1 - p) ** (m - heads[0]) * q ** heads[1] * (1 - q) ** (n - heads[1]))
+        values.append(kernel_distance(store(x), store(y))[0])
+        variances.append(sum(variance_parts(*Gram(POLYNOMIAL, store(x), store(y)).sums())))
+    mean = np.dot(probabilities, values)
+    kernel = (POINTS @ POINTS.T / 2 + 1) ** 3
+    apart = np.array([1 - p, p]) - np.array([1 - q, q])
+    assert mean == pytest.approx(apart @ kernel @ apart, abs=1e-12)
+    variance = np.dot(probabilities, (np.array(values) - mean) ** 2)
+    assert np.dot(probabilities, variances) == pytest.approx(variance, rel=1e-10)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_standard_error_in_simulation(rng: np.random.Generator, shift: float) -> None:
+    """Never too small: with one distribution on both sides, where the first part is 0, cutting it off there costs."""
+    found = [
+        kernel_distance(store(like_inception(rng, 60, 16)), store(like_inception(rng, 90, 16, shift)))
+        for _ in range(500)
+    ]
+    values, errors = np.array(found).T
+    assert 0.8 < np.mean(errors**2) / values.var(ddof=1) < (1.25 if shift else 2.2)
+    assert 0.87 < np.mean(np.abs(values - values.mean()) < 1.96 * errors) <= (0.98 if shift else 1)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.2])
+def test_coverage_of_the_interval(rng: np.random.Generator, shift: float) -> None:
+    """With one distribution on both sides a bootstrap of images is wider than it need be, never narrower."""
+    n_images, n_trials, dim = 60, 200, 8
+    exact = kernel_distance(store(like_inception(rng, 4000, dim)), store(like_inception(rng, 4000, dim, shift)))[0]
+    exact = exact if shift else 0.0
+    hit = 0
+    for trial in range(n_trials):
+        metric = metric_of(like_inception(rng, n_images, dim), like_inception(rng, n_images, dim, shift))
+        low, high = interval(metric.compute().value, metric.replicates(200, trial)["kid"])
+        hit += low <= exact <= high
+    assert hit / n_trials >= 0.9
+    assert not shift or hit / n_trials <= 0.99
+
+
+def test_replicates_are_the_estimate_on_drawn_images(rng: np.random.Generator) -> None:
+    """Pairs of an image with its own copies are left out, as its pair with itself is."""
+    x, y = like_inception(rng, 40), like_inception(rng, 30, shift=0.1)
+    found = metric_of(x, y).replicates(100, seed=3)["kid"]
+    drawn = [torch.cat(list(counts(len(side), 100, 3, name))) for name, side in (("real", x), ("fake", y))]
+    for i in (0, 57, 99):
+        copies = [np.repeat(np.arange(len(each[i])), each[i].int().numpy()) for each in drawn]
+        kernels = [((a @ b.T) / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+        within = [kernels[s][np.ix_(c, c)][c[:, None] != c].mean() for s, c in enumerate(copies)]
+        expected = sum(within) - 2 * kernels[2][np.ix_(*copies)].mean()
+        assert float(found[i]) == pytest.approx(expected, rel=1e-10)
+
+
+def test_blocks_and_disk_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = like_inception(rng, 130), like_inception(rng, 71, shift=0.1)
+    whole, replicates = kernel_distance(store(x), store(y)), metric_of(x, y).replicates(100, 0)["kid"]
+    monkeypatch.setattr(gram, "BLOCK", 16)
+    monkeypatch.setattr(gram, "CHUNK", 37 * 64 * 8)
+    assert kernel_distance(store(x, memory_limit=0), store(y, memory_limit=0)) == pytest.approx(whole, rel=1e-9)
+    torch.testing.assert_close(metric_of(x, y).replicates(100, 0)["kid"], replicates, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_float32_products_keep_the_digits_of_a_small_kid(rng: np.random.Generator, precision: str) -> None:
+    """Of features as wide and as far from 0 as Inception's, whatever the caller lets torch do to products."""
+    x, y = (like_inception(rng, 700, 2048, shift).astype(np.float32) for shift in (0.0, 0.03))
+    exact = reference(x.astype(np.float64), y.astype(np.float64))
+    assert 1e-4 < exact < 5e-3
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        assert kernel_distance(store(x), store(y))[0] == pytest.approx(exact, rel=1e-6)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_never_clamped(rng: np.random.Generator) -> None:
+    values = [metric_of(like_inception(rng, 30), like_inception(rng, 30)).compute() for _ in range(20)]
+    assert min(result.value for result in values) < 0 < max(result.value for result in values)
+
+
+def torch_fidelity(x: np.ndarray, y: np.ndarray, size: int, seed: int) -> tuple[float, float]:
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    found = kid_features_to_metric(
+        torch.from_numpy(y), torch.from_numpy(x), kid_subset_size=size, rng_seed=seed, verbose=False
+    )
+    return found["kernel_inception_distance_mean"], found["kernel_inception_distance_std"]
+
+
+def torchmetrics(x: np.ndarray, y: np.ndarray, size: int, seed: int) -> tuple[float, float]:
+    from torchmetrics.image.kid import KernelInceptionDistance as Peer
+
+    peer = Peer(feature=nn.Identity(), subset_size=size).set_dtype(torch.float64)
+    peer.update(torch.from_numpy(x), real=True)
+    peer.update(torch.from_numpy(y), real=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        mean, std = peer.compute()
+    return float(mean), float(std)
+
+
+def clean_fid(x: np.ndarray, y: np.ndarray, size: int, seed: int) -> tuple[float, None]:
+    from cleanfid.fid import kernel_distance
+
+    before = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        return kernel_distance(x, y, max_subset_size=size), None
+    finally:
+        np.random.set_state(before)
+
+
+PEER: dict[str, Callable[..., tuple[float, float | None]]] = {
+    "torch-fidelity": torch_fidelity,
+    "torchmetrics": torchmetrics,
+    "clean-fid": clean_fid,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save:UserWarning")
+@pytest.mark.parametrize("protocol", PEER)
+@pytest.mark.parametrize("seed", [None, 7])
+def test_subsets_of_the_tools(rng: np.random.Generator, protocol: str, seed: int | None) -> None:
+    x, y = like_inception(rng, 90), like_inception(rng, 120, shift=0.1)
+    mean, std = PEER[protocol](x, y, 50, {"torch-fidelity": 2020}.get(protocol, 0) if seed is None else seed)
+    options = {"subset_size": 50} | ({} if seed is None else {"seed": seed})
+    result = metric_of(x, y, protocol, **options).compute()
+    assert result.value == pytest.approx(mean, rel=1e-9)
+    assert std is None or result.spread == pytest.approx(std, rel=1e-9)
+    assert result.warnings == []
+    assert (result.protocol["subsets"], result.protocol["subset_size"]) == (100, 50)
+
+
+def test_the_tools_draw_apart(rng: np.random.Generator) -> None:
+    """Or the test above would not see who draws first, and how."""
+    x, y = like_inception(rng, 90), like_inception(rng, 90, shift=0.1)
+    values = [metric_of(x, y, protocol, subset_size=50, seed=7).compute().value for protocol in PEER]
+    assert values[0] != pytest.approx(values[1], rel=1e-4)
+    swapped = subset_distances(store(x), store(y), Subsets(size=50, first="real", seed=7)).mean()
+    assert float(swapped) != pytest.approx(values[0], rel=1e-4)
+    assert values[0] == pytest.approx(values[2], rel=1e-12)  # torch-fidelity's and clean-fid's differ in the seed alone
+
+
+@pytest.mark.parametrize("protocol", PEER)
+def test_shrunk_subsets(rng: np.random.Generator, protocol: str) -> None:
+    """clean-fid does the same without a word; torch-fidelity and torchmetrics refuse."""
+    x, y = like_inception(rng, 20, 8), like_inception(rng, 30, 8, shift=0.1)
+    result = metric_of(x, y, protocol, subsets=3).compute()
+    assert result.protocol["subset_size"] == 20
+    assert list(result.warnings) == [
+        "subsets of 1000 need as many images a side, came 20 real and 30 fake: they were shrunk to 20; "
+        "compare only at this size"
+    ]
+    if protocol == "clean-fid":
+        assert result.value == pytest.approx(metric_of(x, y, protocol, subsets=3, subset_size=20).compute().value)
+
+
+def test_the_mean_over_all_subsets_is_the_estimate_over_all_pairs(rng: np.random.Generator) -> None:
+    """Every subset of four among six: the expectation of a mean over drawn ones, exactly."""
+    x, y = like_inception(rng, 6), like_inception(rng, 6, shift=0.1)
+    choices = [list(choice) for choice in itertools.combinations(range(6), 4)]
+    values = [kernel_distance(store(x[one]), store(y[other]))[0] for one in choices for other in choices]
+    assert np.mean(values) == pytest.approx(kernel_distance(store(x), store(y))[0], rel=1e-10)
+
+
+def test_drawn_subsets_scatter_about_it(rng: np.random.Generator) -> None:
+    x, y = like_inception(rng, 200, 16), like_inception(rng, 150, 16, shift=0.1)
+    values = subset_distances(store(x), store(y), Subsets(count=400, size=40))
+    error = float(values.std()) / math.sqrt(len(values))
+    assert abs(float(values.mean()) - kernel_distance(store(x), store(y))[0]) < 4 * error
+
+
+def test_an_interval_over_subsets_holds_the_draw_too(rng: np.random.Generator) -> None:
+    x, y = like_inception(rng, 300, 16), like_inception(rng, 300, 16, shift=0.1)
+    drawn = metric_of(x, y, subsets=4, subset_size=20)
+    every, over_subsets = (float(metric.replicates(400, 1)["kid"].var()) for metric in (metric_of(x, y), drawn))
+    of_draw = float(subset_distances(*drawn.statistics.values(), Subsets(4, 20)).var(correction=0)) / 4
+    assert over_subsets == pytest.approx(every + of_draw, rel=0.3)
+    assert over_subsets > 1.5 * every
+
+
+def test_options_and_protocols() -> None:
+    def subsets(protocol: str, **options: int) -> Subsets | None:
+        return KernelInceptionDistance.configured(PROTOCOLS[protocol], MetricOptions(**options)).subsets
+
+    assert subsets("tensorflow") is None
+    assert subsets("pytorch-fid") is None
+    assert subsets("tensorflow", seed=3) is None
+    assert subsets("tensorflow", subset_size=50) == Subsets(100, 50)
+    assert subsets("torch-fidelity") == Subsets(100, 1000, "numpy", "fake", 2020)
+    assert subsets("torchmetrics", subsets=5, seed=1) == Subsets(5, 1000, "torch", "real", 1)
+    for wrong in ({"subsets": 0}, {"subset_size": 1}):
+        with pytest.raises(OptionError, match=r"--subset\S+: expected at least"):
+            subsets("tensorflow", **wrong)
+
+
+def test_too_few_images_and_unlike_features(rng: np.random.Generator) -> None:
+    x = like_inception(rng, 5)
+    for protocol in PROTOCOLS:
+        with pytest.raises(StatisticsError, match=r"needs at least 2 (fake images|images a side), came 1"):
+            metric_of(x, x[:1], protocol).compute()
+    with pytest.raises(StatisticsError, match="needs at least 2 real images, came 0"):
+        KernelInceptionDistance().compute()
+    with pytest.raises(StatisticsError, match=r"features of one dimension, came 64 \(real\) and 63 \(fake\)"):
+        metric_of(x, x[:, :63]).compute()
+    assert metric_of(x[:3], x).compute().spread is None
+    assert list(metric_of(x, like_inception(rng, 1000)).compute().warnings) == [
+        "5 real images: the value is unbiased, but its standard error is itself a guess; give at least 1000"
+    ]
+
+
+def test_command_and_call(cli: Cli, tmp_path_factory: pytest.TempPathFactory, digits: np.ndarray) -> None:
+    folder = tmp_path_factory.mktemp("digits")
+    real, fake = folder / "real.npy", folder / "fake.npy"
+    np.save(real, digits[:300])
+    np.save(fake, 255 - digits[300:600])
+    (score,) = cli("kid", real, fake, "--features", "pixels", "--json").scores
+    assert score["metric"] == "kd-pixels"
+    assert score["value"] == gm.kid(real, fake, features="pixels", progress=False).value
+    assert score["value"] > 10 * score["spread"] > 0
+    few = ("--subsets", "5", "--subset-size", "100")
+    (score,) = cli("kid", real, fake, "--features", "pixels", *few, "--json").scores
+    assert (score["protocol"]["subsets"], score["protocol"]["subset_size"]) == (5, 100)
