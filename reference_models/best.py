@@ -13,7 +13,7 @@ class Best:
     """The best value so far, of one name; a run that is resumed with another score begins anew.
 
     Attributes:
-        name: a metric of `Scoring` or a value that the variant measures; None compares nothing.
+        name: a value of a metric of `Scoring` or one that the variant measures; None compares nothing.
         lower: whether lower is better.
         value: None before the first.
         measured: whether `name` is measured at every step.
@@ -21,7 +21,7 @@ class Best:
 
     def __init__(self, scoring: Scoring, variant: Variant):
         self.measured = not scoring.every and variant.best_by is not None
-        self.name: str | None = scoring.metric if scoring.every else None
+        self.name: str | None = scoring.best_by if scoring.every else None
         self.lower = scoring.lower_is_better
         if self.measured and variant.best_by is not None:
             self.name, self.lower = variant.best_by[0], variant.best_by[1] == "lower"

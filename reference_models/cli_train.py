@@ -9,10 +9,12 @@ import click
 from ganmetrics.cli_options import with_options
 from ganmetrics.console import CONTEXT, Commands, fail
 from ganmetrics.errors import GanMetricsError
+from ganmetrics.metrics.index import METRICS
 from ganmetrics.text import printable
 from reference_models.index import VARIANTS, get_variant
 from reference_models.recipe import Setting, settings
 
+SCORED = [name for name, entry in METRICS.items() if set(entry.sides) <= {"real", "fake"}]
 RUNNING = [
     click.option("--data", metavar="NAME",
                  help="digits, mnist, fashion-mnist, cifar10 (mnist:train[0:50000]), a folder, zip or npz."),
@@ -27,7 +29,8 @@ RUNNING = [
     click.option("--checkpoint-every", type=click.IntRange(1), default=500, show_default=True, help="Steps."),
     click.option("--score-every", type=click.IntRange(0), default=0, show_default=True,
                  help="Steps between two scores, the best of which is kept in best/; 0 never scores."),
-    click.option("--score-metric", default="fid", show_default=True, help="fid, is or reconstruction."),
+    click.option("--score-metric", multiple=True, default=("fid",), show_default=True,
+                 help=f"{', '.join(SCORED)} or reconstruction; give it again for more, the first chooses best/."),
     click.option("--score-features", default="efficientnet-lite0", show_default=True, help="The extractor."),
     click.option("--score-method", default="auto", show_default=True,
                  help="How reconstruction searches latents; xiang-li is the published one."),
@@ -131,7 +134,7 @@ def broken_off(out: str) -> str:
 
 def ended(outcome: Any, out: str) -> int:
     """Say how training ended; the exit code."""
-    from reference_models.scoring import SCORES
+    from reference_models.scoring import is_score
 
     where = f"{printable(out)}: step {outcome.step} of {outcome.total}"
     if not outcome.speaks:
@@ -143,7 +146,7 @@ def ended(outcome: Any, out: str) -> int:
         done = f"{printable(out)}: step {outcome.step}{asked}"
         click.echo(f"{done}: the run is finished; a larger --max-steps or --num-epochs goes on with it")
     else:
-        what = outcome.best_of if outcome.best_of not in SCORES else "score"
+        what = "score" if is_score(outcome.best_of) else outcome.best_of
         best = "" if outcome.best is None else f"; best {what} {outcome.best:.4f} in best/"
         click.echo(f"{where}: done{best}")
     return 0

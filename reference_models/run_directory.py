@@ -1,4 +1,7 @@
-"""The folder of one run: `last/`, `best/`, `log.jsonl`, `samples/*.png`, `config.json`; one process writes."""
+"""The folder of one run: `last/`, `best/`, `log.jsonl`, `samples/*.png`, `config.json`; one process writes.
+
+And `history.jsonl`, the scores as `ganmetrics.Monitor` keeps them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ganmetrics.text import printable
 from reference_models.checkpoint import Checkpoint, finish_swap, locate
 from reference_models.errors import CheckpointError, TrainingError
 
-OURS = {"config.json", "log.jsonl", "samples", "tensorboard", ".lock", "curves.png", "stopped"}
+OURS = {"config.json", "log.jsonl", "history.jsonl", "samples", "tensorboard", ".lock", "curves.png", "stopped"}
 
 
 def folder_of(path: str | os.PathLike[str]) -> Path:
@@ -38,7 +41,7 @@ class RunDirectory:
         self.name = printable(os.fspath(path))
         self.last, self.best = self.path / "last", self.path / "best"
         self.samples, self._log = self.path / "samples", self.path / "log.jsonl"
-        self.stopped = self.path / "stopped"
+        self.stopped, self.history = self.path / "stopped", self.path / "history.jsonl"
 
     def found(self, *, resume: bool) -> Checkpoint | None:
         """What to go on from; None starts from the beginning. Writes nothing."""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 import ganmetrics as gm
 from ganmetrics.images import open_images
+from ganmetrics.measurement import SIDES
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.latent_search import METHODS
 from ganmetrics.score import Score
-from ganmetrics.streaming import StreamingMetric
 from reference_models.data import Images
 from reference_models.errors import RecipeError
 from reference_models.sampler import Sampler
 
-STREAMING: dict[str, type[StreamingMetric]] = {metric.name: metric for metric in (gm.FID, gm.InceptionScore)}
 RECONSTRUCTION = "reconstruction"
-SCORES = (*STREAMING, RECONSTRUCTION)
+OF_SAMPLES = tuple(name for name, entry in METRICS.items() if set(entry.sides) <= set(SIDES))
+SCORES = (*OF_SAMPLES, RECONSTRUCTION)
+Scorer = Callable[[Sampler], dict[str, Score]]  # again and again; the real images are read once
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Scoring:
 
     Attributes:
         every: steps between two scores; 0 never scores.
-        metric: "fid", "is" or "reconstruction".
-        features: the extractor of the first two; the embedded default needs no download.
+        metric: a name of `ganmetrics.metrics.METRICS` over samples, as `gm.evaluate` takes them, or "reconstruction";
+            or several, of which the first, by its first value, chooses `best/`.
+        features: the extractor; the embedded default needs no download.
         n_samples: images of the generator's moving average, and the most that are taken of the real ones.
         real: any source to compare with; None takes the training images, as they are prepared for training. The
             reconstruction loss needs one, of images that the generator never saw.
@@ -38,7 +41,7 @@ class Scoring:
     """
 
     every: int = 0
-    metric: str = "fid"
+    metric: str | Sequence[str] = "fid"
     features: str = "efficientnet-lite0"
     n_samples: int = 1000
     real: Any = None
@@ -46,11 +49,12 @@ class Scoring:
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.metric not in SCORES:
-            raise RecipeError(f"--score-metric: expected one of {', '.join(SCORES)}, came {self.metric!r}")
+        for name in self.metrics or ("none",):
+            if name.partition("@")[0] not in SCORES:
+                raise RecipeError(f"--score-metric: expected one of {', '.join(SCORES)}, came {name!r}")
         if self.method not in METHODS:
             raise RecipeError(f"--score-method: expected one of {', '.join(METHODS)}, came {self.method!r}")
-        if self.metric == RECONSTRUCTION and self.real is None:
+        if RECONSTRUCTION in self.metrics and self.real is None:
             raise RecipeError(
                 "--score-metric reconstruction: expected held-out images, came none; name some that are not trained "
                 "on with --score-real, such as mnist:test[0:200]"
@@ -60,36 +64,56 @@ class Scoring:
                 raise RecipeError(f"--score-{option}: expected a whole number of at least {least}, came {value!r}")
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Their names."""
+        return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
+
+    @property
+    def of_samples(self) -> tuple[str, ...]:
+        """Those that need images alone."""
+        return tuple(name for name in self.metrics if name != RECONSTRUCTION)
+
+    @property
+    def best_by(self) -> str:
+        """The name of the value that chooses `best/`."""
+        name, at, features = self.metrics[0].partition("@")
+        return f"{next(iter(METRICS[name].values))}{at}{features}"
+
+    @property
     def lower_is_better(self) -> bool:
-        """Of the metric."""
-        return METRICS[self.metric].better == "lower"
+        """Of that value."""
+        return METRICS[self.metrics[0].partition("@")[0]].values[self.best_by.partition("@")[0]] == "lower"
 
 
-class Scorer(Protocol):
-    """Scores a sampler again and again; the real images are read once."""
-
-    def __call__(self, sampler: Sampler) -> Score: ...
+def is_score(name: str | None) -> bool:
+    """Whether a value that best/ is chosen by is that of a metric, and not one that the variant measures."""
+    return name is not None and any(name.partition("@")[0] in METRICS[score].values for score in SCORES)
 
 
 class SampleScorer:
-    """A metric of `n_samples` images that are drawn, against the real ones."""
+    """Metrics of `n_samples` images that are drawn once for all of them, against the real ones."""
 
     def __init__(self, scoring: Scoring, images: Images, *, dataroot: str | None, device: torch.device):
         self.scoring = scoring
-        kind = STREAMING[scoring.metric]
-        real = {} if "real" not in METRICS[kind.name].sides else {"real": self._real(images)}
-        self._metric = kind(
-            **real, features=scoring.features, device=device, data_root=dataroot, seed=scoring.seed, progress=False
+        classes = [name for name in scoring.of_samples if METRICS[name.partition("@")[0]].load().labelled]
+        if classes:
+            raise RecipeError(f"--score-metric {classes[0]}: is over classes, and these samples are of none")
+        self._metrics = gm.Evaluator(
+            scoring.of_samples,
+            features=scoring.features,
+            device=device,
+            data_root=dataroot,
+            seed=scoring.seed,
+            progress=False,
         )
+        if "real" in self._metrics.sides:
+            self._metrics.read_real(_some(images, scoring) if scoring.real is None else scoring.real)
 
-    def _real(self, images: Images) -> Any:
-        return _some(images, self.scoring) if self.scoring.real is None else self.scoring.real
-
-    def __call__(self, sampler: Sampler) -> Score:
-        self._metric.reset()
+    def __call__(self, sampler: Sampler) -> dict[str, Score]:
+        self._metrics.reset()
         for batch in sampler.batches(self.scoring.n_samples, seed=self.scoring.seed):
-            self._metric.update(batch, layout="NCHW")
-        return self._metric.compute()
+            self._metrics.update(batch, layout="NCHW")
+        return self._metrics.compute()
 
 
 class ReconstructionScorer:
@@ -100,14 +124,18 @@ class ReconstructionScorer:
         self._images = _some(Images(opened, images.size, images.channels), scoring)
         self._options = {"method": scoring.method, "seed": scoring.seed, "device": device, "progress": False}
 
-    def __call__(self, sampler: Sampler) -> Score:
-        return gm.Reconstruction(self._images, bound=sampler.variant.latent_bound, **self._options).compute(sampler)
+    def __call__(self, sampler: Sampler) -> dict[str, Score]:
+        watch = gm.Reconstruction(self._images, bound=sampler.variant.latent_bound, **self._options)
+        return {RECONSTRUCTION: watch.compute(sampler)}
 
 
 def make_scorer(scoring: Scoring, images: Images, *, dataroot: str | None, device: torch.device) -> Scorer:
-    """The scorer of `scoring.metric`; `images` are those of training."""
-    kind = ReconstructionScorer if scoring.metric == RECONSTRUCTION else SampleScorer
-    return kind(scoring, images, dataroot=dataroot, device=device)
+    """The scorer of all metrics of `scoring`, by the names of their values; `images` are those of training."""
+    kinds = ([SampleScorer] if scoring.of_samples else []) + (
+        [ReconstructionScorer] if RECONSTRUCTION in scoring.metrics else []
+    )
+    scorers = [kind(scoring, images, dataroot=dataroot, device=device) for kind in kinds]
+    return lambda sampler: {name: score for scorer in scorers for name, score in scorer(sampler).items()}
 
 
 def _some(images: Images, scoring: Scoring) -> torch.Tensor:

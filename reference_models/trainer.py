@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ganmetrics.history import History, Scored
 from ganmetrics.text import printable
 from reference_models import alarms
 from reference_models import checkpoint as checkpoints
@@ -51,6 +52,7 @@ class Trainer:
         self.best = Best(cadence.scoring, training.variant)
         self.sampler = Sampler(training.variant, lambda ema: training.average.network, training.device)
         self._scorer: Scorer | None = None
+        self._history: History | None = None
         self._saved, self._first = -1, 0
         self._told: list[str] = []
         self._alarms = alarms.Alarms(self._told.append)
@@ -111,6 +113,7 @@ class Trainer:
             with self.folder.writing(self.training.step):
                 self.folder.write_config(self.config)
                 self.folder.forget_after(self.training.step)
+                self._history = History(self.folder.history) if self.cadence.scoring.every else None
         if self.cadence.trackers:
             try:
                 self.accelerator.init_trackers("tensorboard")
@@ -213,10 +216,16 @@ class Trainer:
     def _is_best(self, progress: Progress) -> bool:
         self.open_scorer()
         assert self._scorer is not None  # for the type checker
-        score = self._scorer(self.sampler)
-        self._note({"score": json.loads(score.to_json())})
-        progress.say(f"step {self.training.step}: {score}")
-        return self.best.improves(score.value)
+        assert self._history is not None
+        step, began = self.training.step, time.perf_counter()
+        scores = self._scorer(self.sampler)
+        for score in scores.values():
+            self._note({"score": json.loads(score.to_json())})
+            progress.say(f"step {step}: {score}")
+        better = self.best.improves(scores[str(self.best.name)].value)
+        with self.folder.writing(step):
+            self._history.append(Scored(step, scores, better, round(time.perf_counter() - began, 3)))
+        return better
 
     def _checkpoints(self, *, force: bool) -> None:
         if force and self._saved != self.training.step:
