@@ -20,6 +20,7 @@ from tests.conftest import REPOSITORY
 # What each metric reads: (vectors of a side drawn from a seed, dimensions).
 DRAW = {
     "fid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "fid-infinity": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "sfid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "is": lambda rng, shift: rng.standard_normal((257, 20)) * 3 + shift,
     "kid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
@@ -32,8 +33,9 @@ DRAW = {
     "reconstruction": lambda rng, shift: rng.random((257, 20)) + shift,
 }
 # Metrics that depend on the order in the protocol asked for below: splits are by index, not torch-fidelity's shuffle;
-# a reconstruction belongs to its own test image, so that one side alone may not be mixed.
-ORDERED = {"is", "reconstruction"}
+# a reconstruction belongs to its own test image, so that one side alone may not be mixed; FID-infinity draws its
+# subsets by index.
+ORDERED = {"is", "reconstruction", "fid-infinity"}
 
 
 def test_every_metric_is_drawn_for() -> None:

@@ -55,6 +55,8 @@ RECONSTRUCTION = ("generator", "test")
 ENTRIES = (
     Entry("fid", "fd", "fid", "FrechetDistance", "Fréchet Inception Distance", TWO, "lower", "0",
           "[Heusel et al. 2017](https://arxiv.org/abs/1706.08500)", ("ddof",)),
+    Entry("fid-infinity", "fd-infinity", "fid_infinity", "FidInfinity", "FID-infinity", TWO, "lower", "0",
+          "[Chong & Forsyth 2020](https://arxiv.org/abs/1911.07023)", ("ddof",)),
     Entry("sfid", "sfd", "sfid", "SpatialFrechetDistance", "Spatial Fréchet Inception Distance", TWO, "lower", "0",
           "[Nash et al. 2021](https://arxiv.org/abs/2103.03841)", ("ddof",)),
     Entry("is", "is", "inception_score", "InceptionScore", "Inception Score", ("fake",), "higher", "classes",

@@ -1,0 +1,123 @@
+"""FID-infinity: what the Frechet distance would be with endlessly many fakes, from a line through it over 1/N.
+
+Chong & Forsyth 2020 (arXiv:1911.07023, section 3): the bias of FID_N in the number N of fakes is nearly linear in 1/N.
+Reproduces the authors' score_infinity.py: 15 sizes from 5,000 to all, each a random subset without replacement, a line
+by least squares, its value at 1/N = 0. It differs in that the real images' factor is computed once, and that with fewer
+than 10,000 fakes the sizes go from half of them on, which is said. The bias by the number of *real* images stays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.base import Result
+from ganmetrics.metrics.fid import WELL_SAMPLED, FrechetDistance, frechet_distance_of_factors
+from ganmetrics.metrics.index import METRICS
+from ganmetrics.protocols import MetricOptions, Protocol
+from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.samples import Samples
+
+SMALLEST, POINTS = 5000, 15  # published
+
+
+def sizes_of_subsets(n: int) -> list[int]:
+    """The published sizes for `n` fakes; from the half of them where that is less than 5,000."""
+    return np.linspace(min(SMALLEST, n // 2), n, POINTS).astype(int).tolist()
+
+
+def value_at_infinity(sizes: Tensor, distances: Tensor) -> tuple[float, float]:
+    """Intercept of the least-squares line of distances `(k,)` over 1/sizes `(k,)`, and its standard error."""
+    x, y = 1 / sizes.double(), distances.double()
+    centred = x - x.mean()
+    slope = (centred @ y) / centred.square().sum()
+    intercept = y.mean() - slope * x.mean()
+    variance = (y - intercept - slope * x).square().sum() / (len(x) - 2)
+    error = (variance * (1 / len(x) + x.mean().square() / centred.square().sum())).sqrt()
+    return float(intercept), float(error)
+
+
+class FidInfinity(FrechetDistance):
+    """Streaming form. `spread` is the standard error of the fit: what other subsets, not other images, would change."""
+
+    entry = METRICS["fid-infinity"]
+    statistic = Samples
+    moments_serve = ("real",)
+
+    def __init__(self, *, ddof: int = 1, confidence: bool = False, seed: int = 0):
+        super().__init__(ddof=ddof, confidence=confidence)
+        self.seed = seed
+        self._fitted: tuple[list[object], tuple[float, float]] | None = None
+
+    @classmethod
+    def configured(cls, protocol: Protocol, options: MetricOptions) -> FidInfinity:
+        metric = super().configured(protocol, options)
+        metric.seed = options.seed or 0
+        return metric
+
+    def compute(self) -> Result:
+        """Raises StatisticsError below 30 fakes, which give no 15 sizes."""
+        raw, error = self._fit()
+        protocol = {"ddof": self.ddof, "sizes": sizes_of_subsets(self.statistics["fake"].count), "seed": self.seed}
+        warnings = self._small_sample_warnings()
+        if raw < 0:
+            warnings.append(f"the line meets 1/N = 0 at {raw:.4g}, below 0; the value is given as 0, raw as it is")
+        return Result(max(raw, 0.0), spread=error, raw=raw, warnings=warnings, protocol=protocol)
+
+    def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
+        """As those of FID, for all subsets move with their images; and by the error of the fit, for other subsets."""
+        found = super().replicates(n, seed)
+        noise = np.random.default_rng([seed, len(self.sides)]).standard_normal(n)
+        return {name: values + self._fit()[1] * torch.from_numpy(noise) for name, values in found.items()}
+
+    def _fit(self) -> tuple[float, float]:
+        """Once for the same images: intercept and standard error."""
+        self._check()
+        state = [part for kept in self.statistics.values() for part in (kept, kept.count)]
+        if self._fitted is None or self._fitted[0] != state:
+            sizes = sizes_of_subsets(self.statistics["fake"].count)
+            self._fitted = state, value_at_infinity(torch.tensor(sizes), self._distances(sizes))
+        return self._fitted[1]
+
+    def _distances(self, sizes: list[int]) -> Tensor:
+        """Of a random subset of the fakes of each size, `(k,)`; one subset's moments in memory at a time."""
+        real, fake = self.moments("real"), self.statistics["fake"]
+        mean, factor = real.mean().cpu(), real.factor(self.ddof).cpu()
+        rng = np.random.default_rng(self.seed)
+        distances = []
+        for size in sizes:
+            taken = torch.zeros(fake.count, dtype=torch.bool)
+            taken[torch.from_numpy(rng.permutation(fake.count)[:size])] = True
+            moments, start = Moments(), 0
+            for block in fake.blocks():
+                moments.update(block[taken[start : start + len(block)]])
+                start += len(block)
+            distances.append(
+                frechet_distance_of_factors(mean, factor, moments.mean().cpu(), moments.factor(self.ddof).cpu())
+            )
+        return torch.tensor(distances, dtype=torch.float64)
+
+    def _check(self) -> None:
+        super()._check()
+        count = self.statistics["fake"].count
+        if count < 2 * POINTS:
+            raise StatisticsError(f"FID-infinity needs at least {2 * POINTS} fake images, came {count}")
+
+    def _small_sample_warnings(self) -> list[str]:
+        dim, n = self.statistics["fake"].dim, self.statistics["fake"].count
+        sizes, n_real = sizes_of_subsets(n), self.statistics["real"].count
+        found = []
+        if n < 2 * SMALLEST:
+            bent = f"; FID is no line over 1/N below {WELL_SAMPLED * dim} images ({dim} dimensions): do not trust it"
+            found.append(
+                f"{n} fake images: fitted over subsets of {sizes[0]} to {n}, where published values use {SMALLEST} to "
+                f"50000{bent if sizes[0] < WELL_SAMPLED * dim else ''}; give at least {2 * SMALLEST}"
+            )
+        if n_real is not None and n_real < WELL_SAMPLED * dim:
+            found.append(
+                f"{n_real} real images for {dim} dimensions: the bias that comes with few of these stays; "
+                f"give at least {WELL_SAMPLED * dim}"
+            )
+        return found
