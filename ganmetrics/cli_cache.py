@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganmetrics.memory import size
 from ganmetrics.text import printable
 
 if TYPE_CHECKING:
@@ -33,14 +34,12 @@ def cache_list() -> None:
     for row in rows:
         cells = [c.rjust(w) if i in RIGHT else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         click.echo("  ".join(cells).rstrip())
-    total = entries.size(sum(one.nbytes for one in listed))
-    held = f"{_count(len(listed))}, {total} of at most {entries.size(entries.limit())}"
+    total = size(sum(one.nbytes for one in listed))
+    held = f"{_count(len(listed))}, {total} of at most {size(entries.limit())}"
     click.echo(printable(f"{held}, in {entries.folder()}"))
 
 
 def _row(one: Listed) -> tuple[str, ...]:
-    from ganmetrics.statistics.cache import size
-
     about = one.about
     used = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used))
     if not about:
@@ -57,7 +56,7 @@ def cache_clear(older_than: float) -> None:
     from ganmetrics.statistics import cache as entries
 
     n, nbytes = entries.clear(older_than * DAY)
-    click.echo(printable(f"removed {_count(n)}, {entries.size(nbytes)}, from {entries.folder()}"))
+    click.echo(printable(f"removed {_count(n)}, {size(nbytes)}, from {entries.folder()}"))
 
 
 def _count(n: int) -> str:

@@ -18,11 +18,12 @@ from ganmetrics.features.pixels import DequantizedPixels, PixelBytes
 from ganmetrics.images import to_uint8
 from ganmetrics.images.base import whole
 from ganmetrics.measurement import Measurement, fill
+from ganmetrics.memory import parse_memory
 from ganmetrics.metrics.bandwidth import Rule
 from ganmetrics.metrics.baselines import cut, kmeans_centres
 from ganmetrics.metrics.kernels import BYTE
 from ganmetrics.metrics.parzen import ParzenLogLikelihood
-from ganmetrics.runtime import exact_arithmetic, parse_memory, resolve_device, resolve_dtype
+from ganmetrics.runtime import exact_arithmetic, resolve_device, resolve_dtype
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
 from ganmetrics.statistics.points import Points, as_points, point_blocks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,6 @@ import torch
 from ganmetrics.errors import OptionError
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def resolve_device(device: str | torch.device | None = None) -> torch.device:
@@ -46,15 +44,6 @@ def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
         if dtype in (name, known):
             return known
     raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, came {str(dtype)!r}")
-
-
-def parse_memory(given: str | int) -> int:
-    """Bytes from "512MB", "1.5GiB" or a number. Raises OptionError for anything else and for less than 1 MB."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B|)\s*", str(given), flags=re.IGNORECASE)
-    n_bytes = int(float(match[1]) * UNITS[match[2].upper()]) if match else 0
-    if n_bytes < 10**6:
-        raise OptionError(f"--memory: expected at least 1MB, such as 512MB or 2GiB, came {given!r}")
-    return n_bytes
 
 
 def default_workers() -> int:

@@ -24,12 +24,13 @@ from typing import IO, Any
 from ganmetrics.errors import OptionError
 from ganmetrics.features.download import reason_of
 from ganmetrics.features.weights import cache_dir
+from ganmetrics.memory import parse_memory, size
 from ganmetrics.text import printable
 
 FORMAT = "ganmetrics-reference-statistics-1"
 LIMIT = 4 * 10**9  # bytes in all
 SHARE = 4  # an entry may take one part in so many of it
-ABANDONED = 3600  # seconds after which an unfinished file is taken to be of a process that was killed
+ABANDONED = 600  # seconds after which an unfinished file is taken to be of a process that was killed
 ITEMSIZE = {"uint8": 1, "float32": 4, "float64": 8}
 CHUNK = 1 << 20
 DIGEST = hashlib.sha256().digest_size
@@ -94,8 +95,6 @@ def limit() -> int:
         return LIMIT
     if named == "0":
         return 0
-    from ganmetrics.runtime import parse_memory
-
     try:
         return parse_memory(named)
     except OptionError:
@@ -188,10 +187,7 @@ def _parts(arrays: Mapping[str, Array]) -> Iterator[Any]:
 
 def make_room(allowed: int) -> None:
     """Drop the least recently used entries until the others take at most `allowed` bytes, and what was abandoned."""
-    for path in _files(UNFINISHED):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink()
+    _drop_abandoned()
     kept = listed(about=False)
     total = sum(one.nbytes for one in kept)
     for one in reversed(kept):
@@ -200,6 +196,13 @@ def make_room(allowed: int) -> None:
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             one.path.unlink()
         total -= one.nbytes
+
+
+def _drop_abandoned() -> None:
+    for path in _files(UNFINISHED):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def listed(*, about: bool = True) -> list[Listed]:
@@ -231,19 +234,8 @@ def clear(older_than: float = 0.0) -> tuple[int, int]:
     dropped = [one for one in listed(about=False) if time.time() - one.used >= older_than]
     for one in dropped:
         one.path.unlink(missing_ok=True)
-    for path in _files(UNFINISHED):
-        if time.time() - path.stat().st_mtime >= older_than:
-            path.unlink(missing_ok=True)
+    _drop_abandoned()
     return len(dropped), sum(one.nbytes for one in dropped)
-
-
-def size(nbytes: float) -> str:
-    """Bytes in three digits: "33.6 MB"."""
-    for unit in ("B", "kB", "MB"):
-        if nbytes < 999.5:
-            return f"{nbytes:.{0 if unit == 'B' else 1}f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.1f} GB"
 
 
 def unusable(error: OSError) -> str:

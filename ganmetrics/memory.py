@@ -1,0 +1,27 @@
+"""Bytes as people write them, "512MB", and as they read them, "33.6 MB". Imports no torch."""
+
+from __future__ import annotations
+
+import re
+
+from ganmetrics.errors import OptionError
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_memory(given: str | int) -> int:
+    """Bytes from "512MB", "1.5GiB" or a number. Raises OptionError for anything else and for less than 1 MB."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B|)\s*", str(given), flags=re.IGNORECASE)
+    n_bytes = int(float(match[1]) * UNITS[match[2].upper()]) if match else 0
+    if n_bytes < 10**6:
+        raise OptionError(f"--memory: expected at least 1MB, such as 512MB or 2GiB, came {given!r}")
+    return n_bytes
+
+
+def size(nbytes: float) -> str:
+    """Bytes in about three digits: "33.6 MB"."""
+    for unit in ("B", "kB", "MB"):
+        if nbytes < 999.5:
+            return f"{nbytes:.{0 if unit == 'B' else 1}f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} GB"
