@@ -15,6 +15,7 @@ from ganmetrics.cli_cache import cache
 from ganmetrics.cli_options import EPILOG, MEASURING, print_remarks, with_options
 from ganmetrics.cli_parzen import parzen
 from ganmetrics.cli_reconstruction import reconstruction
+from ganmetrics.cli_report import report
 from ganmetrics.cli_scores import COMMANDS as SCORE_COMMANDS
 from ganmetrics.console import CONTEXT, Commands, run
 from ganmetrics.errors import GanMetricsError
@@ -32,6 +33,7 @@ for _command in SCORE_COMMANDS:
     cli.add_command(_command)
 cli.add_command(parzen)
 cli.add_command(reconstruction)
+cli.add_command(report)
 cli.add_command(cache)
 
 
