@@ -137,10 +137,22 @@ def test_replicates_are_the_estimate_on_drawn_images(rng: np.random.Generator) -
 def test_blocks_and_disk_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = like_inception(rng, 130), like_inception(rng, 71, shift=0.1)
     whole, replicates = kernel_distance(store(x), store(y)), metric_of(x, y).replicates(100, 0)["kid"]
-    monkeypatch.setattr(gram, "BLOCK", 16)
+    monkeypatch.setattr(gram, "BLOCK", {"cpu": 16})
     monkeypatch.setattr(gram, "CHUNK", 37 * 64 * 8)
-    assert kernel_distance(store(x, memory_limit=0), store(y, memory_limit=0)) == pytest.approx(whole, rel=1e-9)
-    torch.testing.assert_close(metric_of(x, y).replicates(100, 0)["kid"], replicates, rtol=1e-9, atol=0)
+    assert kernel_distance(store(x, memory_limit=0), store(y, memory_limit=0), device="cpu") == pytest.approx(
+        whole, rel=1e-9
+    )
+    on_disk = metric_of(x, y)
+    on_disk.device = "cpu"
+    torch.testing.assert_close(on_disk.replicates(100, 0)["kid"], replicates, rtol=1e-9, atol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(rng: np.random.Generator) -> None:
+    x, y = (like_inception(rng, n, 2048, shift).astype(np.float32) for n, shift in ((5000, 0.0), (700, 0.03)))
+    on_cpu, on_gpu = (kernel_distance(store(x), store(y), device=device) for device in ("cpu", "cuda"))
+    assert on_gpu == pytest.approx(on_cpu, rel=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["highest", "medium"])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
+from ganmetrics.metrics.distances import Device
 from ganmetrics.metrics.gram import Gram, Kernel
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.protocols import MetricOptions, Protocol
@@ -42,13 +43,13 @@ GAUSSIAN = Kernel(
 )
 
 
-def cmmd(real: Samples, fake: Samples) -> tuple[float, float]:
+def cmmd(real: Samples, fake: Samples, *, device: Device = None) -> tuple[float, float]:
     """1000 (mean k(x_i, x_j) + mean k(y_i, y_j) - 2 mean k(x_i, y_j)), all pairs of embeddings `(m, D)` and `(n, D)`.
 
     The second number is how much of it comes from pairs of an image with itself: the value less the unbiased estimate.
     Raises StatisticsError below two embeddings a side, and for one that is all zeros.
     """
-    within_real, within_fake, between = (sums.total for sums in Gram(GAUSSIAN, real, fake).sums())
+    within_real, within_fake, between = (sums.total for sums in Gram(GAUSSIAN, real, fake, device=device).sums())
     m, n = real.count, fake.count
     value = within_real / m**2 + within_fake / n**2 - 2 * between / (m * n)
     bias = -within_real / (m**2 * (m - 1)) - within_fake / (n**2 * (n - 1))
@@ -56,28 +57,33 @@ def cmmd(real: Samples, fake: Samples) -> tuple[float, float]:
 
 
 class ClipDistance(SingleValued):
-    """Streaming form."""
+    """Streaming form; device: see `Gram`."""
 
     entry = METRICS["cmmd"]
     canonical = ("timm-vit_large_patch14_clip_quickgelu_336.openai", "embedding")
     kind, statistic = "features", Samples
 
+    def __init__(self, *, device: Device = None):
+        super().__init__()
+        self.device = device
+
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> ClipDistance:
-        return cls()
+        return cls(device=options.device)
 
     def compute(self) -> Result:
         """Raises StatisticsError below two images a side, and where the two sides have unlike dimensions."""
         real, fake = (self.statistics[side] for side in self.sides)
-        raw, bias = cmmd(real, fake)
+        raw, bias = cmmd(real, fake, device=self.device)
         about = {"sigma": SIGMA, "scale": SCALE, "estimate": "biased"}
         return Result(max(raw, 0.0), raw=raw, warnings=self._biased(raw, bias), protocol=about)
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
         """Copies of an image are at distance 0 from each other, as images are from themselves."""
-        real, fake = (self.statistics[side].count for side in self.sides)
-        sums = Gram(GAUSSIAN, self.statistics["real"], self.statistics["fake"]).resampled(n, seed)
-        return {self.name: SCALE * (sums.real / real**2 + sums.fake / fake**2 - 2 * sums.between / (real * fake))}
+        real, fake = (self.statistics[side] for side in self.sides)
+        sums = Gram(GAUSSIAN, real, fake, device=self.device).resampled(n, seed)
+        between = sums.between / (real.count * fake.count)
+        return {self.name: SCALE * (sums.real / real.count**2 + sums.fake / fake.count**2 - 2 * between)}
 
     def _biased(self, value: float, bias: float) -> list[str]:
         if bias <= BIAS * value or value <= 0:

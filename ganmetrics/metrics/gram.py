@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.distances import Device, place
 from ganmetrics.metrics.resampling import counts
 from ganmetrics.runtime import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
 
 CHUNK = 128 * 2**20  # bytes of vectors kept at hand while the other side passes by
-BLOCK = 1024  # rows and columns of one block of the kernel matrix
+BLOCK = {"cpu": 1024, "cuda": 4096}  # rows and columns of one block of the kernel matrix
 
 Block = tuple[int, int, Tensor]
 
@@ -80,11 +81,12 @@ class Gram:
 
     Args:
         real, fake: stores of vectors `(m, D)` and `(n, D)`.
+        device: where products are computed, None the first CUDA device, or the CPU.
 
     Raises StatisticsError for unlike dimensions and for fewer than two vectors a side.
     """
 
-    def __init__(self, kernel: Kernel, real: Samples, fake: Samples):
+    def __init__(self, kernel: Kernel, real: Samples, fake: Samples, *, device: Device = None):
         for side, store in (("real", real), ("fake", fake)):
             if store.count < 2:
                 raise StatisticsError(f"a kernel distance needs at least 2 {side} images, came {store.count}")
@@ -92,7 +94,7 @@ class Gram:
             raise StatisticsError(f"expected features of one dimension, came {real.dim} (real) and {fake.dim} (fake)")
         self.kernel, self.real, self.fake, self.dim = kernel, real, fake, real.dim or 0
         self.dtype = torch.float64 if torch.float64 in (real.dtype, fake.dtype) else torch.float32
-        self.device = torch.device("cpu")
+        self.device = place(device)
         totals = [kernel.points(block.double()).sum(dim=0) for store in (real, fake) for block in store.blocks()]
         self.mean = torch.stack(totals).sum(dim=0) / (real.count + fake.count)
 
@@ -143,18 +145,19 @@ class Gram:
     def _blocks(self, one: Samples, other: Samples) -> Iterator[Block]:
         """(top, left, kernel values `(r, c)` float64); of a store with itself those above the diagonal, 0 elsewhere."""
         rows = max(1, min(one.count, CHUNK // (self.dim * self.dtype.itemsize)))
+        size = min(rows, BLOCK[self.device.type])
         for start in range(0, one.count, rows):
             points, own = self._prepared(torch.cat(list(_stretch(one, start, start + rows))))
-            for left, block in _placed(other, min(rows, BLOCK)):
+            for left, block in _placed(other, size):
                 if one is other and left + len(block) <= start:
                     continue
                 columns, theirs = self._prepared(block)
-                for i in range(0, len(points), BLOCK):
+                for i in range(0, len(points), size):
                     top = start + i
                     if one is other and left + len(block) <= top:
                         break
-                    k = torch.add(own[i : i + BLOCK, None], theirs)
-                    k.add_(points[i : i + BLOCK] @ columns.T, alpha=self.kernel.scale(self.dim))
+                    k = torch.add(own[i : i + size, None], theirs)
+                    k.add_(points[i : i + size] @ columns.T, alpha=self.kernel.scale(self.dim))
                     k = self.kernel.finish(k, self.mean)
                     if one is other and left < top + len(k):
                         k.triu_(top - left + 1)
@@ -180,6 +183,6 @@ def _placed(store: Samples, rows: int) -> Iterator[tuple[int, Tensor]]:
 
 def _stretch(store: Samples, start: int, stop: int) -> Iterator[Tensor]:
     """The vectors from one place to another; a store is read by one reader at a time."""
-    for place, block in _placed(store, 4096):
-        if place < stop and start < place + len(block):
-            yield block[max(0, start - place) : stop - place]
+    for first, block in _placed(store, 4096):
+        if first < stop and start < first + len(block):
+            yield block[max(0, start - first) : stop - first]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
+from ganmetrics.metrics.distances import Device
 from ganmetrics.metrics.gram import Gram, Kernel, Sums
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.protocols import MetricOptions, Protocol, Subsets
@@ -37,7 +38,7 @@ def _cubed(arguments: Tensor, mean: Tensor) -> Tensor:
 POLYNOMIAL = Kernel(_own, lambda dim: 1 / dim, _cubed)
 
 
-def kernel_distance(real: Samples, fake: Samples) -> tuple[float, float | None]:
+def kernel_distance(real: Samples, fake: Samples, *, device: Device = None) -> tuple[float, float | None]:
     """Unbiased squared discrepancy of vectors `(m, D)` and `(n, D)`, and its standard error.
 
     mean over i != j of k(x_i, x_j) + mean over i != j of k(y_i, y_j) - 2 mean of k(x_i, y_j); below 0 as often as above
@@ -45,7 +46,7 @@ def kernel_distance(real: Samples, fake: Samples) -> tuple[float, float | None]:
     of the variance that is estimated below 0 is taken to be 0, so that with one distribution on both sides, where the
     first part is 0, the error comes out about a fifth too large. Raises StatisticsError with fewer than two.
     """
-    sums = Gram(POLYNOMIAL, real, fake).sums()
+    sums = Gram(POLYNOMIAL, real, fake, device=device).sums()
     variance = sum(max(part, 0.0) for part in variance_parts(*sums)) if min(real.count, fake.count) >= 4 else None
     return _unbiased(*sums), None if variance is None else variance**0.5
 
@@ -95,7 +96,7 @@ def _covariance(within: Sums, between: Tensor, others: int) -> float:
     return joint / (m * (m - 1) * others) - product
 
 
-def subset_distances(real: Samples, fake: Samples, subsets: Subsets) -> Tensor:
+def subset_distances(real: Samples, fake: Samples, subsets: Subsets, *, device: Device = None) -> Tensor:
     """Unbiased squared discrepancy of each pair of subsets, `(count,)` float64."""
     counts = {"real": real.count, "fake": fake.count}
     size = min(subsets.size, *counts.values())
@@ -107,7 +108,7 @@ def subset_distances(real: Samples, fake: Samples, subsets: Subsets) -> Tensor:
     for start in range(0, subsets.count, at_once):
         gathered = [_gather(store, drawn[side][start : start + at_once]) for side, store in _sides(real, fake)]
         for one, other in zip(*gathered, strict=True):
-            values.append(_unbiased(*Gram(POLYNOMIAL, one, other).sums()))
+            values.append(_unbiased(*Gram(POLYNOMIAL, one, other, device=device).sums()))
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -146,14 +147,15 @@ def _gather(store: Samples, indices: Tensor) -> Iterator[Samples]:
 
 
 class KernelInceptionDistance(SingleValued):
-    """Streaming form; `subsets` None takes all images at once."""
+    """Streaming form; `subsets` None takes all images at once; device: see `Gram`."""
 
     entry = METRICS["kid"]
     canonical = ("inception", "2048")
     kind, statistic = "features", Samples
 
-    def __init__(self, *, subsets: Subsets | None = None):
+    def __init__(self, *, subsets: Subsets | None = None, device: Device = None):
         super().__init__()
+        self.device = device
         self.subsets = subsets
 
     @classmethod
@@ -165,7 +167,7 @@ class KernelInceptionDistance(SingleValued):
             raise OptionError(f"--subset-size: expected at least 2, came {options.subset_size}")
         asked = options.subsets is not None or options.subset_size is not None
         subsets = protocol.subsets or (Subsets() if asked else None)
-        return cls(subsets=subsets and subsets.changed(options))
+        return cls(subsets=subsets and subsets.changed(options), device=options.device)
 
     def compute(self) -> Result:
         """`spread` is the standard error, or over subsets their standard deviation (ddof 0).
@@ -174,9 +176,9 @@ class KernelInceptionDistance(SingleValued):
         """
         real, fake = (self.statistics[side] for side in self.sides)
         if self.subsets is None:
-            value, error = kernel_distance(real, fake)
+            value, error = kernel_distance(real, fake, device=self.device)
             return Result(value, spread=error, warnings=self._small(), protocol={"estimate": "unbiased, all pairs"})
-        values = subset_distances(real, fake, self.subsets)
+        values = subset_distances(real, fake, self.subsets, device=self.device)
         size = min(self.subsets.size, real.count, fake.count)
         about = {
             "estimate": "unbiased, mean over subsets",
@@ -193,12 +195,12 @@ class KernelInceptionDistance(SingleValued):
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
         """Of the estimate over all pairs; over subsets what their draw adds is added, by drawing them again."""
         real, fake = (self.statistics[side] for side in self.sides)
-        sums = Gram(POLYNOMIAL, real, fake).resampled(n, seed)
+        sums = Gram(POLYNOMIAL, real, fake, device=self.device).resampled(n, seed)
         values = (
             sums.real / sums.real_pairs + sums.fake / sums.fake_pairs - 2 * sums.between / (real.count * fake.count)
         )
         if self.subsets is not None:
-            drawn = subset_distances(real, fake, self.subsets)
+            drawn = subset_distances(real, fake, self.subsets, device=self.device)
             again = torch.randint(len(drawn), (n, len(drawn)), generator=torch.Generator().manual_seed(seed))
             values += drawn[again].mean(dim=1) - drawn.mean()
         return {self.name: values}
