@@ -390,6 +390,20 @@ def test_in_a_training_loop(folders: tuple[Path, Path], read: list[str]) -> None
     assert values[0] == values[1] == values[2]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_moments_come_back_to_the_device(rng: np.random.Generator) -> None:
+    real = rng.integers(0, 256, (200, 3, 4, 4), dtype=np.uint8)
+    batch = torch.from_numpy(rng.integers(0, 256, (60, 3, 4, 4), dtype=np.uint8)).cuda()
+    values = []
+    for _ in range(2):
+        metric = gm.FID(real=real, **{**OPTIONS, "device": "cuda"}, layout="NCHW")
+        for side in ("real", "fake"):
+            metric.update(batch, side=side, layout="NCHW")
+        values.append(metric.compute().value)
+    assert values[0] == values[1]
+
+
 def test_watchers_still_see_every_image(folders: tuple[Path, Path]) -> None:
     settings = Settings(**OPTIONS)
     for _ in range(2):
