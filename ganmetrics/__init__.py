@@ -7,14 +7,22 @@ from ganmetrics.version import __version__
 # `evaluate` lives in evaluation.py: a submodule of its own name would take its place on the package.
 # Loaded at first use: torch takes seconds to import, and `ganmetrics --help` needs none of it.
 _LAZY = {
+    "Authenticity": "streaming",
+    "CMMD": "streaming",
     "Evaluator": "streaming",
     "FID": "streaming",
+    "FIDInfinity": "streaming",
     "InceptionScore": "streaming",
+    "KID": "streaming",
+    "MiFID": "streaming",
     "Monitor": "monitor",
+    "PRDC": "streaming",
     "Parzen": "likelihood",
     "Reconstruction": "reconstruction",
+    "SFID": "streaming",
     "Score": "score",
     "Settings": "settings",
+    "Vendi": "streaming",
     "evaluate": "evaluation",
     "fid": "evaluation",
     "inception_score": "evaluation",

@@ -139,7 +139,9 @@ class Streaming:
                 merged.add(id(statistic))
                 statistic.merge(theirs.metric.statistics["fake"])
             if mine.metric.labelled:
-                mine.metric.labels["fake"] = [*mine.metric.labels["fake"], *theirs.metric.labels["fake"]]
+                mine.metric.labels["fake"] = [
+                    label for one in (mine, theirs) for label in one.metric.labels.get("fake", ())
+                ]
         self._sides["fake"].summary.join(other._sides["fake"].summary)
 
     def _asked(self) -> list[str]:
@@ -158,13 +160,17 @@ class Evaluator(Streaming):
         return self.scores()
 
 
-class StreamingMetric(Streaming):
+class Named(Streaming):
     """One metric; `Name(real="real/")`, `update(fakes, value_range=(-1, 1))`, `compute()`."""
 
     name: ClassVar[str]
 
     def __init__(self, real: Any = None, **options: Any):
         super().__init__([self.name], real, **options)
+
+
+class StreamingMetric(Named):
+    """A metric of one value."""
 
     def compute(self) -> Score:
         """The score of everything seen since the last reset. Raises StatisticsError where that is too little."""
@@ -178,7 +184,59 @@ class FID(StreamingMetric):
     name = "fid"
 
 
+class FIDInfinity(StreamingMetric):
+    """FID at infinitely many images; `FIDInfinity(real="real/")`, `update`, `compute`."""
+
+    name = "fid-infinity"
+
+
+class SFID(StreamingMetric):
+    """Spatial FID; `SFID(real="real/")`, `update`, `compute`."""
+
+    name = "sfid"
+
+
 class InceptionScore(StreamingMetric):
     """Inception Score; `InceptionScore()`, `update(fakes, value_range=(-1, 1))`, `compute()`."""
 
     name = "is"
+
+
+class KID(StreamingMetric):
+    """Kernel Inception Distance; `KID(real="real/")`, `update`, `compute`."""
+
+    name = "kid"
+
+
+class CMMD(StreamingMetric):
+    """CLIP Maximum Mean Discrepancy; `CMMD(real="real/", features="timm:NAME")`, `update`, `compute`."""
+
+    name = "cmmd"
+
+
+class Vendi(StreamingMetric):
+    """Vendi score; `Vendi()`, `update`, `compute`."""
+
+    name = "vendi"
+
+
+class Authenticity(StreamingMetric):
+    """Share of images that are no copies of training images; `Authenticity(real="train/")`, `update`, `compute`."""
+
+    name = "authenticity"
+
+
+class MiFID(StreamingMetric):
+    """Memorization-informed FID; `MiFID(real="train/")`, `update`, `compute`."""
+
+    name = "mifid"
+
+
+class PRDC(Named):
+    """Precision, recall, density and coverage; `PRDC(real="real/")`, `update`, `compute`."""
+
+    name = "prdc"
+
+    def compute(self) -> dict[str, Score]:
+        """The four scores by name. Raises StatisticsError where too few images were seen."""
+        return self.scores()
