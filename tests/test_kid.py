@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -75,15 +75,19 @@ WEIGHTS = {"one distribution": (0.3, 0.3), "two distributions": (0.3, 0.6)}
 
 
 @pytest.mark.parametrize("case", WEIGHTS)
-@pytest.mark.parametrize(("m", "n"), [(4, 5), (5, 4)])
+@pytest.mark.parametrize(("m", "n"), [(4, 4), (4, 9), (7, 5)])
 def test_unbiased_with_an_unbiased_variance(case: str, m: int, n: int) -> None:
     """Every set that can be drawn from two points, with its probability: no simulation, no tolerance for chance."""
+
+    def sets(size: int, share: float) -> Iterator[tuple[np.ndarray, float]]:
+        for heads in range(size + 1):
+            chance = math.comb(size, heads) * share**heads * (1 - share) ** (size - heads)
+            yield POINTS[[1] * heads + [0] * (size - heads)], chance
+
     p, q = WEIGHTS[case]
     probabilities, values, variances = [], [], []
-    for drawn in itertools.product(range(2), repeat=m + n):
-        x, y = POINTS[list(drawn[:m])], POINTS[list(drawn[m:])]
-        heads = sum(drawn[:m]), sum(drawn[m:])
-        probabilities.append(p ** heads[0] * (1 - p) ** (m - heads[0]) * q ** heads[1] * (1 - q) ** (n - heads[1]))
+    for (x, of_x), (y, of_y) in itertools.product(sets(m, p), sets(n, q)):
+        probabilities.append(of_x * of_y)
         values.append(kernel_distance(store(x), store(y))[0])
         variances.append(sum(variance_parts(*Gram(POLYNOMIAL, store(x), store(y)).sums())))
     mean = np.dot(probabilities, values)

@@ -23,7 +23,7 @@ from ganmetrics.metrics.resampling import counts
 from ganmetrics.runtime import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
 
-CHUNK = 128 * 2**20  # bytes of vectors kept at hand while the other side passes by
+CHUNK = 64 * 2**20  # bytes of vectors kept at hand while the other side passes by
 BLOCK = {"cpu": 1024, "cuda": 4096}  # rows and columns of one block of the kernel matrix
 
 Block = tuple[int, int, Tensor]
@@ -147,7 +147,8 @@ class Gram:
         rows = max(1, min(one.count, CHUNK // (self.dim * self.dtype.itemsize)))
         size = min(rows, BLOCK[self.device.type])
         for start in range(0, one.count, rows):
-            points, own = self._prepared(torch.cat(list(_stretch(one, start, start + rows))))
+            prepared = [self._prepared(part) for part in _stretch(one, start, start + rows)]
+            points, own = (torch.cat(parts) for parts in zip(*prepared, strict=True))
             for left, block in _placed(other, size):
                 if one is other and left + len(block) <= start:
                     continue
@@ -183,6 +184,6 @@ def _placed(store: Samples, rows: int) -> Iterator[tuple[int, Tensor]]:
 
 def _stretch(store: Samples, start: int, stop: int) -> Iterator[Tensor]:
     """The vectors from one place to another; a store is read by one reader at a time."""
-    for first, block in _placed(store, 4096):
+    for first, block in _placed(store, BLOCK["cpu"]):
         if first < stop and start < first + len(block):
             yield block[max(0, start - first) : stop - first]

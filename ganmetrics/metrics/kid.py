@@ -23,7 +23,7 @@ from ganmetrics.protocols import MetricOptions, Protocol, Subsets
 from ganmetrics.statistics.samples import Samples
 
 CUSTOMARY = 1000  # images in the subsets of published values
-GATHERED = 128 * 2**20  # bytes of subsets in memory at a time
+GATHERED = 64 * 2**20  # bytes of subsets in memory at a time
 
 
 def _own(centred: Tensor, mean: Tensor) -> Tensor:
