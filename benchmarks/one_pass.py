@@ -39,7 +39,7 @@ def measure(names: Sequence[str], real: str, fake: str, options: dict[str, Any])
     for side in sides:
         fill(side, measurements, settings)
     passed = time.perf_counter()
-    steps, values = {}, {}
+    steps, values = dict[str, float](), dict[str, float]()
     for one in measurements:
         before = time.perf_counter()
         values |= {name: score.value for name, score in scores([one], sides).items()}
