@@ -173,6 +173,17 @@ def test_float32_products_keep_the_digits_of_a_small_kid(rng: np.random.Generato
         torch.set_float32_matmul_precision(before)
 
 
+def test_float32_replicates_lose_nothing_of_their_spread(rng: np.random.Generator) -> None:
+    x, y = (like_inception(rng, 400, 2048, shift).astype(np.float32) for shift in (0.0, 0.03))
+    short, long = (metric_of(x.astype(t), y.astype(t)).replicates(100, 0)["kid"] for t in (np.float32, np.float64))
+    assert float((short - long).abs().max()) < 1e-4 * float(long.std())
+
+
+def test_identical_features_have_no_distance_and_no_error() -> None:
+    x = np.full((6, 5), 0.7)
+    assert kernel_distance(store(x), store(x)) == pytest.approx((0, 0), abs=1e-12)
+
+
 def test_never_clamped(rng: np.random.Generator) -> None:
     values = [metric_of(like_inception(rng, 30), like_inception(rng, 30)).compute() for _ in range(20)]
     assert min(result.value for result in values) < 0 < max(result.value for result in values)
