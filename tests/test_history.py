@@ -70,6 +70,27 @@ def test_higher_can_be_better(digits: Tensor) -> None:
     assert look.best == (1, values[1])
 
 
+def test_one_value_of_several_can_be_the_best(digits: Tensor, tmp_path: Path) -> None:
+    """With an interval, which a history keeps."""
+    path = tmp_path / "history.jsonl"
+    options = {"metrics": ["fid", "prdc@pixels"], "best": "coverage@pixels", "confidence": True, "resamples": 100}
+    look = monitor(digits, every=10, history=path, **options)
+    assert followed(look, Drifting(digits), range(21)) == [0, 10]
+    lines = gm.read_history(path)
+    assert list(lines[0].scores) == [
+        "fid",
+        *(f"{name}@pixels" for name in ("precision", "recall", "density", "coverage")),
+    ]
+    assert look.best == (10, max(line.scores["coverage@pixels"].value for line in lines))
+    for line in lines:
+        low, high = line.scores["fid"].interval or (0.0, 0.0)
+        assert 0 < low < high
+    with pytest.raises(
+        OptionError, match=r"^best: expected one of fid, precision, recall, density, coverage, came 'prdc'"
+    ):
+        monitor(digits, metrics=["fid", "prdc"], best="prdc")
+
+
 def test_a_resumed_run_goes_on_with_its_best(digits: Tensor, tmp_path: Path) -> None:
     """Killed in the middle of a line behind step 12, and resumed from a checkpoint of step 6."""
     whole, parts = (monitor(digits, every=4, history=tmp_path / f"{name}.jsonl") for name in ("whole", "parts"))

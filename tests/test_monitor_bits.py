@@ -108,6 +108,18 @@ def test_training_ends_on_the_same_bits(digits: Tensor) -> None:
     assert same(trained(digits, by_name(digits[:4], features="efficientnet-lite0", n_samples=4, every=4)), without)
 
 
+def test_reading_the_real_images_draws_nothing(digits: Tensor) -> None:
+    """A loader that shuffles, and transforms with random numbers of three libraries."""
+    loader = DataLoader(Digits(digits[:64]), 8, shuffle=True)
+    assert same(
+        trained(digits, lambda: (monitor(digits, real=loader, value_range=(-2, 2)), nothing)[1]), trained(digits, None)
+    )
+
+
+def nothing(step: int, net: nn.Module, ema: nn.Module) -> None:
+    """Looks at nothing."""
+
+
 def test_what_a_monitor_must_not_do_is_seen() -> None:
     """Each of these is what a careless one would do, and changes the bits that the tests above compare."""
     digits = torch.randint(0, 256, (128, 1, 8, 8), dtype=torch.uint8)
