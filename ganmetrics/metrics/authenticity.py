@@ -1,10 +1,10 @@
 """Authenticity: the share of fakes that are further from their nearest real image than that one is from the others.
 
 Alaa, van Breugel, Saveliev & van der Schaar 2022 (arXiv:2102.08921, section 3.3). The memorisation check: a generator
-that copies its training images, with noise or without, scores near 0; one that draws from the same distribution anew
-about one half, for then its fakes are as near as another training image; one far from the data scores 1, so read it
-beside precision. `real` must be the images that the generator was trained on. Reproduces dgm-eval's AuthPct on the same
-features, which is this in percent; here it is a share in [0, 1].
+that copies its training images, with noise or without, scores near 0; one that draws anew from their distribution a
+third (on a line) to one half (in many dimensions: Pickard 1982, on how often two points are each other's nearest); one
+far from the data scores 1, so read it beside precision. `real` must be the images that the generator was trained on.
+Reproduces dgm-eval's AuthPct on the same features, which is this in percent; here it is a share in [0, 1].
 """
 
 from __future__ import annotations
@@ -61,8 +61,13 @@ class Authenticity(SingleValued):
         return Result(float(self._authentic().mean()), warnings=warnings)
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
-        """Over fakes drawn anew; the training images, which are all there are, stay."""
+        """Over fakes drawn anew; the training images, which are all there are, stay.
+
+        A share of 0 or 1, which drawing anew leaves as it is, has no interval.
+        """
         of_each = self._authentic()
+        if of_each.unique().numel() == 1:
+            return {}
         return {self.name: of_each.mean() + linear(of_each, n, seed, "fake")}
 
     def _authentic(self) -> Tensor:

@@ -91,7 +91,7 @@ class Pairs:
 
     def gap(self, i: Tensor, j: Tensor) -> Tensor:
         """How far apart the two bounds are, of queries i and points j."""
-        return 2 * self.slack * (self._norms_of[0][i] + self._norms_of[1][j]) + 2 * TINY
+        return 2 * self.slack * (self._norms_of[0][i] + self._norms_of[1][j]) + 4 * TINY
 
     def direct(self, i: Tensor, j: Tensor) -> Tensor:
         """Squared distances `(P,)` float64 of queries i from points j, not scaled.

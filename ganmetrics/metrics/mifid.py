@@ -101,7 +101,7 @@ class MemorizationInformedDistance(SingleValued):
                 f"FID {fid.value:.4g} divided by it; look whether the generator copies"
             )
         return Result(
-            float(self._quotient(torch.tensor(fid.value), torch.tensor(distance))),
+            float(self._quotient(*torch.tensor([fid.value, distance], dtype=torch.float64))),
             warnings=warnings,
             protocol={
                 **fid.protocol,
@@ -126,7 +126,7 @@ class MemorizationInformedDistance(SingleValued):
 
     @staticmethod
     def _quotient(fid: Tensor, distance: Tensor) -> Tensor:
-        return torch.where(distance < THRESHOLD, fid.double() / (distance.double() + NO_DISTANCE), fid.double())
+        return torch.where(distance < THRESHOLD, fid / (distance + NO_DISTANCE), fid)
 
     def _parts(self) -> tuple[FrechetDistance, Tensor]:
         """FID and the least distances of what has been seen, computed once: samples only grow."""
