@@ -100,8 +100,10 @@ class Monitor:
         self, step: int, sampler: Any, *, generator: nn.Module | Iterable[nn.Module] | None = None
     ) -> dict[str, Score] | None:
         """The scores by name where `step` is a multiple of `every`, else None. See `measure`."""
+        if whole("step", step, 0) % self.every == 0:
+            return self.measure(step, sampler, generator=generator)
         self.is_best = False
-        return self.measure(step, sampler, generator=generator) if whole("step", step, 0) % self.every == 0 else None
+        return None
 
     def measure(
         self, step: int, sampler: Any, *, generator: nn.Module | Iterable[nn.Module] | None = None
@@ -118,33 +120,35 @@ class Monitor:
 
         Raises OptionError, SourceError for a sampler that does not do so, StatisticsError for what has no score.
         """
-        step, started = whole("step", step, 0), time.perf_counter()
+        step, started, self.is_best = whole("step", step, 0), time.perf_counter(), False
         if not callable(sampler):
             raise OptionError(f"sampler: expected a function of a number of images, came {type(sampler).__name__}")
-        modules = _networks(sampler, generator)
-        unnamed = generator is None and not modules
+        networks = modules_of(sampler) if generator is None else _networks(generator)
+        looking = refusing_training_mode if generator is None else nullcontext
+        self._evaluator.reset()
         with restored_random(self._seed):
-            with evaluating(modules), no_traces_of_autocast(), refusing_training_mode() if unnamed else nullcontext():
-                self._sample(sampler, modules)
+            for start in range(0, self.n_samples, self._batch_size):
+                with evaluating(networks), no_traces_of_autocast(), looking():
+                    images, labels = self._draw(sampler, networks, start)
+                self._evaluator.update(images, value_range=_range(sampler), labels=labels)
             scores = self._evaluator.compute()
         seconds = round(time.perf_counter() - started, 3)
         return self._keep(step, {name: score.with_(seconds=seconds) for name, score in scores.items()}, seconds)
 
-    def _sample(self, sampler: Any, modules: Sequence[nn.Module]) -> None:
-        self._evaluator.reset()
-        own = getattr(sampler, "value_range", None) if hasattr(sampler, "latent_shape") else None
-        for start in range(0, self.n_samples, self._batch_size):
-            n = min(self._batch_size, self.n_samples - start)
-            images, labels = self._draw(sampler, modules, start, n)
-            if getattr(images, "ndim", 0) and len(images) != n:
-                raise OptionError(f"sampler: asked for {n} images, it gave {tuple(images.shape)}")
-            self._evaluator.update(images, value_range=own, labels=labels)
-
-    def _draw(self, sampler: Any, modules: Sequence[nn.Module], start: int, n: int) -> tuple[Any, Any]:
-        if not hasattr(sampler, "latent_shape"):
+    def _draw(self, sampler: Any, networks: Sequence[nn.Module], start: int) -> tuple[Any, Any]:
+        """Images `start` to at most `start + batch_size_samples`, and their labels or None."""
+        n = min(self._batch_size, self.n_samples - start)
+        if hasattr(sampler, "latent_shape"):
+            images, labels = self._of_latents(sampler, networks, start, n)
+        else:
             made = sampler(n)
-            return made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-        weights = (p for module in modules for p in module.parameters() if p.is_floating_point())
+            images, labels = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        if getattr(images, "ndim", 0) and len(images) != n:
+            raise OptionError(f"sampler: asked for {n} images, it gave {tuple(images.shape)}")
+        return images, labels
+
+    def _of_latents(self, sampler: Any, networks: Sequence[nn.Module], start: int, n: int) -> tuple[Any, Any]:
+        weights = (p for network in networks for p in network.parameters() if p.is_floating_point())
         like = next(weights, torch.empty(0, device=getattr(sampler, "device", None) or "cpu"))
         z = latents(sampler, start, n, self._seed, like)
         if (n_classes := getattr(sampler, "n_classes", None)) is None:
@@ -162,13 +166,17 @@ class Monitor:
         return scores
 
 
-def _networks(sampler: Any, generator: nn.Module | Iterable[nn.Module] | None) -> list[nn.Module]:
-    found = modules_of(sampler) if generator is None else [generator] if isinstance(generator, nn.Module) else generator
-    networks = list(found) if isinstance(found, Iterable) else [found]
-    strangers = [one for one in networks if not isinstance(one, nn.Module)]
-    if strangers:
-        raise OptionError(f"generator: expected a torch.nn.Module or several, came {type(strangers[0]).__name__}")
+def _networks(given: nn.Module | Iterable[nn.Module]) -> list[nn.Module]:
+    networks = [given] if isinstance(given, nn.Module) or not isinstance(given, Iterable) else list(given)
+    for one in networks:
+        if not isinstance(one, nn.Module):
+            raise OptionError(f"generator: expected a torch.nn.Module or several, came {type(one).__name__}")
     return networks
+
+
+def _range(sampler: Any) -> tuple[float, float] | None:
+    """What a generator says of its images; a function says nothing."""
+    return getattr(sampler, "value_range", None) if hasattr(sampler, "latent_shape") else None
 
 
 def _way(score: Score) -> str:
