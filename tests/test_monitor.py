@@ -158,6 +158,15 @@ def test_nothing_is_left_of_a_step_that_failed(digits: Tensor) -> None:
     assert look.measure(4, G)["fid"].value == expected
 
 
+def test_images_with_labels(digits: Tensor) -> None:
+    """For metrics over classes; the others leave the labels alone."""
+    look = monitor(digits)
+    labelled = look.measure(0, lambda n: (pictures(n), ["cat"] * n))["fid"]
+    assert labelled.value == look.measure(0, pictures)["fid"].value
+    with pytest.raises(OptionError, match=r"^labels: expected 64, one for each image, came 1$"):
+        look(2, lambda n: (pictures(n), ["cat"]))
+
+
 # ------------------------------------------------------------------------------------------------------ what is refused
 
 
