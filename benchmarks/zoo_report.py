@@ -68,6 +68,17 @@ def _strip(images: Any) -> Any:
     return np.vstack(rows)
 
 
+def tracked_table(rows: Sequence[dict[str, Any]], steps: Sequence[int] = (500, 1000, 2000, 4000)) -> str:
+    """The same as numbers: mean over seeds, and lowest to highest seed at the end."""
+    lines = [f"{'step':<12}" + "".join(f"{step:>9}" for step in steps) + "     by seed at the end"]
+    for name, label in NORMALISATIONS.items():
+        runs = [dict(row["tracked"]) for row in rows if row["name"] == name and row.get("tracked")]
+        means = "".join(f"{statistics.mean(run[step] for run in runs):>9.4f}" for step in steps)
+        last = sorted(run[steps[-1]] for run in runs)
+        lines.append(f"{label:<12}{means}     {last[0]:.4f} to {last[-1]:.4f}")
+    return "\n".join(lines)
+
+
 def tracked_picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Reconstruction loss of the running set over training: weight norm, batch norm, none."""
     import matplotlib
