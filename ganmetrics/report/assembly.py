@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from ganmetrics.text import printable
 GRID = 8  # pictures a row and a column
 COPIES, TYPES = 12, 8  # pairs shown
 MAPPED = 400  # points of each side on the map
-LEAST = 4  # images a side below which there is nothing to compare
+LEAST, JUDGED, ROUGH = 4, 20, 200  # images a side to be compared at all, to be judged, and to be judged well
 
 
 @dataclass
@@ -71,18 +72,38 @@ def contents(evidence: Evidence, scores: Mapping[str, Score], sides: Sequence[Si
         )
         for name, images in chosen.items()
     }
-    if real and real.vectors and fake.vectors and min(real.vectors.count, fake.vectors.count) >= LEAST:
-        near = neighbours(real.vectors, fake.vectors, seed)
-        details = _details(party, chosen)
-        found.checks = checks.checks(shares(real.vectors, fake.vectors, near, seed), details)
-        found.summary = checks.summary(found.checks)
-        found.k, found.n_looked_at = near.distances.shape[1], len(near.fakes)
-        _show_pairs(found, near, fake, real)
+    if real and real.vectors and fake.vectors:
+        _compare(found, party, chosen, seed)
     elif real:
-        found.notes["comparison"] = "Too few images, or none, on one side: fakes are not held against real ones."
+        found.notes["comparison"] = "One side has no single images: fakes are not held against real ones."
     plot, found.map_words = _map(party, seed)
     found.map = plot and Markup(plot)
     return found
+
+
+def _compare(found: Contents, party: Mapping[str, Party], chosen: Mapping[str, list[Tensor]], seed: int) -> None:
+    """Put in what comes of holding fakes against real images."""
+    real, fake = party["real"].vectors, party["fake"].vectors
+    if real is None or fake is None:
+        return
+    n = min(real.count, fake.count)
+    if n < LEAST:
+        found.notes["comparison"] = f"Fakes are not held against real images: that takes {LEAST} of each."
+        return
+    near = neighbours(real, fake, seed)
+    found.k, found.n_looked_at = near.distances.shape[1], len(near.fakes)
+    _show_pairs(found, near, party["fake"], party["real"])
+    if n < JUDGED:
+        found.notes["comparison"] = f"No verdict in words: that takes {JUDGED} images of each."
+        return
+    known = shares(real, fake, near, seed)
+    if known is None:
+        found.notes["comparison"] = "Most real images are there twice or more: there is no gap to measure fakes by."
+        return
+    found.checks = checks.checks(known, _details(party, chosen))
+    found.summary = checks.summary(found.checks)
+    if n < ROUGH:
+        found.notes["rough"] = f"With only {n} images on one side the shares are rough; {ROUGH} make them firm."
 
 
 def _counts(said: Sequence[Score], party: Mapping[str, Party]) -> str:
@@ -133,10 +154,14 @@ def _show_pairs(found: Contents, near: Neighbours, fake: Party, real: Party) -> 
 
     copied = near.most_copied[:COPIES].tolist()
     order = near.most_typical
-    found.copied = [pair(i, f"{float(near.ratios[i]):.2f} of the gap") for i in copied]
+    found.copied = [pair(i, _of_gap(float(near.ratios[i]))) for i in copied]
     typical, untypical = order[:TYPES].tolist(), order.flip(0)[: min(TYPES, len(order) // 2)].tolist()
     found.typical = [pair(i, f"distance {float(near.distances[i, -1]):.4g}") for i in typical]
     found.untypical = [pair(i, f"distance {float(near.distances[i, -1]):.4g}") for i in untypical]
+
+
+def _of_gap(ratio: float) -> str:
+    return f"{ratio:.2f} of the gap" if math.isfinite(ratio) else "no gap: the real image has a twin"
 
 
 def _map(party: Mapping[str, Party], seed: int) -> tuple[str, str]:

@@ -119,13 +119,15 @@ def held_out_ratios(real: Samples, seed: int) -> Tensor:
     return gap_ratios(distances.gather(1, first)[:, 0], found.gather(1, first)[:, 0], real, without=places)
 
 
-def shares(real: Samples, fake: Samples, found: Neighbours, seed: int) -> Shares:
-    """See `Shares`. At least four images a side."""
+def shares(real: Samples, fake: Samples, found: Neighbours, seed: int) -> Shares | None:
+    """See `Shares`; None where most real images have an exact twin, so that the gap between them is no measure."""
     n = min(real.count, fake.count, EQUAL)
     reals, fakes = rows_of(real, drawn(real.count, n, seed)), rows_of(fake, drawn(fake.count, n, seed))
     among_real = nearest(reals, reals, min(K, n - 1), exclude_self=True)[0]
     among_fake = nearest(fakes, fakes, 1, exclude_self=True)[0][:, 0]
     gap = float(among_real[:, 0].median())
+    if gap == 0:
+        return None
     to_fake, to_real = nearest(reals, fakes, 1)[0][:, 0], nearest(fakes, reals, 1)[0][:, 0]
     return Shares(
         n_looked_at=len(found.fakes),
@@ -145,8 +147,7 @@ def _share(of: Tensor) -> float:
 
 
 def _ratio(distances: Tensor, gap: float) -> float:
-    middle = float(distances.median())
-    return middle / gap if gap else 1.0 if middle == 0 else float("inf")
+    return float(distances.median()) / gap
 
 
 def flat_map(vectors: Tensor, seed: int) -> tuple[Tensor, str]:
