@@ -25,26 +25,35 @@ SYNTAX = re.compile(r"(?P<name>[a-z0-9-]+)(:(?P<split>[a-z]+))?(\[(?P<start>\d*)
 
 @dataclass(frozen=True)
 class Known:
-    """A dataset: how its pixels are loaded from `(root, split)`, their layout, its splits, where its files lie."""
+    """A dataset: how pixels and classes are loaded from `(root, split)`, their layout, its splits, where its files lie.
 
-    load: Callable[[str, str], Any]
+    The class of an image is named where the dataset has names, and the figure itself for figures.
+    """
+
+    load: Callable[[str, str], tuple[Any, list[str]]]
     layout: str
     splits: tuple[str, ...] = ("train", "test")
     files: str = ""
 
 
-def _digits(root: str, split: str) -> np.ndarray:
+def _digits(root: str, split: str) -> tuple[np.ndarray, list[str]]:
     from sklearn.datasets import load_digits
 
-    return np.floor(load_digits().images * (255 / 16) + 0.5).astype(np.uint8)  # 8 x 8 scans in 0 to 16
+    known = load_digits()
+    pixels = np.floor(known.images * (255 / 16) + 0.5).astype(np.uint8)  # 8 x 8 scans in 0 to 16
+    return pixels, [str(i) for i in known.target]
 
 
-def _torchvision(kind: str, by_split: bool = False) -> Callable[[str, str], Any]:
-    def load(root: str, split: str) -> Any:
+def _torchvision(
+    kind: str, by_split: bool = False, targets: str = "targets", named: bool = False
+) -> Callable[[str, str], tuple[Any, list[str]]]:
+    def load(root: str, split: str) -> tuple[Any, list[str]]:
         from torchvision import datasets
 
         which = {"split": split} if by_split else {"train": split == "train"}
-        return getattr(datasets, kind)(root, download=False, **which).data
+        found = getattr(datasets, kind)(root, download=False, **which)
+        numbers = np.asarray(getattr(found, targets)).tolist()
+        return found.data, [found.classes[i] for i in numbers] if named else [str(i) for i in numbers]
 
     return load
 
@@ -52,10 +61,10 @@ def _torchvision(kind: str, by_split: bool = False) -> Callable[[str, str], Any]
 DATASETS = {
     "digits": Known(_digits, "NHW", splits=()),
     "mnist": Known(_torchvision("MNIST"), "NHW", files="MNIST/raw"),
-    "fashion-mnist": Known(_torchvision("FashionMNIST"), "NHW", files="FashionMNIST/raw"),
-    "cifar10": Known(_torchvision("CIFAR10"), "NHWC", files="cifar-10-batches-py"),
-    "cifar100": Known(_torchvision("CIFAR100"), "NHWC", files="cifar-100-python"),
-    "svhn": Known(_torchvision("SVHN", by_split=True), "NCHW", files="train_32x32.mat"),
+    "fashion-mnist": Known(_torchvision("FashionMNIST", named=True), "NHW", files="FashionMNIST/raw"),
+    "cifar10": Known(_torchvision("CIFAR10", named=True), "NHWC", files="cifar-10-batches-py"),
+    "cifar100": Known(_torchvision("CIFAR100", named=True), "NHWC", files="cifar-100-python"),
+    "svhn": Known(_torchvision("SVHN", by_split=True, targets="labels"), "NCHW", files="train_32x32.mat"),
 }
 
 
@@ -78,10 +87,12 @@ def open_dataset(text: str, rule: PixelRule, data_root: str | os.PathLike[str] |
     known = DATASETS[spelled["name"]]
     split = _split(spelled, known)
     name = f"{spelled['name']}:{split}" if split else spelled["name"]
-    images = _load(name, known, split, data_root)
+    images, labels = _load(name, known, split, data_root)
     start, stop = _bounds(spelled, len(images), name)
     name = name if (start, stop) == (0, len(images)) else f"{name}[{start}:{stop}]"
-    return ArraySource(name, images[start:stop], PixelRule(rule.value_range, known.layout, rule.quantize))
+    source = ArraySource(name, images[start:stop], PixelRule(rule.value_range, known.layout, rule.quantize))
+    source.labels = labels[start:stop]
+    return source
 
 
 def _split(spelled: re.Match[str], known: Known) -> str:
@@ -101,7 +112,7 @@ def _bounds(spelled: re.Match[str], count: int, name: str) -> tuple[int, int]:
     return start, stop
 
 
-def _load(name: str, known: Known, split: str, data_root: str | os.PathLike[str] | None) -> Any:
+def _load(name: str, known: Known, split: str, data_root: str | os.PathLike[str] | None) -> tuple[Any, list[str]]:
     root = data_root if data_root is not None else os.environ.get(ENVIRONMENT)
     if known.files and not root:
         raise SourceError(f"{name}: say where its files lie with --data-root FOLDER (data_root=, or {ENVIRONMENT})")

@@ -16,7 +16,7 @@ from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images import fingerprint
 from ganmetrics.images.base import IndexedSource, Picture
 from ganmetrics.images.decode import BadImageError, decode
-from ganmetrics.images.names import IMAGE_EXTENSIONS, extension, is_hidden, some
+from ganmetrics.images.names import IMAGE_EXTENSIONS, classes, extension, is_hidden, some
 from ganmetrics.text import printable
 
 MAX_MEMBER = 1 << 30  # bytes one member of a zip may unpack to
@@ -126,6 +126,7 @@ class FileSource(IndexedSource):
         super().__init__(name, len(entries))
         self.entries = entries
         self.place = place
+        self.labels = classes([entry.name for entry in entries])
 
     def where(self, index: int) -> str:
         return printable(self.place + self.entries[index].name)
@@ -197,6 +198,7 @@ class ZipSource(IndexedSource):
             kinds = " ".join(IMAGE_EXTENSIONS)
             raise SourceError(f"{name}: no image in this zip; searched its {len(members)} files for {kinds}")
         super().__init__(name, len(self._members))
+        self.labels = classes([member.filename.replace("\\", "/") for member in self._members])
 
     def where(self, index: int) -> str:
         return f"{self.name}/{printable(self._members[index].filename)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ganmetrics.text import printable
 
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -17,6 +19,23 @@ def extension(name: str) -> str:
 def is_hidden(name: str) -> bool:
     """Whether one component of a path is left out: dot files (also `._x.png` of macOS) and `__MACOSX`."""
     return name.startswith(".") or name == NOT_SHOWN
+
+
+def classes(names: Sequence[str]) -> list[str] | None:
+    """The class of every file by its path, the top folder in which they differ; None where some lie in no such folder.
+
+    Folders that all share say nothing: a zip of one folder, "images/cat/1.png" and "images/dog/1.png", has two classes.
+    """
+    if not names or not all("/" in name for name in names):
+        return None
+    folders = [[part for part in name.split("/")[:-1] if part not in ("", ".")] for name in names]
+    depth = 0
+    while all(len(path) > depth for path in folders):
+        if len({path[depth] for path in folders}) > 1:
+            shown = {name: printable(name) for name in {path[depth] for path in folders}}
+            return [shown[path[depth]] for path in folders]
+        depth += 1
+    return None
 
 
 def some(names: list[str], limit: int = 5) -> str:

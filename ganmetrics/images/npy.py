@@ -17,7 +17,7 @@ from ganmetrics.images.files import ENCRYPTED, os_reason
 from ganmetrics.images.names import some
 from ganmetrics.text import printable
 
-STATISTICS = {"mu", "sigma"}
+STATISTICS, LABELS = {"mu", "sigma"}, "arr_1"
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]  # shape, Fortran order, dtype
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -36,6 +36,7 @@ def open_npy(path: str, rule: PixelRule) -> ArraySource:
 def open_npz(path: str, rule: PixelRule) -> ArraySource:
     """The images of an `.npz`: its array `arr_0`, or its only array with three or four axes.
 
+    Whole numbers in `arr_1`, one for each image, are their classes (as guided-diffusion writes its samples).
     Raises SourceError when there is no such array or several, for a file of statistics, and where pickle is needed.
     """
     name = printable(path)
@@ -43,13 +44,28 @@ def open_npz(path: str, rule: PixelRule) -> ArraySource:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             key = _choose({key: _peek(archive, info, name) for key, info in members.items()}, name)
-            return ArraySource(name, _member(path, archive, members[key], f"{name}: array {printable(key)!r}"), rule)
+            where = f"{name}: array {printable(key)!r}"
+            source = ArraySource(name, _member(path, archive, members[key], where), rule)
+            if key == "arr_0" and LABELS in members:
+                source.labels = _labels(path, archive, members[LABELS], len(source))
+            return source
     except zipfile.BadZipFile as error:
         raise SourceError(f"{name}: is no .npz archive, or a damaged one ({error})") from error
     except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise SourceError(f"{name}: damaged .npz archive ({error})") from error
     except OSError as error:
         raise SourceError(f"{name}: cannot be read: {os_reason(error)}") from error
+
+
+def _labels(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, n_images: int) -> list[str] | None:
+    """One whole number an image, as text; None where the array is something else."""
+    with archive.open(info) as stream:
+        try:
+            shape, _, dtype = _header(stream, path)
+        except SourceError:
+            return None
+    fits = shape == (n_images,) and dtype.kind in "iu"
+    return [str(label) for label in _member(path, archive, info, path).tolist()] if fits else None
 
 
 def _header(stream: BinaryIO | Any, where: str) -> Header:
