@@ -25,6 +25,8 @@ DRAW = {
     "is": lambda rng, shift: rng.standard_normal((257, 20)) * 3 + shift,
     "kid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "cmmd": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "class-fid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "intra-class-diversity": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "vendi": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "prdc": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "authenticity": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
@@ -34,8 +36,8 @@ DRAW = {
 }
 # Metrics that depend on the order in the protocol asked for below: splits are by index, not torch-fidelity's shuffle;
 # a reconstruction belongs to its own test image, so that one side alone may not be mixed; FID-infinity draws its
-# subsets by index.
-ORDERED = {"is", "reconstruction", "fid-infinity"}
+# subsets by index; classes stay where they are while the vectors are mixed.
+ORDERED = {"is", "reconstruction", "fid-infinity", "class-fid", "intra-class-diversity"}
 
 
 def test_every_metric_is_drawn_for() -> None:

@@ -1,0 +1,113 @@
+"""Frechet distance class by class, and the mean over classes.
+
+Miyato & Koyama 2018 (arXiv:1802.05637), who call it intra FID. FID of all images cannot tell a generator that draws
+the wrong class from one that draws the right one; this can. Per class it is the distance of `fid.py`, with its bias: a
+class has few images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.base import Result
+from ganmetrics.metrics.classes import of_images, some
+from ganmetrics.metrics.fid import WELL_SAMPLED, FrechetDistance, frechet_distance_of_moments
+from ganmetrics.metrics.frechet_influence import frechet_influence
+from ganmetrics.metrics.index import METRICS, TWO
+from ganmetrics.metrics.resampling import linear
+from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.samples import Samples
+
+ROWS = 20_000  # vectors in memory at a time, or those of one class
+
+
+def moments_of(vectors: Tensor) -> Moments:
+    """Of vectors `(N, D)`."""
+    moments = Moments()
+    moments.update(vectors)
+    return moments
+
+
+class ClassFrechetDistance(FrechetDistance):
+    """Streaming form; `protocol["per_class"]` has the distance of every class."""
+
+    entry = METRICS["class-fid"]
+    statistic = Samples
+    moments_serve = ()
+    labelled = True
+
+    def compute(self) -> Result:
+        """Raises StatisticsError for unlike classes on the two sides, and below two images of a class and side."""
+        found = {
+            name: max(0.0, frechet_distance_of_moments(moments_of(real), moments_of(fake), self.ddof))
+            for name, real, fake in self._classes()
+        }
+        value = sum(found.values()) / len(found)
+        return Result(value, warnings=self._few(), protocol={"ddof": self.ddof, "per_class": found})
+
+    def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
+        """To first order, as those of FID; images are drawn within their class."""
+        members = {side: of_images(self, side) for side in TWO}
+        names = members["real"][0]
+        influence = {side: torch.zeros(len(index), dtype=torch.float64) for side, (_, index) in members.items()}
+        value = 0.0
+        for place, (_, *vectors) in enumerate(self._classes()):
+            moments = [moments_of(own) for own in vectors]
+            value += frechet_distance_of_moments(moments[0], moments[1], self.ddof) / len(names)
+            for side, own, mine, other in zip(TWO, vectors, moments, moments[::-1], strict=True):
+                here = members[side][1] == place
+                share = len(here) / len(own) / len(names)  # of a mean over all images, in this class's
+                influence[side][here] = frechet_influence(mine, other, [own], self.ddof) * share
+        moved = [linear(influence[side], n, seed, side, members[side][1]) for side in TWO]
+        return {self.name: value + moved[0] + moved[1]}
+
+    def _classes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Name, real and fake vectors of each class, a few classes' at a time in memory."""
+        self._check()
+        (names, real), (_, fake) = (of_images(self, side) for side in TWO)
+        sizes = torch.bincount(real) + torch.bincount(fake)
+        for part in torch.arange(len(names)).split(max(1, ROWS // int(sizes.max()))):
+            held = [self._vectors(side, index, part) for side, index in zip(TWO, (real, fake), strict=True)]
+            for place in part.tolist():
+                yield names[place], held[0][place], held[1][place]
+
+    def _vectors(self, side: str, index: Tensor, places: Tensor) -> dict[int, Tensor]:
+        """Of the classes at these places, in one pass."""
+        found: dict[int, list[Tensor]] = {place: [] for place in places.tolist()}
+        start = 0
+        for block in self.statistics[side].blocks():
+            here = index[start : start + len(block)]
+            for place, parts in found.items():
+                parts.append(block[here == place])
+            start += len(block)
+        return {place: torch.cat(parts) for place, parts in found.items()}
+
+    def _check(self) -> None:
+        super()._check()
+        known = {side: of_images(self, side) for side in TWO}
+        lacking = {side: sorted(set(known[other][0]) - set(known[side][0])) for side, other in (TWO, TWO[::-1])}
+        if any(lacking.values()):
+            said = "; ".join(f"no {side} image of {some(names)}" for side, names in lacking.items() if names)
+            raise StatisticsError(
+                f"{self.name}: expected the same classes on both sides, came {said}; name the class folders alike"
+            )
+        for side, (names, index) in known.items():
+            fewest = int(torch.bincount(index).argmin())
+            if int((index == fewest).sum()) < 2:
+                raise StatisticsError(
+                    f"{self.name}: expected at least 2 {side} images of every class, came 1 of {names[fewest]}"
+                )
+
+    def _few(self) -> list[str]:
+        dim = self.statistics["real"].dim
+        fewest = {side: int(torch.bincount(of_images(self, side)[1]).min()) for side in TWO}
+        if min(fewest.values()) >= WELL_SAMPLED * dim:
+            return []
+        return [
+            f"the smallest class has {fewest['real']} real and {fewest['fake']} fake images for {dim} dimensions: its "
+            f"distance is biased upward; compare only at these counts, or give at least {WELL_SAMPLED * dim} a class"
+        ]

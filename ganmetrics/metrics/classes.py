@@ -1,0 +1,29 @@
+"""What metrics over classes share: which image is of which class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.base import Metric
+
+
+def of_images(metric: Metric, side: str) -> tuple[list[str], Tensor]:
+    """Names of the classes of a side, sorted, and the place among them of every image `(n,)`.
+
+    Raises StatisticsError where not every image has a class.
+    """
+    labels, count = metric.labels.get(side, ()), metric.statistics[side].count
+    if len(labels) != count or not count:
+        raise StatisticsError(
+            f"{metric.name}: expected the class of every {side} image, came {len(labels)} classes for {count} images"
+        )
+    names = sorted(set(labels))
+    places = {name: i for i, name in enumerate(names)}
+    return names, torch.tensor([places[label] for label in labels])
+
+
+def some(names: list[str]) -> str:
+    """The first few, for a message."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
