@@ -264,38 +264,26 @@ def test_coverage_of_few_reals_has_no_interval(rng: np.random.Generator) -> None
 
 
 def shares_held(trials: int, n: int, dim: int, rng: np.random.Generator) -> dict[str, float]:
-    """How often an interval holds the value that it is for.
+    """How often an interval holds the value that it is for, which is the mean over all trials.
 
-    Precision and density: with one set of reals, the mean over endlessly many fakes. Recall: with one set of fakes,
-    over endlessly many reals. Coverage: with one set of fakes, its mean over sets of n reals.
+    Precision and density: one set of reals, new fakes in each trial. Recall and coverage: one set of fakes, new reals.
     """
 
-    def draw(size: int, shift: float = 0.0) -> Tensor:
-        return torch.from_numpy(rng.standard_normal((size, dim)) + shift)
+    def draw(shift: float) -> Tensor:
+        return torch.from_numpy(rng.standard_normal((n, dim)) + shift)
 
-    fixed = {"real": draw(n), "fake": draw(n, 0.6)}
-    of_fakes = membership(fixed["real"], draw(10_000, 0.6), device="cpu")
-    target = {
-        "precision": float(of_fakes.precision.mean()),
-        "density": float(of_fakes.density.mean()),
-        "recall": float(membership(draw(10_000), fixed["fake"], device="cpu").recall.mean()),
-    }
-    intervals: dict[str, list[tuple[float, float, float]]] = {name: [] for name in NAMES}
+    real, fake = draw(0), draw(0.6)
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in NAMES}
     for trial in range(trials):
-        with_new = {
-            ("precision", "density"): fed(fixed["real"], draw(n, 0.6)),
-            ("recall", "coverage"): fed(draw(n), fixed["fake"]),
-        }
-        for names, metric in with_new.items():
-            replicates = metric.replicates(300, trial)
+        tried = {("precision", "density"): fed(real, draw(0.6)), ("recall", "coverage"): fed(draw(0), fake)}
+        for names, metric in tried.items():
+            replicates = metric.replicates(500, trial)
             for name in names:
                 value = metric.results()[name].value
-                intervals[name].append((value, *interval(value, replicates[name])))
-    target["coverage"] = float(np.mean([value for value, _, _ in intervals["coverage"]]))
-    return {
-        name: float(np.mean([low <= target[name] <= high for _, low, high in found]))
-        for name, found in intervals.items()
-    }
+                found[name].append((value, *interval(value, replicates[name])))
+    values, low, high = torch.tensor([found[name] for name in NAMES], dtype=torch.float64).unbind(dim=2)
+    target = values.mean(dim=1, keepdim=True)
+    return dict(zip(NAMES, ((low <= target) & (target <= high)).double().mean(dim=1).tolist(), strict=True))
 
 
 def test_intervals_hold_their_target(rng: np.random.Generator) -> None:
@@ -306,8 +294,8 @@ def test_intervals_hold_their_target(rng: np.random.Generator) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("dim", [3, 12])
 def test_intervals_hold_their_target_closely(dim: int, rng: np.random.Generator) -> None:
-    for name, share in shares_held(1000, 300, dim, rng).items():
-        assert 0.925 <= share <= (0.995 if name == "coverage" else 0.97), name
+    for name, share in shares_held(600, 300, dim, rng).items():
+        assert 0.915 <= share <= 0.985, name
 
 
 def test_gm_prdc_and_the_command_line(cli: Cli, rng: np.random.Generator, tmp_path: Path) -> None:
