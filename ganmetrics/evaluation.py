@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ganmetrics.comparison import Side
-from ganmetrics.measurement import check, configured, fill, of_side, open_side, scores, share
+from ganmetrics.measurement import Measurement, check, configured, fill, of_side, open_side, scores, share
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
 
@@ -63,7 +63,7 @@ def evaluate(
     measurements = configured(metrics, settings)
     given = (("real", real), ("fake", fake))
     sides = [open_side(side, source, measurements, settings) for side, source in given if of_side(measurements, side)]
-    evidence = None if report is None else _evidence(report, sides, settings)
+    evidence = None if report is None else _evidence(report, sides, measurements)
     shown = [] if evidence is None else evidence.measurements()
     check(measurements, sides)
     share([*measurements, *shown], sides)
@@ -76,7 +76,9 @@ def evaluate(
     return found
 
 
-def _evidence(report: str | os.PathLike[str], sides: Sequence[Side], settings: Settings) -> Evidence:
+def _evidence(report: str | os.PathLike[str], sides: Sequence[Side], measurements: Sequence[Measurement]) -> Evidence:
+    """On an extractor that runs in any case: the common one, unless every metric has one of its own."""
     from ganmetrics.report.evidence import Evidence
 
-    return Evidence(report, sides, settings)
+    common = next((one for one in measurements if not one.suffix), measurements[0])
+    return Evidence(report, sides, common.settings)

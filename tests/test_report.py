@@ -17,11 +17,14 @@ from PIL import Image, ImageFilter
 
 import ganmetrics as gm
 from ganmetrics.errors import OptionError
+from ganmetrics.history import Scored
+from ganmetrics.metrics import METRICS
 from ganmetrics.report.checks import percent
 from ganmetrics.report.contents import number, per_class
 from ganmetrics.report.page import require_writable
+from ganmetrics.report.words import sentence, title
 from ganmetrics.score import Score
-from tests.conftest import PIXELS, Cli, write_folder
+from tests.conftest import PIXELS, REPOSITORY, Cli, write_folder
 
 pytest.importorskip("jinja2", reason="the page needs jinja2")
 VOID = {"meta", "link", "img", "br"}
@@ -248,3 +251,31 @@ def test_without_jinja2_one_line_says_what_to_install(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(("share", "text"), [(0, "0 %"), (0.004, "under 1 %"), (0.313, "31 %"), (0.998, "over 99 %")])
 def test_shares_are_never_rounded_to_none_or_all(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+def test_the_commands_of_the_docs_run(rng: np.random.Generator, cli: Cli) -> None:
+    folder_of(Path("real"), 40, rng)
+    folder_of(Path("fake"), 40, rng)
+    line = Scored(1, {"fid": Score("fid", 3.0, "lower")}, True, 1.0).to_json()
+    for run in ("a", "b"):
+        Path(f"runs/{run}").mkdir(parents=True)
+        Path(f"runs/{run}/history.jsonl").write_text(line + "\n")
+    commands = re.findall(r"^\$ ganmetrics (.*)$", (REPOSITORY / "docs" / "report.md").read_text(), flags=re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        assert cli(*shlex.split(command), *["--no-cache"] * command.startswith("evaluate")).code == 0
+    assert {"report.html", "curves.html"} <= {path.name for path in Path().iterdir()}
+
+
+def test_every_value_over_images_has_its_sentence() -> None:
+    values = [value for entry in METRICS.values() if set(entry.sides) <= {"real", "fake"} for value in entry.values]
+    assert [value for value in values if not sentence(value)] == []
+    assert title("recall@timm:vgg16") == "Recall"
+    assert title("fid") == "Fréchet Inception Distance"
+
+
+def test_metrics_on_an_extractor_of_their_own_need_no_other(rng: np.random.Generator, tmp_path: Path) -> None:
+    real, fake = folder_of(tmp_path / "a", 25, rng), folder_of(tmp_path / "b", 25, rng)
+    options = {"weights": tmp_path / "no-such.pth", "progress": False, "cache": False}
+    gm.evaluate(real, fake, ["fid@pixels"], report=tmp_path / "page.html", **options)
+    assert "seen through pixels" in Page((tmp_path / "page.html").read_text()).text

@@ -16,9 +16,8 @@ SENTENCES = {
     "sfid": "The Fréchet distance of features that keep where things are in the picture.",
     "vendi": "How many truly different images there are among the fakes.",
     "cmmd": "How far the two sets lie apart by a Gaussian kernel on CLIP-like features; 0 for equal ones.",
-    "mmd": "How far the two sets lie apart by a Gaussian kernel; 0 for equal ones.",
+    "authenticity": "Share of fakes that are no near copies; a third to a half for fresh images, near 0 for copies.",
     "mifid": "The Fréchet distance, made worse where fakes are copies of training images.",
-    "memorisation": "How near fakes lie to their nearest training image; near 0 for copies.",
     "diversity": "How far fakes of one class lie apart.",
 }
 
