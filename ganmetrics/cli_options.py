@@ -105,9 +105,18 @@ def print_scores(scores: Sequence[Score], style: str) -> None:
     if style == "json":
         return
     skipped = {entry["image"]: entry for score in scores for entry in score.skipped}
-    print_remarks(list(dict.fromkeys(text for score in scores for text in score.warnings)), list(skipped.values()))
+    print_remarks(_whose(scores), list(skipped.values()))
     for note in dict.fromkeys(score.protocol["note"] for score in scores if "note" in score.protocol):
         click.echo(f"Note: {note}", err=True)
+
+
+def _whose(scores: Sequence[Score]) -> list[str]:
+    """Every warning once, with the names of the scores that it is about where others lack it."""
+    about: dict[str, list[str]] = {}
+    for score in scores:
+        for text in score.warnings:
+            about.setdefault(text, []).append(score.metric)
+    return [text if len(names) == len(scores) else f"{', '.join(names)}: {text}" for text, names in about.items()]
 
 
 def print_remarks(warnings: Sequence[str], skipped: Sequence[Mapping[str, str]]) -> None:

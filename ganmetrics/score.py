@@ -59,15 +59,21 @@ class Score:
         ends = "" if self.interval is None else " [{:.{d}f}, {:.{d}f}]".format(*self.interval, d=digits)
         return f"{self.metric} {self.value:.{digits}f}{spread}{ends}"
 
-    def how(self) -> str:
-        """How it was measured, short enough for one line of a terminal."""
+    def counts(self) -> str:
+        """Over how many images."""
         named = {name[2:]: n for name, n in self.protocol.items() if name.startswith("n_")}
         sides = named or {"real": self.n_real, "fake": self.n_fake}
-        counts = [f"{n} {side}" for side, n in sides.items() if n is not None]
+        return ", ".join(f"{n} {side}" for side, n in sides.items() if n is not None) or "counts unknown"
+
+    def how(self) -> str:
+        """How it was measured, short enough for one line of a terminal."""
+        return f"{self.counts()}; {self.way()}"
+
+    def way(self) -> str:
+        """The same without the counts."""
         sha256 = self.protocol.get("weights_sha256")
         weights = f" {sha256[:8]}" if sha256 else ""
         parts = [
-            ", ".join(counts) or "counts unknown",
             f"{self.protocol.get('features') or 'features unknown'}{weights}",
             self.protocol.get("resize"),
             self.protocol.get("dtype"),

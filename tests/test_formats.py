@@ -34,9 +34,14 @@ def test_several_scores_are_a_table() -> None:
 
 
 def test_scores_measured_in_unlike_ways_say_so_each() -> None:
-    lines = FORMATS["text"]([FID, IS]).splitlines()
-    assert lines[0].split() == ["metric", "value", "better", "measured", "on"]
-    assert [line.partition("er  ")[2] for line in lines[1:]] == [FID.how(), IS.how()]
+    other = IS.with_(protocol={**PROTOCOL, "dtype": "float64"})
+    head, *lines = FORMATS["text"]([FID, other]).splitlines()
+    assert head.split() == ["metric", "value", "better", "images", "measured", "by"]
+    assert [line[head.index("images") :].rstrip() for line in lines] == [
+        "600 real, 500 fake  pixels; float32",
+        "500 fake            pixels; float64",
+    ]
+    assert FORMATS["text"]([FID, IS]).splitlines()[-1] == "(pixels; float32)"
 
 
 def test_markdown() -> None:
@@ -80,7 +85,7 @@ def test_evaluate(cli: Cli, metrics: tuple[str, ...]) -> None:
 
 def test_evaluate_refuses(cli: Cli) -> None:
     for wrong, said in (
-        (("-m", "nix"), "expected some of fid, is"),
+        (("-m", "nix"), "expected some of fid, "),
         (("-m", "fid@"), "expected an extractor behind 'fid@'"),
         (("-m", "parzen"), "came 'parzen'"),
     ):

@@ -66,13 +66,14 @@ FORMATS: dict[str, Callable[[Sequence[Score]], str]] = {
 
 
 def _rows(scores: Sequence[Score]) -> tuple[list[list[str]], list[str]]:
-    """Header and body, and the line below them; columns that would be empty are left out."""
-    ways = [printable(score.how()) for score in scores]
-    one_way = len(set(ways)) == 1
-    body = [[*_cells(score), *([] if one_way else [way])] for score, way in zip(scores, ways, strict=True)]
-    rows = [[*HEAD, *([] if one_way else ["measured on"])], *body]
+    """Header and body, and below them what holds for all; columns that would be empty are left out."""
+    about = {"images": [score.counts() for score in scores], "measured by": [score.way() for score in scores]}
+    common = [printable(values[0]) for values in about.values() if len(set(values)) == 1]
+    beside = {name: values for name, values in about.items() if len(set(values)) > 1}
+    body = [[*_cells(score), *(printable(values[i]) for values in beside.values())] for i, score in enumerate(scores)]
     used = [i for i, column in enumerate(zip(*body, strict=True)) if any(column)]
-    return [[row[i] for i in used] for row in rows], [f"({ways[0]})"] if one_way else []
+    rows = [[row[i] for i in used] for row in [[*HEAD, *beside], *body]]
+    return rows, [f"({'; '.join(common)})"] if common else []
 
 
 def _cells(score: Score) -> list[str]:
