@@ -180,11 +180,22 @@ def test_statistics_files_have_no_pictures(rng: np.random.Generator, tmp_path: P
 
 
 def test_values_by_class_are_a_table() -> None:
-    score = Score("fid", 5.0, "lower", protocol={"per_class": {"<cat>": {"value": 3.0, "n_real": 9}, "dog": 7.5}})
-    table = per_class("fid", score)
+    score = Score("fid", 5.0, "lower", protocol={"per_class": {"<cat>": 3.0, "dog": {"value": 7.5, "rank": 2}}})
+    table = per_class("fid", score, {"real": {"<cat>": 9, "dog": 4, "bird": 1}})
     assert table is not None
-    assert table.columns == ["value", "n real"]
-    assert table.rows == [("dog", ["7.5000", "-"]), ("<cat>", ["3.0000", "9"])]
+    assert table.columns == ["value", "real images", "rank"]
+    assert table.rows == [("dog", ["7.5000", "4", "2"]), ("<cat>", ["3.0000", "9", "-"])]
+
+
+def test_classes_are_on_the_page(rng: np.random.Generator, tmp_path: Path) -> None:
+    for side in ("real", "fake"):
+        for name, n in (("<i>cat", 12), ("dog", 15)):
+            folder_of(tmp_path / side / name, n, rng)
+    page = page_of(tmp_path / "real", tmp_path / "fake", tmp_path / "page.html", ("class-fid",))
+    assert not page.all("i")
+    table = page.text.partition("the worst class first")[2].partition("How it was measured")[0]
+    assert re.search(r"<i>cat\d+\.\d{4}1212\b", table)
+    assert re.search(r"dog\d+\.\d{4}1515 ", table)
 
 
 def test_the_command_line_that_ran_is_quoted(rng: np.random.Generator, cli: Cli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ def contents(evidence: Evidence, scores: Mapping[str, Score], sides: Sequence[Si
     party = {side.name: Party(side, evidence.vectors(side.name), evidence.pictures(side)) for side in sides}
     fake, real = party["fake"], party.get("real")
     said = list(scores.values())
+    counts = {side.name: Counter(side.labels) for side in sides if side.labels is not None}
     command, is_python = evidence.reproduced(scores, sides)
     skipped = [{"side": side.name, **entry} for side in sides for entry in side.skipped]
     found = Contents(
@@ -54,7 +56,7 @@ def contents(evidence: Evidence, scores: Mapping[str, Score], sides: Sequence[Si
         counts=_counts(said, party),
         rows=[row(key, score) for key, score in scores.items()],
         warnings=list(dict.fromkeys(text for score in said for text in score.warnings)),
-        per_class=[table for key, score in scores.items() if (table := per_class(key, score))],
+        per_class=[table for key, score in scores.items() if (table := per_class(key, score, counts))],
         command=command,
         command_is_python=is_python,
         skipped=skipped[:SKIPPED],

@@ -111,14 +111,19 @@ def _text(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} … ({len(text):,} characters)"
 
 
-def per_class(key: str, score: Score) -> PerClass | None:
-    """`protocol["per_class"]`: {class: value}, or {class: {what: value}}; the worst class first."""
+def per_class(key: str, score: Score, counts: Mapping[str, Mapping[str, int]]) -> PerClass | None:
+    """`protocol["per_class"]`: {class: value}, or {class: {what: value}}; the worst class first.
+
+    counts: images of each class, by side.
+    """
     found = score.protocol.get("per_class")
     if not isinstance(found, Mapping) or not found:
         return None
     lines = {
         str(name): dict(values) if isinstance(values, Mapping) else {"value": values} for name, values in found.items()
     }
+    for name, values in lines.items():
+        values.update({f"{side} images": images[name] for side, images in counts.items() if name in images})
     columns = list(dict.fromkeys(column for values in lines.values() for column in values))
     first = "value" if "value" in columns else columns[0]
     order = sorted(lines.items(), key=lambda item: _sortable(item[1].get(first)), reverse=score.better == "lower")

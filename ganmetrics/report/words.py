@@ -18,7 +18,8 @@ SENTENCES = {
     "cmmd": "How far the two sets lie apart by a Gaussian kernel on CLIP-like features; 0 for equal ones.",
     "authenticity": "Share of fakes that are no near copies; a third to a half for fresh images, near 0 for copies.",
     "mifid": "The Fréchet distance, made worse where fakes are copies of training images.",
-    "diversity": "How far fakes of one class lie apart.",
+    "class-fid": "The Fréchet distance of each class by itself, and their mean.",
+    "intra-class-diversity": "How unlike each other the fakes of one class are; 0 where a class is one image.",
 }
 
 
