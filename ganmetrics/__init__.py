@@ -9,10 +9,12 @@ from ganmetrics.version import __version__
 _LAZY = {
     "Authenticity": "streaming",
     "CMMD": "streaming",
+    "ClassFID": "streaming",
     "Evaluator": "streaming",
     "FID": "streaming",
     "FIDInfinity": "streaming",
     "InceptionScore": "streaming",
+    "IntraClassDiversity": "streaming",
     "KID": "streaming",
     "MiFID": "streaming",
     "Monitor": "monitor",

@@ -214,6 +214,18 @@ class CMMD(StreamingMetric):
     name = "cmmd"
 
 
+class ClassFID(StreamingMetric):
+    """FID within each class; `ClassFID(real="real/")`, `update(fakes, labels=names)`, `compute`."""
+
+    name = "class-fid"
+
+
+class IntraClassDiversity(StreamingMetric):
+    """Distance within each class; `IntraClassDiversity()`, `update(fakes, labels=names)`, `compute`."""
+
+    name = "intra-class-diversity"
+
+
 class Vendi(StreamingMetric):
     """Vendi score; `Vendi()`, `update`, `compute`."""
 

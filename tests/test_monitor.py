@@ -167,6 +167,33 @@ def test_images_with_labels(digits: Tensor) -> None:
         look(2, lambda n: (pictures(n), ["cat"]))
 
 
+@pytest.mark.parametrize("conditional", [True, False])
+def test_a_conditional_generator_is_measured_class_by_class(digits: Tensor, conditional: bool) -> None:
+    """One that draws the digit it is asked for, and one that draws the next."""
+    target = torch.from_numpy(load_digits().target)
+
+    class Drawing:
+        latent_shape, value_range, n_classes = (2,), (0.0, 1.0), 10
+
+        def __init__(self, shift: int):
+            self.shift = shift
+
+        def __call__(self, z: Tensor, labels: Tensor) -> Tensor:
+            kinds = (labels + self.shift) % 10
+            chosen = [int(torch.nonzero(target == kind)[torch.randint(100, ())]) for kind in kinds]
+            return digits[chosen] / 255
+
+        def sample(self, n: int) -> tuple[Tensor, list[str]]:
+            labels = torch.arange(n) % 10
+            return self(torch.zeros(n), labels), [str(int(label)) for label in labels]
+
+    look = monitor(digits, real="digits", metrics=["class-fid"], value_range=(0, 1), n_samples=200)
+    right, wrong = (
+        look.measure(0, Drawing(shift) if conditional else Drawing(shift).sample)["class-fid"].value for shift in (0, 1)
+    )
+    assert right < wrong / 3
+
+
 # ------------------------------------------------------------------------------------------------------ what is refused
 
 
