@@ -83,13 +83,18 @@ def of_side(measurements: Iterable[Measurement], name: str) -> list[Measurement]
 
 
 def open_side(name: str, source: Any, measurements: Sequence[Measurement], settings: Settings) -> Side:
-    """A statistics file where every metric can live on one (a file may hold images beside: ADM's), else images."""
+    """A statistics file where every metric can live on one (a file may hold images beside: ADM's), else images.
+
+    Raises StatisticsError for statistics given as such to a metric that needs more.
+    """
+    in_need = [one.metric.name for one in of_side(measurements, name) if name not in one.metric.moments_serve]
+    if in_need and isinstance(source, (files.StatisticsFile, Moments)):
+        raise StatisticsError(f"{in_need[0]}: needs the {name} images themselves, came statistics without them")
     if isinstance(source, files.StatisticsFile):
         return Side(name, source, file=source, summary=_remembered(source))
     if isinstance(source, Moments):
         return Side(name, source, file=files.StatisticsFile(source))
-    only_moments = all(name in one.metric.moments_serve for one in of_side(measurements, name))
-    if only_moments and files.is_statistics_file(source):
+    if not in_need and files.is_statistics_file(source):
         file = files.load(source)
         return Side(name, source, file=file, summary=_remembered(file))
     return Side(name, source, opened=settings.open(source))

@@ -163,9 +163,7 @@ def test_unlike_classes_are_named(rng: np.random.Generator) -> None:
 
 def test_a_class_of_one_is_named(rng: np.random.Generator) -> None:
     real, fake = labelled(rng, {"a": 9, "b": 9}, 3), labelled(rng, {"a": 9, "b": 1}, 3)
-    with pytest.raises(
-        StatisticsError, match=r"^class-fid: expected at least 2 fake images .*, came 1 of b$"
-    ):
+    with pytest.raises(StatisticsError, match=r"^class-fid: expected at least 2 fake images .*, came 1 of b$"):
         distance(real, fake).compute()
     with pytest.raises(StatisticsError, match=r"of every class, came 1 of b$"):
         diversity(*fake).compute()

@@ -121,12 +121,14 @@ def test_too_few_fakes(n: int) -> None:
 
 
 def test_small_samples_are_told_with_the_number_needed() -> None:
-    first, second = fed(torch.randn(40, 10), torch.randn(90, 10)).compute().warnings
+    first, second = fed(torch.randn(40, 30), torch.randn(90, 30) * 3).compute().warnings
     assert first == (
         "90 fake images: fitted over subsets of 45 to 90, where published values use 5000 to 50000; FID is no line "
-        "over 1/N below 50 images (10 dimensions): do not trust it; give at least 10000"
+        "over 1/N below 60 images (30 dimensions): do not trust it; give at least 10000"
     )
-    assert second == ("40 real images for 10 dimensions: the bias that comes with few of these stays; give at least 50")
+    assert second == (
+        "40 real images for 30 dimensions: the bias that comes with few of these stays; give at least 150"
+    )
     (only,) = fed(torch.randn(400, 10), torch.randn(400, 10) * 3).compute().warnings
     assert only == (
         "400 fake images: fitted over subsets of 200 to 400, where published values use 5000 to 50000; "

@@ -11,12 +11,13 @@ from pytorch_fid.fid_score import calculate_frechet_distance
 
 import ganmetrics as gm
 from benchmarks.peers import sqrtm_with_disp
-from ganmetrics.errors import OptionError, SourceError
+from ganmetrics.errors import OptionError, SourceError, StatisticsError
 from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Options
 from ganmetrics.features.inception import InceptionV3
 from ganmetrics.metrics.sfid import SpatialFrechetDistance
 from ganmetrics.runtime import exact_arithmetic
+from ganmetrics.statistics.files import load
 
 CPU = torch.device("cpu")
 
@@ -81,3 +82,8 @@ def test_statistics_of_pooled_features_are_refused(tmp_path: Path, images: torch
     np.savez(tmp_path / "pooled.npz", mu=np.zeros(2048), sigma=np.eye(2048))
     with pytest.raises(SourceError, match="holds statistics \\(mu and sigma\\), not images"):
         gm.evaluate(tmp_path / "pooled.npz", images, ["sfid"])
+    held = load(tmp_path / "pooled.npz")
+    for statistics in (held, held.moments):
+        with pytest.raises(StatisticsError) as raised:
+            gm.evaluate(statistics, images, ["fid", "sfid"])
+        assert str(raised.value) == "sfid: needs the real images themselves, came statistics without them"
