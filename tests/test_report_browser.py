@@ -60,10 +60,11 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A report of hostile names with every section but classes, and a history."""
+    """A report of copies under hostile names, with every section but classes, and a history."""
     folder, rng = tmp_path_factory.mktemp("pages"), np.random.default_rng(0)
-    for name, n in ((HOSTILE, 40), ("fake" * 30, 30)):
-        write_folder(folder / name, rng.integers(0, 256, (n, 6, 6, 3), dtype=np.uint8))
+    real = rng.integers(0, 250, (60, 6, 6, 3), dtype=np.uint8)
+    for name, images in ((HOSTILE, real), ("fake" * 30, real[:55] + rng.integers(0, 6, (55, 6, 6, 3), dtype=np.uint8))):
+        write_folder(folder / name, images)
     (folder / HOSTILE / "bad.png").write_bytes(b"no image")
     gm.evaluate(folder / HOSTILE, folder / ("fake" * 30), ["fid", "prdc"], features="pixels", on_error="skip",
                 confidence=True, resamples=100, report=folder / "report.html", progress=False, cache=False)  # fmt: skip
@@ -111,6 +112,14 @@ def test_every_box_that_scrolls_can_be_reached_by_keyboard(browser: Any, pages: 
     page.keyboard.press("Tab")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
     assert (page.evaluate("document.activeElement.tagName"), outline) == ("A", "3px")
+    page.close()
+
+
+def test_verdicts_of_every_level_were_looked_at(browser: Any, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(pages["report"].as_uri())
+    levels = page.evaluate("[...document.querySelectorAll('.checks li')].map(e => e.className)")
+    assert set(levels) == {"alarm", "note", "fine"}
     page.close()
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ganmetrics.report import findings
+from ganmetrics.report.checks import checks
 from ganmetrics.statistics.samples import Samples
 
 
@@ -59,6 +60,16 @@ def test_fresh_real_vectors_give_the_numbers_that_the_page_names(rng: np.random.
     assert shares.copied == pytest.approx(shares.copied_real, abs=0.04)
     assert (shares.variety, shares.distance) == (pytest.approx(1, abs=0.1), pytest.approx(1, abs=0.1))
     assert shares.reached == pytest.approx(1 - 2.0**-findings.K, abs=0.02)  # 97 %
+
+
+@pytest.mark.parametrize("split", range(5))
+def test_real_images_draw_no_verdict(split: int, digits: np.ndarray, rng: np.random.Generator) -> None:
+    mixed = digits[rng.permutation(len(digits))]
+    real, fake = (kept(part.reshape(200, 64).astype(np.float32)) for part in (mixed[:200], mixed[200:400]))
+    shares = findings.shares(real, fake, findings.neighbours(real, fake, split), split)
+    assert shares is not None
+    details = [findings.detail([torch.from_numpy(one)[None] for one in part]) for part in (mixed[:64], mixed[200:264])]
+    assert [check.verdict for check in checks(shares, tuple(details)) if check.level != "fine"] == []  # type: ignore[arg-type]
 
 
 def test_detail_is_the_mean_squared_laplacian() -> None:

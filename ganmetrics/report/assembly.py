@@ -23,7 +23,7 @@ from ganmetrics.text import printable
 GRID = 8  # pictures a row and a column
 COPIES, TYPES = 12, 8  # pairs shown
 MAPPED = 400  # points of each side on the map
-LEAST, JUDGED, ROUGH = 4, 20, 200  # images a side to be compared at all, to be judged, and to be judged well
+LEAST, JUDGED, ROUGH = 4, 50, 200  # images a side to be compared at all, to be judged, and to be judged well
 
 
 @dataclass
