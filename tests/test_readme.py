@@ -63,7 +63,8 @@ def test_terminal_blocks(command: str, output: str) -> None:
     assert alike(printed, output), f"the README says\n{output}\nand it prints\n{printed}"
 
 
-def test_python_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_blocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     namespace = {
         "torch": torch,
@@ -111,7 +112,8 @@ def features_table() -> str:
 def test_tables_are_the_indexes() -> None:
     assert table("metrics") == metrics_table()
     assert table("features", (REPOSITORY / "docs" / "features.md").read_text()) == features_table()
-    assert table("variants") == variants_table()
+    assert table("variants", (REPOSITORY / "docs" / "reference_models.md").read_text()) == variants_table()
+    assert all(f"`{name}`" in README for name in VARIANTS)
 
 
 def variants_table() -> str:
