@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ganmetrics.comparison import Side
+from ganmetrics.errors import OptionError
 from ganmetrics.measurement import Measurement, check, configured, fill, of_side, open_side, scores, share
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
@@ -72,7 +73,10 @@ def evaluate(
     seconds = round(time.perf_counter() - started, 3)
     found = {name: one.with_(seconds=seconds) for name, one in scores(measurements, sides).items()}
     if evidence is not None:
-        evidence.write(found, sides)
+        try:
+            evidence.write(found, sides)
+        except OptionError as error:  # a disk that filled up on the way; the scores are not to be lost with it
+            found = {name: one.with_(warnings=[*one.warnings, f"no report: {error}"]) for name, one in found.items()}
     return found
 
 

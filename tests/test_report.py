@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import re
 import shlex
 import sys
@@ -251,6 +253,21 @@ def test_a_report_is_replaced(rng: np.random.Generator, tmp_path: Path) -> None:
     first = page_of(real, fake, tmp_path / "page.html").text
     assert page_of(fake, real, tmp_path / "page.html").text != first
     assert [path.name for path in tmp_path.glob("*page*")] == ["page.html"]
+
+
+def test_a_disk_that_fills_up_does_not_cost_the_scores(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    real, fake = folder_of(tmp_path / "a", 5, rng), folder_of(tmp_path / "b", 5, rng)
+    path = tmp_path / "page.html"
+    monkeypatch.setattr(os, "replace", full)
+    score = gm.evaluate(real, fake, ["fid"], features="pixels", report=path, progress=False, cache=False)["fid"]
+    assert score.warnings[-1] == f"no report: {path}: cannot be written (No space left on device)"
+    assert list(tmp_path.glob("*.html*")) == []
+    assert list(tmp_path.glob(".*.html*")) == []
 
 
 def test_without_jinja2_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
