@@ -28,8 +28,9 @@ GOAL = 1.05
 
 def measure(names: Sequence[str], real: str, fake: str, options: dict[str, Any]) -> dict[str, Any]:
     """Seconds of the pass over both sides, and of each metric's own step after it, in this process."""
-    from ganmetrics.measurement import configured, fill, open_side, scores, share
+    from ganmetrics.measurement import configured, scores, share
     from ganmetrics.settings import Settings
+    from ganmetrics.sides import fill, open_side
 
     settings = Settings.of(None, {**options, "cache": False, "progress": False})
     measurements = configured(names, settings)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ganmetrics.comparison import Side
 from ganmetrics.errors import OptionError
-from ganmetrics.measurement import Measurement, check, configured, fill, of_side, open_side, scores, share
+from ganmetrics.measurement import Measurement, configured, of_side, scores, share
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
+from ganmetrics.sides import check, fill, open_side
 
 if TYPE_CHECKING:
     from ganmetrics.report.evidence import Evidence

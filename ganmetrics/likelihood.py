@@ -17,7 +17,7 @@ from ganmetrics.features.extract import default_batch_size, feed
 from ganmetrics.features.pixels import DequantizedPixels, PixelBytes
 from ganmetrics.images import to_uint8
 from ganmetrics.images.base import whole
-from ganmetrics.measurement import Measurement, fill
+from ganmetrics.measurement import Measurement
 from ganmetrics.memory import parse_memory
 from ganmetrics.metrics.bandwidth import Rule
 from ganmetrics.metrics.baselines import cut, kmeans_centres
@@ -26,6 +26,7 @@ from ganmetrics.metrics.parzen import ParzenLogLikelihood
 from ganmetrics.runtime import exact_arithmetic, resolve_device, resolve_dtype
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
+from ganmetrics.sides import fill
 from ganmetrics.statistics.points import Points, as_points, point_blocks
 from ganmetrics.statistics.samples import Samples
 

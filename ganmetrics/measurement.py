@@ -1,9 +1,8 @@
-"""Metrics over two sides: what is asked for, what of it is shared, one pass over each source, scores at the end."""
+"""What is asked for of two sides: metrics with their extractors, what they share, and their scores at the end."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,15 +13,11 @@ from torch import Tensor
 from ganmetrics.comparison import Side, common_protocol, remarks, score_name
 from ganmetrics.confidence import LEVEL, interval
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.features.extract import Feeds, extract
-from ganmetrics.images import Summary
+from ganmetrics.features.extract import Feeds
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
-from ganmetrics.reference_cache import ReferenceCache
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
-from ganmetrics.statistics import files
-from ganmetrics.statistics.moments import Moments
 
 SIDES = ("real", "fake")
 
@@ -80,82 +75,6 @@ def share(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
 def of_side(measurements: Iterable[Measurement], name: str) -> list[Measurement]:
     """Those that have such a side."""
     return [one for one in measurements if name in one.metric.sides]
-
-
-def open_side(name: str, source: Any, measurements: Sequence[Measurement], settings: Settings) -> Side:
-    """A statistics file where every metric can live on one (a file may hold images beside: ADM's), else images.
-
-    Raises StatisticsError for statistics given as such to a metric that needs more.
-    """
-    in_need = [one.metric.name for one in of_side(measurements, name) if name not in one.metric.moments_serve]
-    if in_need and isinstance(source, (files.StatisticsFile, Moments)):
-        raise StatisticsError(f"{in_need[0]}: needs the {name} images themselves, came statistics without them")
-    if isinstance(source, files.StatisticsFile):
-        return Side(name, source, file=source, summary=_remembered(source))
-    if isinstance(source, Moments):
-        return Side(name, source, file=files.StatisticsFile(source))
-    if not in_need and files.is_statistics_file(source):
-        file = files.load(source)
-        return Side(name, source, file=file, summary=_remembered(file))
-    return Side(name, source, opened=settings.open(source))
-
-
-def _remembered(file: files.StatisticsFile) -> Summary:
-    """What a statistics file tells of its images, as if they had just been read."""
-    sizes = {tuple(size): n for size, n in file.protocol.get("sizes") or []}
-    return Summary(sizes=Counter(sizes), formats=Counter(file.protocol.get("formats") or {}))
-
-
-def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
-    """What would make the scores impossible, before hours are spent on them.
-
-    Raises StatisticsError for sides measured in unlike ways, OptionError for images without the classes that a metric
-    is over.
-    """
-    for one in measurements:
-        own = [side for side in sides if side.name in one.metric.sides]
-        common_protocol(one.metric, own, one.settings)
-        for side in own:
-            if one.metric.labelled and side.labels is None:
-                raise OptionError(
-                    f"{one.metric.name}: expected {side.name} images with classes (a folder of class folders, or a "
-                    f"dataset), and {side.opened.name if side.opened else side.given} has none"
-                )
-
-
-def fill(
-    side: Side,
-    measurements: Sequence[Measurement],
-    settings: Settings,
-    watchers: Sequence[Callable[[Tensor], None]] = (),
-) -> None:
-    """Put one side's statistics into the metrics: from its file, from the cache, or by reading and extracting once.
-
-    watchers: called with every stack of images `(b, C, H, W)` read, in order.
-    """
-    own = of_side(measurements, side.name)
-    if side.file is not None:
-        for one in own:
-            one.metric.statistics[side.name] = side.file.moments
-        return
-    side.opened = side.opened or settings.open(side.given)
-    skip = settings.on_error == "skip"
-    cache = ReferenceCache(side, own, wanted=settings.cache, skip=skip, progress=settings.progress)
-    if cache.missing or watchers:
-        side.summary = extract(
-            side.opened,
-            feeds(side.name, cache.missing),
-            batch_size=settings.batch_size,
-            num_workers=settings.num_workers,
-            on_error=settings.on_error,
-            progress=settings.progress,
-            label=side.name,
-            watchers=watchers,
-        )
-    cache.keep()
-    for one in own:
-        if one.metric.labelled and side.labels is not None:
-            one.metric.labels[side.name] = side.labels
 
 
 def feeds(side: str, measurements: Iterable[Measurement]) -> Feeds:

@@ -8,8 +8,9 @@ from typing import Any
 
 from ganmetrics.comparison import IDENTITY, Side, require_alike, summary_remarks
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.measurement import configured, fill
+from ganmetrics.measurement import configured
 from ganmetrics.settings import Settings
+from ganmetrics.sides import fill
 from ganmetrics.statistics import files
 from ganmetrics.statistics.moments import Moments
 

@@ -11,11 +11,12 @@ from ganmetrics.comparison import Side, require_alike
 from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.features.extract import default_batch_size, feed
 from ganmetrics.images import Summary, to_uint8
-from ganmetrics.measurement import SIDES, check, configured, feeds, fill, of_side, open_side, scores, share
+from ganmetrics.measurement import SIDES, configured, feeds, of_side, scores, share
 from ganmetrics.metrics.index import Better
 from ganmetrics.runtime import exact_arithmetic
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
+from ganmetrics.sides import check, fill, open_side
 from ganmetrics.undisturbed import restored_random
 
 

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageFile
 
 import ganmetrics as gm
-from ganmetrics import measurement
+from ganmetrics import sides
 from ganmetrics.comparison import Side
 from ganmetrics.errors import ImageError, OptionError, StatisticsError
 from ganmetrics.images import open_images
@@ -45,13 +45,13 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sides that images were read of, with how many extractors they went through."""
     found: list[str] = []
-    extract = measurement.extract
+    extract = sides.extract
 
     def recording(source: Any, feeds: Any, **options: Any) -> Any:
         found.append(options["label"])
         return extract(source, feeds, **options)
 
-    monkeypatch.setattr(measurement, "extract", recording)
+    monkeypatch.setattr(sides, "extract", recording)
     return found
 
 
@@ -118,14 +118,14 @@ def test_what_is_missing_alone_is_measured(folders: tuple[Path, Path], monkeypat
     plain = gm.evaluate(*folders, ["fid"], **OPTIONS, cache=False)["fid"]
     fid(*folders)
     fed = []
-    feeds = measurement.feeds
+    feeds = sides.feeds
     monkeypatch.setattr(
-        measurement, "feeds", lambda side, own: fed.append((side, [one.metric.name for one in own])) or feeds(side, own)
+        sides, "feeds", lambda side, own: fed.append((side, [one.metric.name for one in own])) or feeds(side, own)
     )
     settings = Settings(**OPTIONS)
     mixed = [*configured(["fid"], settings), *configured(["fid"], Settings(**OPTIONS, confidence=True))]
     side = Side("real", folders[0])
-    measurement.fill(side, mixed, settings)
+    sides.fill(side, mixed, settings)
     assert fed == [("real", ["fid"])]
     assert len(side.cached) == 1
     assert mixed[0].metric.statistics["real"].count == mixed[1].metric.statistics["real"].count == 70
@@ -141,7 +141,7 @@ def test_moments_come_back_bit_by_bit(n: int, rng: np.random.Generator, tmp_path
     for _ in range(2):
         side, settings = Side("real", images), Settings(**OPTIONS, layout="NHWC", batch_size=64)
         own = configured(["fid"], settings)
-        measurement.fill(side, own, settings)
+        sides.fill(side, own, settings)
         statistic = own[0].metric.statistics["real"]
         kept.append((side, statistic))
     (first, one), (second, two) = kept
@@ -161,7 +161,7 @@ def test_samples_stay_in_the_file_and_can_be_added_to(
     found = []
     for _ in range(2):
         own = configured(["fid"], settings)
-        measurement.fill(Side("real", images), own, settings)
+        sides.fill(Side("real", images), own, settings)
         found.append(own[0].metric.statistics["real"])
     one, two = found
     assert not two._blocks
@@ -343,7 +343,7 @@ def test_classes_and_remarks_are_those_of_today(folders: tuple[Path, Path]) -> N
             (real / "odd.jfif").write_bytes(b"left out")
         side = Side("real", real, opened=settings.open(real))
         side.opened.labels = [name.split("/")[0] for name in (entry.name for entry in side.opened.entries)]
-        measurement.fill(side, configured(["fid"], settings), settings)
+        sides.fill(side, configured(["fid"], settings), settings)
         assert side.labels == ["a"] * 34 + ["cats" if renamed else "b"] * 35
         assert side.summary.remarks == (["1 .jfif left out: not among the extensions that are read"] if renamed else [])
     assert side.cached
@@ -353,14 +353,14 @@ def test_images_that_change_while_they_are_read_are_not_kept(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, fake = folders
-    extract = measurement.extract
+    extract = sides.extract
 
     def disturbed(source: Any, feeds: Any, **options: Any) -> Any:
         found = extract(source, feeds, **options)
         shutil.copy(real / "a/00001.bmp", real / "a/00000.bmp")
         return found
 
-    monkeypatch.setattr(measurement, "extract", disturbed)
+    monkeypatch.setattr(sides, "extract", disturbed)
     fid(real, fake)
     assert stored() == []
 
@@ -409,7 +409,7 @@ def test_watchers_still_see_every_image(folders: tuple[Path, Path]) -> None:
     for _ in range(2):
         seen: list[int] = []
         side = Side("real", folders[0])
-        measurement.fill(side, configured(["fid"], settings), settings, [lambda stack, to=seen: to.append(len(stack))])
+        sides.fill(side, configured(["fid"], settings), settings, [lambda stack, to=seen: to.append(len(stack))])
         assert sum(seen) == 70
     assert side.cached
 
