@@ -74,8 +74,10 @@ def evaluate(
     seconds = round(time.perf_counter() - started, 3)
     found = {name: one.with_(seconds=seconds) for name, one in scores(measurements, sides).items()}
     if evidence is not None:
+        from ganmetrics.report.assembly import publish
+
         try:
-            evidence.write(found, sides)
+            publish(evidence, found, sides)
         except OptionError as error:  # a disk that filled up on the way; the scores are not to be lost with it
             found = {name: one.with_(warnings=[*one.warnings, f"no report: {error}"]) for name, one in found.items()}
     return found

@@ -15,6 +15,7 @@ from ganmetrics.report import checks, svg
 from ganmetrics.report.contents import SKIPPED, Contents, Pair, per_class, protocol, row
 from ganmetrics.report.evidence import Evidence
 from ganmetrics.report.findings import Neighbours, detail, drawn, flat_map, neighbours, rows_of, shares
+from ganmetrics.report.page import write
 from ganmetrics.report.pictures import KEPT, Pictures, grid, reduced
 from ganmetrics.score import Score
 from ganmetrics.statistics.samples import Samples
@@ -37,6 +38,11 @@ class Party:
     @property
     def name(self) -> str:
         return printable(self.side.opened.name if self.side.opened else str(self.side.origin or "statistics"))
+
+
+def publish(evidence: Evidence, scores: Mapping[str, Score], sides: Sequence[Side]) -> None:
+    """Write the page. Raises OptionError where it cannot be written after all."""
+    write(evidence.path, contents(evidence, scores, sides))
 
 
 def contents(evidence: Evidence, scores: Mapping[str, Score], sides: Sequence[Side]) -> Contents:

@@ -22,9 +22,8 @@ from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric, Result
 from ganmetrics.metrics.index import TWO, Entry
 from ganmetrics.protocols import MetricOptions, Protocol
-from ganmetrics.report.page import require_writable, write
+from ganmetrics.report.page import require_writable
 from ganmetrics.report.pictures import Pictures, Thumbnails, can_be_read_again
-from ganmetrics.score import Score
 from ganmetrics.settings import Settings
 from ganmetrics.statistics.samples import Samples
 from ganmetrics.text import printable
@@ -93,12 +92,6 @@ class Evidence:
             return []
         self._thumbnails[side.name] = Thumbnails()
         return [self._thumbnails[side.name].watch]
-
-    def write(self, scores: Mapping[str, Score], sides: Sequence[Side]) -> None:
-        """The page. Raises OptionError where it cannot be written after all."""
-        from ganmetrics.report.assembly import contents
-
-        write(self.path, contents(self, scores, sides))
 
     def vectors(self, side: str) -> Samples | None:
         """Those of a side, or None."""
