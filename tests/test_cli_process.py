@@ -65,7 +65,7 @@ def test_completion_script(shell: str):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("ganmetrics f", ["plain,fid"]),
+        ("ganmetrics f", ["plain,fid", "plain,fid-infinity"]),
         ("ganmetrics weights ", ["plain,fetch", "plain,list", "plain,path", "plain,verify"]),
         ("ganmetrics fid --on-error s", ["plain,skip"]),
         ("ganmetrics fid --prot", ["plain,--protocol"]),

@@ -78,7 +78,7 @@ def test_sources_that_are_none(command: str, source: str, error: str, cli: Cli):
         ),
         (
             ("--features", "inception:99"),
-            "--features inception:99: expected one of 64, 192, 768, 2048, logits-unbiased, logits after the colon",
+            "--features inception:99: expected one of 64, 192, spatial, 768, 2048, logits-unbiased, logits after the colon",
         ),
         (("--features", "pixels:3"), "--features pixels has no taps: leave out :3"),
         (

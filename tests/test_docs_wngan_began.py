@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from ganmetrics.cli_reconstruction import reconstruction
+from ganmetrics.commands.reconstruction import reconstruction
 from reference_models import VARIANTS
 from reference_models.began_control import FALL, IGNORED, SMOOTHING
 from tests.conftest import REPOSITORY

@@ -161,7 +161,7 @@ def test_timm_without_network_never_runs_on_random_weights(monkeypatch: pytest.M
     ("name", "said"),
     [
         ("inceptoin", "expected one of inception, efficientnet-lite0, pixels, timm or module:attribute"),
-        ("inception:7", "expected one of 64, 192, 768, 2048, logits-unbiased, logits after the colon"),
+        ("inception:7", "expected one of 64, 192, spatial, 768, 2048, logits-unbiased, logits after the colon"),
         ("efficientnet-lite0:x", "takes nothing after a colon"),
         ("pixels:x", "has no taps"),
         ("timm:resnet5O", "has no model of this name; close to resnet"),

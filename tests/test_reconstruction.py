@@ -151,7 +151,7 @@ def test_mistakes_are_one_clear_line(cli: Cli, tmp_path: Path, case: str) -> Non
 
 
 def test_defaults_are_said_in_one_place() -> None:
-    from ganmetrics.cli_reconstruction import reconstruction
+    from ganmetrics.commands.reconstruction import reconstruction
 
     said = {option.name: option for option in reconstruction.params}
     assert list(said["method"].type.choices) == list(METHODS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ganmetrics.cli_options import CONFIDENCE, EPILOG, MEASURING, OWN, SCORING, print_scores, with_options
+from ganmetrics.commands.options import CONFIDENCE, EPILOG, MEASURING, OWN, SCORING, print_scores, with_options
 from ganmetrics.metrics.index import ENTRIES, Entry
 
 OF_IMAGES = {entry.name: entry for entry in ENTRIES if set(entry.sides) <= {"real", "fake"}}

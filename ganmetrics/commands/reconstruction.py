@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ganmetrics.cli_options import EPILOG, READING, SCORING, print_scores, with_options
+from ganmetrics.commands.options import EPILOG, READING, SCORING, print_scores, with_options
 
 
 @click.command("reconstruction", epilog=EPILOG)

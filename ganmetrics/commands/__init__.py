@@ -1,0 +1,1 @@
+"""The commands, a file for each kind. They import torch inside, so that `--help` answers at once."""

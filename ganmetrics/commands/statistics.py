@@ -1,0 +1,44 @@
+"""`ganmetrics stats` and `ganmetrics merge`: statistics to keep, and shards of them made one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ganmetrics.commands.options import EPILOG, MEASURING, print_remarks, with_options
+from ganmetrics.text import printable
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source")
+@click.option("-o", "--output", required=True, metavar="FILE", help="An .npz; pytorch-fid can read it too.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@with_options(MEASURING)
+def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any) -> None:
+    """Keep the statistics of SOURCE in a file that stands for it in `fid` and `merge`."""
+    from ganmetrics.sharding import stats
+    from ganmetrics.statistics.files import require_writable, write
+
+    require_writable(output, overwrite=overwrite)
+    file = stats(source, progress=not quiet, **options)
+    write(output, file, overwrite=overwrite)
+    held = f"{file.moments.count} images, {file.moments.dim} dimensions, {file.protocol['features']}"
+    click.echo(f"{printable(output)}: {held}")
+    print_remarks(file.protocol["warnings"], file.protocol["skipped"])
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="FILE", help="An .npz.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def merge(files: tuple[str, ...], output: str, overwrite: bool) -> None:
+    """Join the statistics FILES of shards; the result equals one pass over the whole."""
+    from ganmetrics.sharding import merge
+    from ganmetrics.statistics.files import require_writable, write
+
+    require_writable(output, overwrite=overwrite)
+    file = merge(files)
+    write(output, file, overwrite=overwrite)
+    click.echo(f"{printable(output)}: {file.moments.count} images from {len(files)} files")
+    print_remarks(file.protocol["warnings"], file.protocol["skipped"])
