@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganmetrics.errors import OptionError
-from ganmetrics.features import weights
-from ganmetrics.features.extractor import NetworkExtractor, Options, load_weights, place
+from ganmetrics.features import packing, weights
+from ganmetrics.features.extractor import CPU_BATCH, NetworkExtractor, Options, load_weights, place
 
 SPATIAL_CHANNELS = 7
 TAPS = {
@@ -256,7 +256,7 @@ def build(argument: str, options: Options) -> NetworkExtractor:
     is_logits, is_spatial = argument.startswith("logits"), argument == "spatial"
     return NetworkExtractor(
         "inception",
-        place(network.fold_batch_norm(), options),
+        _ready(network.fold_batch_norm(), options),
         taps=tuple(TAPS),
         features_tap=(argument or "2048") if not (is_logits or is_spatial) else None,
         logits_tap=(argument or "logits-unbiased") if is_logits or not argument else None,
@@ -270,3 +270,12 @@ def build(argument: str, options: Options) -> NetworkExtractor:
         options=options,
         warnings=() if found.official else (UNOFFICIAL.format(sha=found.sha256[:8]),),
     )
+
+
+def _ready(network: InceptionV3, options: Options) -> nn.Module:
+    """In place, and on a CPU with its convolutions packed for the batches that `extract` takes there."""
+    placed = place(network, options)
+    if options.device.type != "cpu" or not packing.available(options.dtype):
+        return placed
+    example = torch.zeros(1, 3, SIZE, SIZE, dtype=options.dtype).to(memory_format=torch.channels_last)
+    return packing.packed(placed, BasicConv2d, example, CPU_BATCH)

@@ -1,0 +1,69 @@
+"""Convolution, bias and ReLU as one call of oneDNN, with weights that lie as it wants them.
+
+PyTorch hands oneDNN plain weights and has them reordered at every call, which for the small batches that stay in a
+processor's cache is a good part of the work. The operators here are those that `torch.compile` puts in their place
+(torch/_inductor/mkldnn_ir.py), without its compiling. They are no public interface: where this torch lacks them, or
+they do not give what the plain operators give, the network stays as it is.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PackedConvReLU(nn.Module):
+    """ReLU(conv(x) + bias) for inputs like the one it is made for; others work too, more slowly."""
+
+    def __init__(self, conv: nn.Module, input_shape: tuple[int, ...]):
+        super().__init__()
+        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        weight = conv.weight.detach().to_mkldnn()
+        self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, *self.geometry, list(input_shape))
+        self.bias = None if conv.bias is None else conv.bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *self.geometry, "relu", [], "")
+
+
+@cache
+def available(dtype: torch.dtype) -> bool:
+    """Whether this torch on this processor has the operators and they are right, tried once on a small case."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        conv = nn.Conv2d(16, 24, (3, 5), stride=2, padding=(1, 0)).to(dtype, memory_format=torch.channels_last)
+        x = torch.randn(3, 16, 17, 19).to(dtype, memory_format=torch.channels_last)
+        expected = F.relu(conv(x)).double()
+        try:
+            found = PackedConvReLU(conv, tuple(x.shape))(x).double()
+        except (RuntimeError, AttributeError, TypeError, NotImplementedError):
+            return False
+    tolerance = 8 * torch.finfo(dtype).eps * float(expected.abs().max())
+    return found.shape == expected.shape and float((found - expected).abs().max()) <= tolerance
+
+
+def packed(network: nn.Module, kind: type[nn.Module], example: Tensor, batch_size: int) -> nn.Module:
+    """The network with each module of `kind`, whose forward is ReLU(conv(x)), packed for batches of such a size.
+
+    example: one input `(1, C, H, W)` that reaches every such module.
+    """
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        shapes[module] = (batch_size, *inputs[0].shape[1:])
+
+    found = {name: module for name, module in network.named_modules() if isinstance(module, kind)}
+    hooks = [module.register_forward_pre_hook(note) for module in found.values()]
+    with torch.no_grad():
+        network(example)
+    for hook in hooks:
+        hook.remove()
+    for name, module in found.items():
+        parent, _, own = name.rpartition(".")
+        setattr(network.get_submodule(parent), own, PackedConvReLU(module.get_submodule("conv"), shapes[module]))
+    return network

@@ -1,0 +1,71 @@
+"""Packed convolutions give what plain ones give, for batches they were made for and for others; or are not used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganmetrics.features import packing
+from ganmetrics.features.extractor import Options
+from ganmetrics.features.inception import BasicConv2d, InceptionV3, build
+
+needed = pytest.mark.skipif(not packing.available(torch.float32), reason="this torch or processor has no such operator")
+
+
+def drawn(conv: nn.Conv2d, *shape: int) -> Tensor:
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    return x.to(conv.weight.dtype, memory_format=torch.channels_last)
+
+
+@needed
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 1, 0), (3, 2, 0), ((1, 7), 1, (0, 3)), (5, 1, 2)])
+def test_a_convolution(kernel: int, stride: int, padding: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(8, 20, kernel, stride, padding, bias=bias).to(memory_format=torch.channels_last)
+    one = packing.PackedConvReLU(conv, (8, 8, 23, 21))
+    for n, size in ((8, (23, 21)), (1, (23, 21)), (3, (40, 17))):
+        x = drawn(conv, n, 8, *size)
+        with torch.no_grad():
+            expected = F.relu(F.conv2d(x.double(), conv.weight.double(), None if conv.bias is None else
+                                       conv.bias.double(), conv.stride, conv.padding))  # fmt: skip
+        torch.testing.assert_close(one(x).double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def noisy() -> InceptionV3:
+    torch.manual_seed(0)
+    network = InceptionV3()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return network.fold_batch_norm().float().to(memory_format=torch.channels_last).requires_grad_(False)
+
+
+@needed
+def test_the_network() -> None:
+    plain, packed = noisy(), packing.packed(noisy(), BasicConv2d, torch.zeros(1, 3, 299, 299), 2)
+    assert not [module for module in packed.modules() if isinstance(module, nn.Conv2d)]
+    for n in (2, 1):
+        x = torch.randn(n, 3, 299, 299).to(memory_format=torch.channels_last)
+        for tap, vectors in packed(x, ("64", "768", "2048")).items():
+            expected = plain(x, (tap,))[tap]
+            assert float((vectors - expected).norm() / expected.norm()) < 1e-5, tap
+
+
+def test_without_the_operators_the_network_is_plain(synthetic_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "available", lambda dtype: False)
+    network = build("", Options(weights=synthetic_weights)).network
+    assert [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+
+
+def test_operators_that_are_wrong_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in (lambda own, x: 2 * x, lambda own, x: x.neither):
+        monkeypatch.setattr(packing.PackedConvReLU, "forward", wrong)
+        packing.available.cache_clear()
+        assert not packing.available(torch.float32)
+    packing.available.cache_clear()
