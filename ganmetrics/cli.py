@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from ganmetrics import launched
 from ganmetrics.commands import scores
 from ganmetrics.commands.cache import cache
 from ganmetrics.commands.options import EPILOG
@@ -18,8 +19,22 @@ from ganmetrics.commands.weights import weights
 from ganmetrics.console import CONTEXT, Commands, run
 from ganmetrics.version import __version__
 
+SHARED = {"stats", *(command.name for command in scores.COMMANDS)}
 
-@click.group(cls=Commands, context_settings=CONTEXT, epilog=EPILOG)
+
+class Launched(Commands):
+    """Of several processes all run the commands that they can share, and the first alone runs the others."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        found = super().resolve_command(ctx, args)
+        if launched.rank() and found[0] not in SHARED:
+            ctx.exit()
+        return found
+
+
+@click.group(cls=Launched, context_settings=CONTEXT, epilog=EPILOG)
 @click.version_option(__version__, prog_name="ganmetrics")
 def cli() -> None:
     """GAN evaluation metrics whose numbers say how they were measured."""
@@ -31,4 +46,5 @@ for _command in (*scores.COMMANDS, parzen, reconstruction, stats, merge, report,
 
 def main() -> None:
     """The console script."""
-    run(cli, "ganmetrics")
+    with launched.one_voice():
+        run(cli, "ganmetrics")

@@ -19,6 +19,9 @@ class ImageError(GanMetricsError):
         self.where = where
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return type(self), (self.where, self.reason)  # told to other processes
+
 
 class WeightsError(GanMetricsError):
     """Weights are absent, do not match their checksum, or belong to another network."""
@@ -26,6 +29,10 @@ class WeightsError(GanMetricsError):
 
 class OptionError(GanMetricsError):
     """An option has a value, or stands in a combination, that means nothing."""
+
+
+class ProcessError(GanMetricsError):
+    """Another of several processes failed, died, or did not come."""
 
 
 class StatisticsError(GanMetricsError):

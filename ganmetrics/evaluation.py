@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ganmetrics.comparison import Side
+from ganmetrics.distributed import Alone, processes
 from ganmetrics.errors import OptionError
 from ganmetrics.measurement import Measurement, configured, of_side, scores, share
 from ganmetrics.score import Score
@@ -44,6 +45,7 @@ def evaluate(
     metrics: Sequence[str] = ("fid", "is"),
     *,
     report: str | os.PathLike[str] | None = None,
+    distributed: bool = False,
     settings: Settings | None = None,
     **options: Any,
 ) -> dict[str, Score]:
@@ -55,13 +57,26 @@ def evaluate(
         metrics: names of `ganmetrics.metrics.METRICS`, each on the extractor of the settings, or, as
             "prdc@timm:vgg16", on one of its own.
         report: write an HTML page there, with images and what is nearest to them; see docs/report.md.
+        distributed: every process of torchrun or `accelerate launch` makes this call with the same sources, reads its
+            part of them, and has the same scores in the end; see docs/scale.md. False: a process has its own sources.
         settings: ready-made, or
         **options: see `Settings`.
 
     Returns: {name of the value: Score}; "prdc" has four. Raises GanMetricsError in one of its kinds.
     """
+    with processes(distributed) as group:
+        return _evaluate(real, fake, metrics, report, Settings.of(settings, options), group)
+
+
+def _evaluate(
+    real: Any,
+    fake: Any,
+    metrics: Sequence[str],
+    report: str | os.PathLike[str] | None,
+    settings: Settings,
+    group: Alone,
+) -> dict[str, Score]:
     started = time.perf_counter()
-    settings = Settings.of(settings, options)
     measurements = configured(metrics, settings)
     given = (("real", real), ("fake", fake))
     sides = [open_side(side, source, measurements, settings) for side, source in given if of_side(measurements, side)]
@@ -70,16 +85,23 @@ def evaluate(
     check(measurements, sides)
     share([*measurements, *shown], sides)
     for side in sides:
-        fill(side, [*measurements, *shown], settings, () if evidence is None else evidence.watchers(side))
-    seconds = round(time.perf_counter() - started, 3)
-    found = {name: one.with_(seconds=seconds) for name, one in scores(measurements, sides).items()}
-    if evidence is not None:
-        from ganmetrics.report.assembly import publish
+        fill(side, [*measurements, *shown], settings, () if evidence is None else evidence.watchers(side), group)
 
-        try:
-            publish(evidence, found, sides)
-        except OptionError as error:  # a disk that filled up on the way; the scores are not to be lost with it
-            found = {name: one.with_(warnings=[*one.warnings, f"no report: {error}"]) for name, one in found.items()}
+    def finished() -> dict[str, Score]:
+        seconds = round(time.perf_counter() - started, 3)
+        found = {name: one.with_(seconds=seconds) for name, one in scores(measurements, sides).items()}
+        return found if evidence is None else _published(evidence, found, sides)
+
+    return group.first(finished)
+
+
+def _published(evidence: Evidence, found: dict[str, Score], sides: Sequence[Side]) -> dict[str, Score]:
+    from ganmetrics.report.assembly import publish
+
+    try:
+        publish(evidence, found, sides)
+    except OptionError as error:  # a disk that filled up on the way; the scores are not to be lost with it
+        return {name: one.with_(warnings=[*one.warnings, f"no report: {error}"]) for name, one in found.items()}
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ganmetrics import launched
 from ganmetrics.errors import OptionError
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
@@ -47,9 +48,13 @@ def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def default_workers() -> int:
-    """Decoding threads: the cores this process may use, at most 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(8, cores or 1))
+    """Decoding threads: the cores this process may use, shared with others of its launcher, at most 8."""
+    return max(1, min(8, cores() // launched.local_size()))
+
+
+def cores() -> int:
+    """Those this process may use."""
+    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
 
 
 def _fp32_knobs(device: torch.device) -> list[tuple[Any, str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganmetrics.comparison import IDENTITY, Side, require_alike, summary_remarks
+from ganmetrics.distributed import Alone
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.measurement import configured
 from ganmetrics.settings import Settings
@@ -17,10 +18,14 @@ from ganmetrics.statistics.moments import Moments
 
 def stats(source: Any, *, settings: Settings | None = None, **options: Any) -> files.StatisticsFile:
     """Moments of a source's feature vectors, with their protocol, to keep, merge or compare; see `Settings`."""
-    settings = Settings.of(settings, options)
+    return shared_stats(source, Settings.of(settings, options), Alone())
+
+
+def shared_stats(source: Any, settings: Settings, group: Alone) -> files.StatisticsFile:
+    """The same, read by several processes; of the whole source in the first of them, and of a part in the others."""
     (measurement,) = configured(["fid"], settings)
     side = Side("fake", source, opened=settings.open(source))
-    fill(side, [measurement], settings)
+    fill(side, [measurement], settings, group=group)
     protocol = {
         **settings.describe(measurement.tap),
         "warnings": [*settings.extractor.warnings, *summary_remarks(side.summary, "images")],

@@ -9,10 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from ganmetrics.comparison import Side, common_protocol
+from ganmetrics.distributed import Alone
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.features.extract import extract
+from ganmetrics.features.extract import batch_size_for
 from ganmetrics.images import Summary
 from ganmetrics.measurement import Measurement, feeds, of_side
+from ganmetrics.parts import extract_parts
 from ganmetrics.reference_cache import ReferenceCache
 from ganmetrics.settings import Settings
 from ganmetrics.statistics import files
@@ -65,11 +67,14 @@ def fill(
     measurements: Sequence[Measurement],
     settings: Settings,
     watchers: Sequence[Callable[[Tensor], None]] = (),
+    group: Alone | None = None,
 ) -> None:
     """Put one side's statistics into the metrics: from its file, from the cache, or by reading and extracting once.
 
     watchers: called with every stack of images `(b, C, H, W)` read, in order.
+    group: processes that share the images; the first of them has the statistics in the end.
     """
+    group = group or Alone()
     own = of_side(measurements, side.name)
     if side.file is not None:
         for one in own:
@@ -77,19 +82,25 @@ def fill(
         return
     side.opened = side.opened or settings.open(side.given)
     skip = settings.on_error == "skip"
-    cache = ReferenceCache(side, own, wanted=settings.cache, skip=skip, progress=settings.progress)
-    if cache.missing or watchers:
-        side.summary = extract(
+    here = settings.cache and group.rank == 0
+    cache = ReferenceCache(side, own, wanted=here, skip=skip, progress=settings.progress)
+    missing = group.first(lambda: [own.index(one) for one in cache.missing])
+    if missing or watchers:
+        wanted = feeds(side.name, [own[i] for i in missing])
+        side.summary = extract_parts(
             side.opened,
-            feeds(side.name, cache.missing),
-            batch_size=settings.batch_size,
+            wanted,
+            list({id(kept): kept for i in missing if (kept := own[i].metric.statistics[side.name])}.values()),
+            group,
+            batch_size=batch_size_for(wanted, settings.batch_size),
             num_workers=settings.num_workers,
             on_error=settings.on_error,
-            progress=settings.progress,
+            progress=settings.progress and group.rank == 0,
             label=side.name,
             watchers=watchers,
         )
-    cache.keep()
+    if here:
+        cache.keep()
     for one in own:
         if one.metric.labelled and side.labels is not None:
             one.metric.labels[side.name] = side.labels

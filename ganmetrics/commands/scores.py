@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ganmetrics import launched
 from ganmetrics.commands.options import CONFIDENCE, EPILOG, MEASURING, OWN, SCORING, print_scores, with_options
 from ganmetrics.metrics.index import ENTRIES, Entry
 
@@ -61,7 +62,8 @@ def _score(
 ) -> None:
     from ganmetrics.evaluation import evaluate
 
-    scores = evaluate(real, fake, metrics, progress=not quiet, report=report, **options)
+    several = launched.size() > 1
+    scores = evaluate(real, fake, metrics, progress=not quiet, report=report, distributed=several, **options)
     print_scores(list(scores.values()), style)
 
 

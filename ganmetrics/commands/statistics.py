@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ganmetrics import launched
 from ganmetrics.commands.options import EPILOG, MEASURING, print_remarks, with_options
 from ganmetrics.text import printable
 
@@ -17,12 +18,15 @@ from ganmetrics.text import printable
 @with_options(MEASURING)
 def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any) -> None:
     """Keep the statistics of SOURCE in a file that stands for it in `fid` and `merge`."""
-    from ganmetrics.sharding import stats
+    from ganmetrics.distributed import processes
+    from ganmetrics.settings import Settings
+    from ganmetrics.sharding import shared_stats
     from ganmetrics.statistics.files import require_writable, write
 
-    require_writable(output, overwrite=overwrite)
-    file = stats(source, progress=not quiet, **options)
-    write(output, file, overwrite=overwrite)
+    with processes(launched.size() > 1) as group:
+        group.first(lambda: require_writable(output, overwrite=overwrite))
+        file = shared_stats(source, Settings(progress=not quiet, **options), group)
+        group.first(lambda: write(output, file, overwrite=overwrite))
     held = f"{file.moments.count} images, {file.moments.dim} dimensions, {file.protocol['features']}"
     click.echo(f"{printable(output)}: {held}")
     print_remarks(file.protocol["warnings"], file.protocol["skipped"])

@@ -24,6 +24,11 @@ def default_batch_size(extractor: Extractor) -> int:
     return extractor.batch_size or (64 if extractor.device.type == "cuda" else 8)
 
 
+def batch_size_for(feeds: Feeds, asked: int | None) -> int:
+    """As asked, or what suits every extractor that is fed."""
+    return min(map(default_batch_size, feeds), default=64) if asked is None else asked
+
+
 def extract(
     source: ImageSource,
     feeds: Feeds,
@@ -40,8 +45,7 @@ def extract(
     watchers: called with every stack of images `(b, C, H, W)` itself.
     Returns the reader's summary (images, skipped, notes, sizes, formats). Raises what reading and extracting raise.
     """
-    size = min(map(default_batch_size, feeds), default=64) if batch_size is None else batch_size
-    reader = read_batches(source, size, num_workers=num_workers, on_error=on_error)
+    reader = read_batches(source, batch_size_for(feeds, batch_size), num_workers=num_workers, on_error=on_error)
     bar = tqdm(total=source.n_images, desc=label, unit="img", disable=bar_is_off(progress), leave=False)
     with bar, ExitStack() as exact:
         for device in {extractor.device for extractor in feeds}:

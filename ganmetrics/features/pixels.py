@@ -28,13 +28,17 @@ class Pixels(Extractor):
 
     def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
         for stack in stacks:
-            self.shape = self.shape or stack.shape[1:]
-            if stack.shape[1:] != self.shape:
-                raise StatisticsError(
-                    "features pixels: expected images of one size and one number of channels, came "
-                    f"{_shape(self.shape)} and {_shape(stack.shape[1:])}; resize them first"
-                )
+            self.require(stack.shape[1:])
         return {"features": self.scaled(torch.cat([stack.to(self.device).flatten(1) for stack in stacks]))}
+
+    def require(self, shape: torch.Size) -> None:
+        """Raises StatisticsError for images of another shape `(C, H, W)` than those before."""
+        self.shape = self.shape or shape
+        if shape != self.shape:
+            raise StatisticsError(
+                "features pixels: expected images of one size and one number of channels, came "
+                f"{_shape(self.shape)} and {_shape(shape)}; resize them first"
+            )
 
     def scaled(self, values: Tensor) -> Tensor:
         """Bytes `(N, D)` -> what stands for them."""

@@ -2,7 +2,7 @@
 
 from ganmetrics.images.arrays import to_uint8
 from ganmetrics.images.base import ImageSource
-from ganmetrics.images.reader import Reader, Summary, read_batches
+from ganmetrics.images.reader import Reader, Summary, read_batches, require_images
 from ganmetrics.images.sources import open_images
 
-__all__ = ["ImageSource", "Reader", "Summary", "open_images", "read_batches", "to_uint8"]
+__all__ = ["ImageSource", "Reader", "Summary", "open_images", "read_batches", "require_images", "to_uint8"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import repeat
 from typing import Any
 
@@ -183,6 +184,7 @@ class ArraySource(StreamSource):
         if not len(self._images):
             raise SourceError(f"{name}: holds no image, its shape is {shape}")
         self._rule = PixelRule(rule.value_range, layout, rule.quantize)
+        self._first = 0  # its place in the array that this is a part of
         super().__init__(name, len(self._images))
 
     def fingerprint(self) -> str:
@@ -206,8 +208,15 @@ class ArraySource(StreamSource):
             try:
                 yield to_stack(part, self._rule, self.name)
             except ImageError as error:
-                raise shifted(error, self.name, start) from None
+                raise shifted(error, self.name, self._first + start) from None
             release_pages(part)
+
+    def part(self, start: int, stop: int) -> ArraySource:
+        """A slice of the same array."""
+        found = copy(self)
+        found._images, found._first = self._images[start:stop], self._first + start
+        found.n_images, found.is_part = stop - start, True
+        return found
 
 
 def resolved_layout(shape: Sequence[int], layout: str | None, where: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ganmetrics.errors import OptionError
+from ganmetrics.errors import ImageError, OptionError
 
 LAYOUTS = ("NHWC", "NCHW", "NHW")
 QUANTIZE = ("round", "truncate")
@@ -80,6 +80,7 @@ class ImageSource:
 
     remark: str | None = None  # what the score should say of the source as a whole
     labels: Sequence[str] | None = None  # the class of every image, in order, where the source knows them
+    is_part = False  # of another source, whose reader is to judge the whole
 
     def __init__(self, name: str, n_images: int | None):
         self.name = name
@@ -100,11 +101,16 @@ class ImageSource:
         """
         return None
 
+    def part(self, start: int, stop: int) -> ImageSource | None:
+        """Its images from `start` to before `stop`, called as they are here; None where all are to be read for some."""
+        return None
+
 
 class IndexedSource(ImageSource, ABC):
     """Images that can be read in any order. `parallel` says whether several threads may read at once."""
 
     parallel = True
+    problem: ImageError | None = None  # one that is known before any image is read
 
     def __init__(self, name: str, n_images: int):
         super().__init__(name, n_images)
@@ -117,6 +123,26 @@ class IndexedSource(ImageSource, ABC):
     @abstractmethod
     def read(self, index: int) -> Picture:
         """Image `index`, 0 <= index < n_images. Raises ImageError when it cannot be read."""
+
+    def part(self, start: int, stop: int) -> IndexedSource:
+        return _Part(self, start, stop)
+
+
+class _Part(IndexedSource):
+    """Some consecutive images of another source."""
+
+    is_part = True
+
+    def __init__(self, of: IndexedSource, start: int, stop: int):
+        super().__init__(of.name, stop - start)
+        self.parallel, self.remark, self.problem = of.parallel, of.remark, of.problem
+        self._of, self._start = of, start
+
+    def where(self, index: int) -> str:
+        return self._of.where(self._start + index)
+
+    def read(self, index: int) -> Picture:
+        return self._of.read(self._start + index)
 
 
 class StreamSource(ImageSource, ABC):

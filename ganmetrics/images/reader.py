@@ -70,13 +70,15 @@ class Summary:
             formats=Counter(dict(held["formats"])),
             remarks=[source.remark] if source.remark else [],
         )
-        summary._spread(torch.device("cpu"), torch.tensor(held["extremes"], dtype=torch.uint8))
+        if summary.n_images:
+            summary._spread(torch.device("cpu"), torch.tensor(held["extremes"], dtype=torch.uint8))
         return summary
 
     def join(self, other: Summary) -> None:
         """Take in what another has counted."""
         self.n_images += other.n_images
         self.skipped += other.skipped
+        self.left_out += other.left_out
         for mine, theirs in ((self.notes, other.notes), (self.formats, other.formats)):
             mine.update(theirs)
         self.sizes.update(other.sizes)
@@ -118,18 +120,8 @@ class Reader:
             for batch in recut(stacks, self._batch_size):
                 self.summary.add(batch)
                 yield batch
-        if not self.summary.n_images:
-            raise SourceError(self._nothing())
-        came, expected = self.summary.n_images + len(self.summary.skipped), self.source.n_images
-        if expected is not None and came != expected:
-            raise SourceError(f"{self.source.name}: expected {expected} images, came {came}; state the right number")
-
-    def _nothing(self) -> str:
-        skipped = self.summary.skipped
-        if not skipped:
-            return f"{self.source.name}: gave no image (an iterator that was used before is empty)"
-        first = f"{skipped[0]['image']}: {skipped[0]['reason']}"
-        return f"{self.source.name}: none of its {len(skipped)} images can be read; the first is {first}"
+        if not self.source.is_part:
+            require_images(self.source, self.summary)
 
     def _stacks(self) -> Generator[Tensor, None, None]:
         if isinstance(self.source, IndexedSource):
@@ -147,6 +139,8 @@ class Reader:
         self.summary.formats.update(stack.formats)
 
     def _decoded(self, source: IndexedSource) -> Iterator[Tensor]:
+        if source.problem is not None and not self._skip:
+            raise source.problem
         workers = self._workers if self._workers is not None else default_workers() if source.parallel else 0
         with closing(read_ahead(source, workers) if workers else read_here(source)) as reads:
             for place, read in enumerate(reads):
@@ -159,6 +153,19 @@ class Reader:
                     self.summary.left_out.append(place)
                 else:
                     raise read
+
+
+def require_images(source: ImageSource, summary: Summary) -> None:
+    """Raises SourceError where a source gave no image, or not as many as were stated."""
+    skipped = summary.skipped
+    if not summary.n_images and not skipped:
+        raise SourceError(f"{source.name}: gave no image (an iterator that was used before is empty)")
+    if not summary.n_images:
+        first = f"{skipped[0]['image']}: {skipped[0]['reason']}"
+        raise SourceError(f"{source.name}: none of its {len(skipped)} images can be read; the first is {first}")
+    came, expected = summary.n_images + len(skipped), source.n_images
+    if expected is not None and came != expected:
+        raise SourceError(f"{source.name}: expected {expected} images, came {came}; state the right number")
 
 
 def read_batches(

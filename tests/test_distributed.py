@@ -1,0 +1,162 @@
+"""Several processes give the score of one, and the failure of one ends all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ganmetrics.parts import borders
+from tests import together
+from tests.conftest import REPOSITORY, Cli, write_folder
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
+QUICK = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+
+
+def torchrun(*command: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**QUICK, **more}
+    command = [*TORCHRUN, *map(str, command)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+def said(err: str) -> list[str]:
+    """What comes from us: the launcher adds a report of its own."""
+    return [line for line in err.splitlines() if line.startswith(("Error:", "Warning:", "Skipped:"))]
+
+
+def alike(one: Any, other: Any, path: str = "") -> None:
+    """Numbers to 1e-10, everything else exactly."""
+    if isinstance(one, dict):
+        assert list(one) == list(other), path
+        for key in one:
+            alike(one[key], other[key], f"{path}/{key}")
+    elif isinstance(one, float) and isinstance(other, float):
+        assert one == pytest.approx(other, rel=1e-10, abs=1e-13), path
+    elif isinstance(one, list):
+        assert len(one) == len(other), path
+        for i, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+            alike(mine, theirs, f"{path}/{i}")
+    else:
+        assert one == other, path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
+    images = {name: rng.integers(0, 256, (n, 2, 2, 3), dtype=np.uint8) for name, n in (("real", 70), ("fake", 60))}
+    for name, pixels in images.items():
+        write_folder(tmp_path / name, pixels)
+        np.save(tmp_path / f"{name}.npy", pixels)
+    np.save(tmp_path / "many.npy", rng.integers(0, 256, (1500, 2, 2, 3), dtype=np.uint8))
+    for name, extension in (("classes", "png"), ("others", "jpg")):
+        for kind in "abc":
+            write_folder(tmp_path / name / kind, rng.integers(0, 256, (15, 2, 2, 3), dtype=np.uint8), extension)
+    for broken in ("others/a/00003.jpg", "others/c/00002.jpg"):
+        (tmp_path / broken).write_bytes(b"no image")
+    write_folder(tmp_path / "bad", images["real"])
+    for i in (60, 65):
+        (tmp_path / f"bad/{i:05}.png").write_bytes(b"no image")
+    write_folder(tmp_path / "sizes", images["real"][:40])
+    write_folder(tmp_path / "sizes/z", rng.integers(0, 256, (40, 3, 4), dtype=np.uint8))  # as many values, two shapes
+    return tmp_path
+
+
+def test_borders_are_between_batches():
+    assert borders(100, 8, 2) == [0, 48, 100]
+    assert borders(100, 8, 3) == [0, 32, 64, 100]
+    assert borders(5, 8, 3) == [0, 0, 0, 5]
+    assert borders(17, 1, 4) == [0, 4, 8, 12, 17]
+
+
+def test_library_calls_and_statistics(folder: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli):
+    """One launch: the caller's own group, every kind of source, errors of one process, the cache, `stats`."""
+    caches = {"GANMETRICS_CACHE_LIMIT": "100MB", "GANMETRICS_CACHE": str(folder / "cache")}
+    statistics = ["stats", str(folder / "many.npy"), "--features=pixels", "--batch-size=32"]
+    ran = torchrun("-m", "tests.together", folder, *statistics, "-o", folder / "two.npz", "--quiet", **caches)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == f"{folder}/two.npz: 1500 images, 12 dimensions, pixels\n"
+    first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
+
+    for name, value in {**caches, "GANMETRICS_CACHE": str(folder / "other")}.items():
+        monkeypatch.setenv(name, value)
+    alone = {name: together.outcome(call) for name, call in together.calls(folder, 0).items()}
+    process = "own, said to be shared"
+    for name, expected in alone.items():
+        if name not in (process, "not an error of the user", "own"):
+            alike(expected, first[name], name)
+            alike(expected, second[name], name)
+    assert alone["bad in the second part"][1].startswith(f"{folder}/bad/00060.png: not an image")
+    assert "came 2x2 RGB and 4x3 grey" in alone["other sizes in the second part"][1]
+    assert [len(entry["skipped"]) for entry in first["labels"].values()] == [2]
+    assert first["from the cache"]["fid"]["protocol"]["cached"] == ["real"]
+    alike(alone["own"], first["own"])
+    assert first["own"]["fid"]["value"] != second["own"]["fid"]["value"]
+    for found in (first, second):
+        kind, text = found[process]
+        assert kind == "ProcessError"
+        assert "process 0 sees 20 images there, and process 1 21" in text
+    assert first["not an error of the user"] == [
+        "ProcessError", "process 1 of 2 failed: RuntimeError: somebody's own code"
+    ]  # fmt: skip
+    assert second["not an error of the user"] == ["RuntimeError", "somebody's own code"]
+
+    assert cli(*statistics, "-o", folder / "one.npz").code == 0
+    one, two = (np.load(folder / f"{name}.npz") for name in ("one", "two"))
+    for key in ("mu", "sigma"):
+        np.testing.assert_allclose(one[key], two[key], rtol=1e-10, atol=1e-13)
+
+
+def test_command_line(folder: Path, cli: Cli):
+    """A network, several extractors, an image left out, order (IS), labels: the JSON of one process.
+
+    None is left out of the first part: its batches would not hold the images that they hold in one process, and a
+    network rounds by the batch.
+    """
+    os.unlink(folder / "others/a/00003.jpg")
+    metrics = "fid,is,kid@pixels,prdc@pixels,class-fid@pixels"
+    asked = ["evaluate", folder / "classes", folder / "others", "-m", metrics, "--features=efficientnet-lite0",
+             "--splits=3", "--shuffle", "--on-error=skip", "--batch-size=4", "--json"]  # fmt: skip
+    ran = torchrun("-m", "ganmetrics", *asked)
+    assert ran.returncode == 0, ran.stderr
+    assert said(ran.stderr) == []
+    expected, found = ([json.loads(line) for line in out.splitlines()] for out in (cli(*asked).out, ran.stdout))
+    assert len(found) == 8
+    for score in (*expected, *found):
+        score["seconds"] = None
+    alike(expected, found)
+
+
+def test_an_unreadable_image_in_the_second_part_is_told_once(folder: Path, cli: Cli):
+    asked = ["fid", folder / "real", folder / "bad", "--features=pixels", "--batch-size=8"]
+    ran = torchrun("-m", "ganmetrics", *asked)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert said(ran.stderr) == [f"Error: {cli(*asked).error}"]
+
+
+def test_a_killed_process_ends_the_run(folder: Path):
+    """SIGKILL while both extract: one line, no score, and long before any timeout."""
+    asked = ["fid", folder / "real", folder / "many.npy", "--features=tests.slowly:extractor", "--batch-size=1"]
+    command = [*TORCHRUN, "-m", "ganmetrics", *map(str, asked)]
+    environment = {**QUICK, "SLOWLY": str(folder)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        there = folder / "rank1"
+        limit = time.monotonic() + 60
+        while not (there.exists() and there.read_text()) and time.monotonic() < limit:
+            time.sleep(0.05)
+        os.kill(int(there.read_text()), signal.SIGKILL)
+        started = time.monotonic()
+        out, err = run.communicate(timeout=60)
+    assert time.monotonic() - started < 20
+    assert run.returncode != 0
+    assert out == ""
+    assert said(err) == [
+        "Error: ended by the launcher: another of the 2 processes died, or the job was cancelled"
+    ]  # fmt: skip
