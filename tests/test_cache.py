@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageFile
 
 import ganmetrics as gm
-from ganmetrics import sides
+from ganmetrics import parts, sides
 from ganmetrics.comparison import Side
 from ganmetrics.errors import ImageError, OptionError, StatisticsError
 from ganmetrics.images import open_images
@@ -45,13 +45,13 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sides that images were read of, with how many extractors they went through."""
     found: list[str] = []
-    extract = sides.extract
+    extract = parts.extract
 
     def recording(source: Any, feeds: Any, **options: Any) -> Any:
         found.append(options["label"])
         return extract(source, feeds, **options)
 
-    monkeypatch.setattr(sides, "extract", recording)
+    monkeypatch.setattr(parts, "extract", recording)
     return found
 
 
@@ -353,14 +353,14 @@ def test_images_that_change_while_they_are_read_are_not_kept(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, fake = folders
-    extract = sides.extract
+    extract = parts.extract
 
     def disturbed(source: Any, feeds: Any, **options: Any) -> Any:
         found = extract(source, feeds, **options)
         shutil.copy(real / "a/00001.bmp", real / "a/00000.bmp")
         return found
 
-    monkeypatch.setattr(sides, "extract", disturbed)
+    monkeypatch.setattr(parts, "extract", disturbed)
     fid(real, fake)
     assert stored() == []
 

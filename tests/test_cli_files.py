@@ -104,7 +104,7 @@ def test_unlike_protocols_are_not_compared(cli: Cli, whole: dict[str, Any]):
 
 def test_unlike_protocols_are_told_before_any_image_is_read(cli: Cli, monkeypatch: pytest.MonkeyPatch):
     assert cli("stats", "digits[0:2]", "-o", "lite.npz", "--features", "efficientnet-lite0").code == 0
-    monkeypatch.setattr("ganmetrics.sides.extract", None)
+    monkeypatch.setattr("ganmetrics.parts.extract", None)
     assert cli("fid", "lite.npz", "fake", *PIXELS).error == (
         f"real (lite.npz) and fake were measured in unlike ways: features is efficientnet-lite0 and pixels; {SAME}"
     )
@@ -219,7 +219,7 @@ def test_output_that_cannot_be(
     Path("folder.npz").mkdir()
     Path("locked").mkdir()
     monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path) != Path("locked"))  # root may write anywhere
-    monkeypatch.setattr("ganmetrics.sides.extract", None)
+    monkeypatch.setattr("ganmetrics.parts.extract", None)
     before = Path("whole.npz").read_bytes()
     assert cli("stats", "real", "-o", output, *PIXELS).error == f"{output}: {error}"
     assert cli("merge", "a.npz", "b.npz", "-o", output).error == f"{output}: {error}"

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ganmetrics.errors import OptionError
-from ganmetrics.features.extractor import Extractor
+from ganmetrics.features.extractor import CPU_BATCH, Extractor
 from ganmetrics.images import ImageSource, Summary, read_batches
 from ganmetrics.runtime import bar_is_off, exact_arithmetic
 
@@ -21,7 +21,7 @@ Feeds = Mapping[Extractor, Consumers]
 
 def default_batch_size(extractor: Extractor) -> int:
     """Small for a network on a CPU, where a batch should stay in cache; large on a GPU, which wants to be full."""
-    return extractor.batch_size or (64 if extractor.device.type == "cuda" else 8)
+    return extractor.batch_size or (64 if extractor.device.type == "cuda" else CPU_BATCH)
 
 
 def batch_size_for(feeds: Feeds, asked: int | None) -> int:
