@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("real_and_fake")
             "others",
             f"others: no image in this folder; searched it for {KINDS}; saw 2 .txt, 1 without extension; no subfolder",
         ),
-        ("others/a.txt", "others/a.txt: not a kind of file that is understood; expected a folder of images, .zip, .npy "
+        ("others/a.txt", "others/a.txt: not a kind of file that is understood; expected a folder of images, .zip, .tar, .npy "
          "or .npz"),
         ("real/00000.png", "real/00000.png: is one image; expected a folder of images, so name the folder it lies in"),
         ("text.zip", "text.zip: is no zip archive, or a damaged one (File is not a zip file); write it again"),

@@ -243,10 +243,12 @@ def test_no_source(source):
 def test_paths_that_are_no_source(tmp_path):
     PICTURES[0].save(tmp_path / "x.png")
     (tmp_path / "x.tar").write_text("")
+    (tmp_path / "x.rar").write_text("")
     (tmp_path / "gone").symlink_to("nowhere")
     expected = {
         "x.png": "is one image; expected a folder of images, so name the folder it lies in",
-        "x.tar": "not a kind of file that is understood; expected a folder of images, .zip, .npy or .npz",
+        "x.tar": "is no tar archive, or a damaged one (empty file), after 0 images",
+        "x.rar": "not a kind of file that is understood; expected a folder of images, .zip, .tar, .npy or .npz",
         "gone": "broken link to nowhere",
         "absent": "no such file or folder, and no dataset of that name "
         "(known: digits, mnist, fashion-mnist, cifar10, cifar100, svhn)",

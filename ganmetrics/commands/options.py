@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ganmetrics.score import Score
 
 EPILOG = """\b
-SOURCES are folders, zip, npy and npz files, saved statistics, or dataset slices
+SOURCES are folders, zip, tar, npy and npz files, saved statistics, or dataset slices
 (digits, mnist:test, cifar10:train[0:5000]).
 """
 

@@ -8,7 +8,7 @@ import threading
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 
@@ -33,7 +33,7 @@ class Entry:
 
 
 LOOK_LIKE_IMAGES = {".avif", ".exr", ".heic", ".heif", ".hdr", ".ico", ".jfif", ".jp2", ".jpe", ".jxl", ".tga",
-                    "without extension"}  # fmt: skip
+                    ".tar", "without extension"}  # fmt: skip
 
 
 @dataclass
@@ -43,6 +43,7 @@ class Listing:
     entries: list[Entry] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     folders: list[str] = field(default_factory=list)
+    archives: list[str] = field(default_factory=list)
 
     def add(self, name: str, path: str, problem: str | None = None) -> None:
         kind = extension(name)
@@ -50,6 +51,8 @@ class Listing:
             self.entries.append(Entry(name, path, problem))
         else:
             self.others[kind or "without extension"] += 1
+            if kind == ".tar":
+                self.archives.append(path)
 
     def left_out(self) -> str | None:
         """A note on files that look like images of kinds not read here; None where there is none."""
@@ -156,13 +159,18 @@ def _mark(entry: Entry) -> bytes:
         return fingerprint.mark_of_problem(os_reason(error))
 
 
-def open_folder(path: str) -> FileSource:
-    """Images of a folder and its subfolders. Raises SourceError when there is none or it cannot be listed."""
+def open_folder(path: str, of_archives: Callable[[str, Sequence[str]], IndexedSource]) -> IndexedSource:
+    """Images of a folder and its subfolders; `of_archives(name, paths)` opens one that holds .tar files instead.
+
+    Raises SourceError when there is no image or the folder cannot be listed.
+    """
     name = printable(path)
     try:
         listing = list_images(path)
     except OSError as error:
         raise SourceError(f"{name}: the folder cannot be listed: {os_reason(error)}") from error
+    if not listing.entries and listing.archives:
+        return of_archives(name, sorted(listing.archives))
     if not listing.entries:
         kinds = " ".join(IMAGE_EXTENSIONS)
         raise SourceError(f"{name}: no image in this folder; searched it for {kinds}; saw {listing.seen()}")
@@ -192,7 +200,7 @@ class ZipSource(IndexedSource):
         except OSError as error:
             raise SourceError(f"{name}: cannot be opened: {os_reason(error)}") from error
         members = [member for member in self._zip.infolist() if not member.is_dir()]
-        self._members = sorted((m for m in members if _is_image(m.filename)), key=lambda m: m.filename)
+        self._members = sorted((m for m in members if is_image(m.filename)), key=lambda m: m.filename)
         self._lock = threading.Lock()
         if not self._members:
             kinds = " ".join(IMAGE_EXTENSIONS)
@@ -221,7 +229,7 @@ class ZipSource(IndexedSource):
             raise ImageError(self.where(index), str(error)) from error
 
     def _bytes(self, member: zipfile.ZipInfo) -> bytes:
-        if _climbs(member.filename):
+        if climbs(member.filename):
             raise BadImageError("its path leaves the zip archive (absolute, or with ..): refused")
         if member.flag_bits & ENCRYPTED:
             raise BadImageError("encrypted zip member; unpack the archive with its password first")
@@ -236,11 +244,11 @@ class ZipSource(IndexedSource):
             raise BadImageError(f"damaged zip member ({printable(' '.join(str(error).split()))})") from error
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     return bool(parts) and extension(parts[-1]) in IMAGE_EXTENSIONS and not any(map(is_hidden, parts))
 
 
-def _climbs(name: str) -> bool:
+def climbs(name: str) -> bool:
     windows = PureWindowsPath(name)
     return bool(windows.drive or windows.root or PurePosixPath(name).is_absolute() or ".." in windows.parts)

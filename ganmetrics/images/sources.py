@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ganmetrics.errors import SourceError
+from ganmetrics.images import tar
 from ganmetrics.images.arrays import ArraySource
 from ganmetrics.images.base import ImageSource, PixelRule
 from ganmetrics.images.datasets import DATASETS, is_dataset_name, open_dataset
@@ -22,10 +23,11 @@ from ganmetrics.images.files import ZipSource, open_folder, open_path_list, os_r
 from ganmetrics.images.names import IMAGE_EXTENSIONS, extension
 from ganmetrics.images.npy import open_npy, open_npz
 from ganmetrics.images.streams import CallableSource, DatasetSource, IterableSource
+from ganmetrics.images.tar import TarSource
 from ganmetrics.text import printable
 
 UNDERSTOOD = (
-    "a folder, .zip, .npy or .npz, a dataset (" + ", ".join(DATASETS) + "), a tensor, an array, a Dataset, "
+    "a folder, .zip, .tar, .npy or .npz, a dataset (" + ", ".join(DATASETS) + "), a tensor, an array, a Dataset, "
     "a DataLoader, an iterable of batches, or a callable with n_samples"
 )
 
@@ -81,6 +83,8 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> ImageSource:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the name
         if is_dataset_name(text):
             return open_dataset(text, options.rule, options.data_root)
+        if tar.is_pattern(text):
+            return _open_tars(name, tar.expanded(text))
         if os.path.islink(path):
             raise SourceError(f"{name}: broken link to {printable(os.readlink(path))}") from None
         raise SourceError(
@@ -89,7 +93,7 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> ImageSource:
     except OSError as error:
         raise SourceError(f"{name}: cannot be opened: {os_reason(error)}") from error
     if stat.S_ISDIR(mode):
-        return open_folder(path)
+        return open_folder(path, TarSource)
     if not stat.S_ISREG(mode):
         raise SourceError(f"{name}: neither a folder nor a regular file")
     return FILES.get(extension(os.path.basename(path)), _refuse_file)(path, options)
@@ -99,7 +103,26 @@ def _refuse_file(path: str, options: Options) -> ImageSource:
     name = printable(path)
     if extension(os.path.basename(path)) in IMAGE_EXTENSIONS:
         raise SourceError(f"{name}: is one image; expected a folder of images, so name the folder it lies in")
-    raise SourceError(f"{name}: not a kind of file that is understood; expected a folder of images, .zip, .npy or .npz")
+    if path.lower().endswith(tar.COMPRESSED):
+        raise SourceError(f"{name}: a compressed tar archive cannot be read in place; unpack it to a .tar")
+    raise SourceError(
+        f"{name}: not a kind of file that is understood; expected a folder of images, .zip, .tar, .npy or .npz"
+    )
+
+
+def _open_tars(name: str, paths: Sequence[str]) -> ImageSource:
+    for path in paths:
+        if extension(os.path.basename(path)) != ".tar":
+            return _refuse_file(path, Options(PixelRule(), None, None))
+    return TarSource(name, paths)
+
+
+def _open_paths(paths: Sequence[str | os.PathLike[str]]) -> ImageSource:
+    """Images, or archives of them."""
+    given = [os.path.expanduser(os.fsdecode(path)) for path in paths]
+    if not any(path.lower().endswith(".tar") for path in given):
+        return open_path_list(paths)
+    return _open_tars(f"list of {len(given)} paths", given)
 
 
 def _open_array(source: Any, options: Options) -> ImageSource:
@@ -125,6 +148,7 @@ def _is_path_list(source: Any) -> bool:
 
 FILES: dict[str, Callable[[str, Options], ImageSource]] = {
     ".zip": lambda path, options: ZipSource(path),
+    ".tar": lambda path, options: TarSource(printable(path), [path]),
     ".npy": lambda path, options: open_npy(path, options.rule),
     ".npz": lambda path, options: open_npz(path, options.rule),
 }
@@ -149,7 +173,7 @@ KINDS = (
     Kind(_instance(IterableDataset), _open_iterable),
     Kind(_instance(Dataset), lambda source, options: DatasetSource(source, options.rule)),
     Kind(_instance(DataLoader), _open_loader),
-    Kind(_is_path_list, lambda source, options: open_path_list(source)),
+    Kind(_is_path_list, lambda source, options: _open_paths(source)),
     Kind(_instance(bytes, bytearray, dict, Image.Image), lambda source, options: _refuse(source)),
     Kind(callable, lambda source, options: CallableSource(source, options.rule, options.n_samples)),
     Kind(_instance(Iterable), _open_iterable),
