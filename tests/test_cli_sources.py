@@ -38,8 +38,8 @@ pytestmark = pytest.mark.usefixtures("real_and_fake")
             "others",
             f"others: no image in this folder; searched it for {KINDS}; saw 2 .txt, 1 without extension; no subfolder",
         ),
-        ("others/a.txt", "others/a.txt: not a kind of file that is understood; expected a folder of images, .zip, .tar, .npy "
-         "or .npz"),
+        ("others/a.txt", "others/a.txt: not a kind of file that is understood; expected a folder of images, .zip, "
+         ".tar, .npy or .npz"),
         ("real/00000.png", "real/00000.png: is one image; expected a folder of images, so name the folder it lies in"),
         ("text.zip", "text.zip: is no zip archive, or a damaged one (File is not a zip file); write it again"),
         ("text.npz", "text.npz: is no .npz archive, or a damaged one (File is not a zip file)"),
@@ -78,7 +78,8 @@ def test_sources_that_are_none(command: str, source: str, error: str, cli: Cli):
         ),
         (
             ("--features", "inception:99"),
-            "--features inception:99: expected one of 64, 192, spatial, 768, 2048, logits-unbiased, logits after the colon",
+            "--features inception:99: expected one of 64, 192, spatial, 768, 2048, logits-unbiased, logits after the "
+            "colon",
         ),
         (("--features", "pixels:3"), "--features pixels has no taps: leave out :3"),
         (
