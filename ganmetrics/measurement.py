@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.comparison import Side, common_protocol, remarks, score_name
-from ganmetrics.confidence import LEVEL, interval
+from ganmetrics.confidence import ANY, LEVEL, interval
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import Feeds
 from ganmetrics.metrics import METRICS
@@ -120,12 +120,15 @@ def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score
             skipped=skipped,
             raw=result.value if result.raw is None else result.raw,
         )
-        found[name] = _with_interval(score, drawn.get(name), settings) if settings.confidence else score
+        found[name] = _with_interval(score, name, metric, drawn, settings) if settings.confidence else score
     return found
 
 
-def _with_interval(score: Score, drawn: Tensor | None, settings: Settings) -> Score:
+def _with_interval(
+    score: Score, name: str, metric: Metric, replicates: Mapping[str, Tensor], settings: Settings
+) -> Score:
+    drawn, within = replicates.get(name), metric.entry.ranges.get(name, ANY)
     if drawn is None:
-        return score.with_(warnings=[*score.warnings, f"no interval is known for {score.metric} on these statistics"])
+        return score.with_(warnings=[*score.warnings, f"no 95 % interval: {metric.without_interval(name)}"])
     about = {"confidence": LEVEL, "resamples": len(drawn), "resampling_seed": settings.seed or 0}
-    return score.with_(interval=interval(score.value, drawn), protocol={**score.protocol, **about})
+    return score.with_(interval=interval(score.value, drawn, within=within), protocol={**score.protocol, **about})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from torch import Tensor
 
 import ganmetrics as gm
 from ganmetrics.confidence import interval
-from ganmetrics.metrics import resampling
+from ganmetrics.metrics import METRICS, resampling
 from ganmetrics.metrics.base import Metric
 from ganmetrics.metrics.fid import FrechetDistance
 from ganmetrics.metrics.frechet_influence import frechet_influence
@@ -20,6 +22,7 @@ from ganmetrics.metrics.resampling import counts, linear
 from ganmetrics.protocols import Splits
 from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.moments import Moments
+from tests.conftest import Cli, write_folder
 
 
 def fid_of(x: Tensor, y: Tensor, ddof: int = 1) -> FrechetDistance:
@@ -187,4 +190,57 @@ def test_intervals_from_images_and_none_from_a_statistics_file(rng: np.random.Ge
     file = StatisticsFile(Moments.from_covariance(torch.zeros(12), torch.eye(12), count=100), plain.protocol, "x.npz")
     without = gm.fid(file, fake, features="pixels", confidence=True)
     assert without.interval is None
-    assert "no interval is known for fd-pixels on these statistics" in without.warnings
+    assert "no 95 % interval: statistics files hold moments alone, and no images to resample" in without.warnings
+
+
+def test_an_interval_ends_where_the_range_of_the_metric_does() -> None:
+    drawn = torch.linspace(-1, 1, 1001, dtype=torch.float64)
+    assert interval(0.5, drawn) == pytest.approx((-0.45, 1.45))
+    assert interval(0.5, drawn, within=(0.0, 1.0)) == (0.0, 1.0)
+    assert math.copysign(1, interval(0.0, drawn, within=(0.0, 1.0))[0]) == 1
+
+
+RANGES = {
+    "fid": (0, math.inf),
+    "fid-infinity": (0, math.inf),
+    "mifid": (0, math.inf),
+    "cmmd": (0, math.inf),
+    "class-fid": (0, math.inf),
+    "precision": (0, 1),
+    "recall": (0, 1),
+    "density": (0, math.inf),
+    "coverage": (0, 1),
+    "authenticity": (0, 1),
+    "vendi": (1, math.inf),
+    "kid": (-math.inf, math.inf),
+}
+
+
+def test_intervals_stay_in_the_range_of_their_metric(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Coverage came with [0.846, 1.044], FID of one distribution with [-2.44, ...]."""
+    folders = []
+    for side in ("real", "fake"):
+        for name in ("a", "b"):
+            write_folder(tmp_path / side / name, rng.integers(0, 256, (20, 1, 2), dtype=np.uint8))
+        folders.append(tmp_path / side)
+    metrics = [name for name in METRICS if name in {*RANGES, "prdc"}]
+    scores = gm.evaluate(*folders, metrics, features="pixels", confidence=True, resamples=200)
+    assert set(scores) == set(RANGES)
+    beyond = []
+    for name, score in scores.items():
+        if score.interval is None:
+            continue
+        low, high = score.interval
+        assert RANGES[name][0] <= low <= high <= RANGES[name][1], name
+        beyond += [name] * (low in RANGES[name] or high in RANGES[name])
+    assert {"fid", "cmmd", "class-fid"} <= set(beyond)
+    assert scores["kid"].interval[0] < 0
+
+
+def test_why_there_is_no_interval_is_said(tmp_path: Path, rng: np.random.Generator, cli: Cli) -> None:
+    """It was "precision-pixels: no interval is known for precision-pixels on these statistics"."""
+    real = rng.integers(100, 120, (30, 2, 2, 3), dtype=np.uint8)
+    write_folder(tmp_path / "real", real)
+    write_folder(tmp_path / "fake", 255 - real)
+    ran = cli("prdc", "real", "fake", "--features", "pixels", "--confidence", "--quiet")
+    assert "Warning: no 95 % interval: all images have the same, so that drawing them anew moves nothing" in ran.err

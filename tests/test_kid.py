@@ -163,6 +163,7 @@ def test_on_a_gpu(rng: np.random.Generator) -> None:
 def test_float32_products_keep_the_digits_of_a_small_kid(rng: np.random.Generator, precision: str) -> None:
     """Of features as wide and as far from 0 as Inception's, whatever the caller lets torch do to products."""
     x, y = (like_inception(rng, 700, 2048, shift).astype(np.float32) for shift in (0.0, 0.03))
+    assert Gram(POLYNOMIAL, store(x), store(y)).dtype == torch.float32
     exact = reference(x.astype(np.float64), y.astype(np.float64))
     assert 1e-4 < exact < 5e-3
     before = torch.get_float32_matmul_precision()
@@ -177,6 +178,15 @@ def test_float32_replicates_lose_nothing_of_their_spread(rng: np.random.Generato
     x, y = (like_inception(rng, 400, 2048, shift).astype(np.float32) for shift in (0.0, 0.03))
     short, long = (metric_of(x.astype(t), y.astype(t)).replicates(100, 0)["kid"] for t in (np.float32, np.float64))
     assert float((short - long).abs().max()) < 1e-4 * float(long.std())
+
+
+@pytest.mark.parametrize(("n", "dim"), [(8, 3), (2, 2), (40, 2048)])
+def test_few_float32_vectors_lose_no_digit(rng: np.random.Generator, n: int, dim: int) -> None:
+    """With few pairs to average over, products in float32 were wrong in the sixth digit."""
+    for _ in range(20):
+        x, y = (rng.standard_normal((n, dim)).astype(np.float32) for _ in range(2))
+        exact = reference(x.astype(np.float64), y.astype(np.float64))
+        assert kernel_distance(store(x), store(y))[0] == pytest.approx(exact, rel=1e-9)
 
 
 def test_identical_features_have_no_distance_and_no_error() -> None:

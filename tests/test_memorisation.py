@@ -11,7 +11,8 @@ from torch import Tensor
 
 import ganmetrics as gm
 from ganmetrics.confidence import interval
-from ganmetrics.errors import StatisticsError
+from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.authenticity import Authenticity, authentic
 from ganmetrics.metrics.mifid import MemorizationInformedDistance, least_cosine_distances
 from ganmetrics.protocols import PROTOCOLS, MetricOptions
@@ -226,6 +227,26 @@ def test_below_the_threshold_it_says_so(rng: np.random.Generator) -> None:
         f"the mean cosine distance from each fake to its nearest real image is {m:.3g}, below 0.1: the value is "
         f"FID {result.value * m:.4g} divided by it; look whether the generator copies"
     )
+
+
+def test_ddof_is_that_of_its_fid(rng: np.random.Generator) -> None:
+    """It was ignored: what was divided was the FID with n - 1."""
+    real, fake = features(rng, 40), features(rng, 40)
+    values = {}
+    for ddof in (0, 1):
+        options = MetricOptions(ddof=ddof)
+        metrics = [METRICS[name].load().configured(PROTOCOLS["tensorflow"], options) for name in ("fid", "mifid")]
+        for metric in metrics:
+            metric.update(real, "real")
+            metric.update(fake, "fake")
+        frechet, result = (metric.compute() for metric in metrics)
+        m = result.protocol["memorisation_distance"]
+        values[ddof] = result.value
+        assert result.value == pytest.approx(frechet.value / (m if m < 0.1 else 1), rel=1e-9)
+        assert result.protocol["ddof"] == ddof
+    assert values[0] != values[1]
+    with pytest.raises(OptionError, match=r"^--ddof: expected 1 \(divide by n - 1\) or 0 \(by n\), came 2$"):
+        METRICS["mifid"].load().configured(PROTOCOLS["tensorflow"], MetricOptions(ddof=2))
 
 
 def test_nought_over_nought_is_refused(rng: np.random.Generator) -> None:

@@ -18,7 +18,7 @@ from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.distances import Device, Vectors
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.neighbours import nearest_squared
-from ganmetrics.metrics.resampling import linear
+from ganmetrics.metrics.resampling import UNMOVED, linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 
@@ -69,6 +69,9 @@ class Authenticity(SingleValued):
         if of_each.unique().numel() == 1:
             return {}
         return {self.name: of_each.mean() + linear(of_each, n, seed, "fake")}
+
+    def without_interval(self, name: str) -> str:
+        return UNMOVED
 
     def _authentic(self) -> Tensor:
         real, fake = (self.statistics[side] for side in self.sides)

@@ -80,6 +80,10 @@ class Metric(ABC):
         """
         return {}
 
+    def without_interval(self, name: str) -> str:
+        """Why `replicates` lacks a name, for a warning."""
+        return "none is known on these statistics"
+
     def reset(self, side: str | None = None) -> None:
         """Forget one side, or both."""
         if side is None:

@@ -52,6 +52,14 @@ def frechet_distance_of_moments(one: Moments, other: Moments, ddof: int = 1) -> 
     )
 
 
+def ddof_of(options: MetricOptions) -> int:
+    """1 unless 0 is asked for. Raises OptionError for anything else."""
+    ddof = 1 if options.ddof is None else options.ddof
+    if ddof not in (0, 1):
+        raise OptionError(f"--ddof: expected 1 (divide by n - 1) or 0 (by n), came {ddof}")
+    return ddof
+
+
 class FrechetDistance(SingleValued):
     """Streaming form; ddof 1 divides covariances by n - 1 (TTUR and all its kin), 0 by n (stylegan3).
 
@@ -73,10 +81,7 @@ class FrechetDistance(SingleValued):
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> Self:
-        ddof = 1 if options.ddof is None else options.ddof
-        if ddof not in (0, 1):
-            raise OptionError(f"--ddof: expected 1 (divide by n - 1) or 0 (by n), came {ddof}")
-        return cls(ddof=ddof, confidence=options.confidence)
+        return cls(ddof=ddof_of(options), confidence=options.confidence)
 
     def moments(self, side: str) -> Moments:
         """Of one side; vectors are summed once."""
@@ -107,6 +112,9 @@ class FrechetDistance(SingleValued):
             influence = frechet_influence(self.moments(own), self.moments(other), blocks, self.ddof)
             moved.append(linear(influence, n, seed, own))
         return {self.name: self.compute().value + moved[0] + moved[1]}
+
+    def without_interval(self, name: str) -> str:
+        return "statistics files hold moments alone, and no images to resample"
 
     def _blocks(self, side: str) -> Iterable[Tensor] | None:
         kept = self.statistics[side]

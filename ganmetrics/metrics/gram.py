@@ -2,9 +2,9 @@
 
 The unbiased and the biased estimate of the squared maximum mean discrepancy are those of Gretton, Borgwardt, Rasch,
 Schölkopf & Smola 2012 (JMLR 13, Equations 3 and 5). Kernels here are k(x, y) = f(a(x) + a(y) + s x'y') of vectors
-centred on the common mean: float32 vectors are multiplied in float32, where the centred product has digits to spare,
-and the rest is float64. What is kept is k less its value at the mean, a constant that no discrepancy sees and no sum
-then has to carry.
+centred on the common mean: many float32 vectors are multiplied in float32, where the centred product has digits to
+spare and a mean over many pairs has more, few of them in float64, like all else. What is kept is k less its value at
+the mean, a constant that no discrepancy sees and no sum then has to carry.
 
 Memory does not grow with the vectors (their store may be on disk); of a set with itself each pair is computed once.
 """
@@ -24,6 +24,7 @@ from ganmetrics.runtime import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
 
 CHUNK = 64 * 2**20  # bytes of vectors kept at hand while the other side passes by
+PRECISE = 10**8  # products of two numbers below which float64 costs no time worth mentioning
 BLOCK = {"cpu": 1024, "cuda": 4096}  # rows and columns of one block of the kernel matrix
 
 Block = tuple[int, int, Tensor]
@@ -93,7 +94,8 @@ class Gram:
         if real.dim != fake.dim:
             raise StatisticsError(f"expected features of one dimension, came {real.dim} (real) and {fake.dim} (fake)")
         self.kernel, self.real, self.fake, self.dim = kernel, real, fake, real.dim or 0
-        self.dtype = torch.float64 if torch.float64 in (real.dtype, fake.dtype) else torch.float32
+        small = max(real.count, fake.count) ** 2 * self.dim <= PRECISE
+        self.dtype = torch.float64 if small or torch.float64 in (real.dtype, fake.dtype) else torch.float32
         self.device = place(device)
         totals = [kernel.points(block.double()).sum(dim=0) for store in (real, fake) for block in store.blocks()]
         self.mean = torch.stack(totals).sum(dim=0) / (real.count + fake.count)

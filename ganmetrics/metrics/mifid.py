@@ -19,7 +19,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.distances import Device, Vectors, hold
-from ganmetrics.metrics.fid import FrechetDistance
+from ganmetrics.metrics.fid import FrechetDistance, ddof_of
 from ganmetrics.metrics.frechet_influence import frechet_influence
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.neighbours import nearest_squared
@@ -66,6 +66,7 @@ class MemorizationInformedDistance(SingleValued):
     """Streaming form.
 
     Args:
+        ddof: 1 divides the covariances of its FID by n - 1, 0 by n.
         over: the side that the memorisation distance is a mean over: "fake" (Bai et al.) or "real" (torchmetrics).
         device: where distances are computed; None is the first CUDA device, or the CPU.
     """
@@ -74,14 +75,16 @@ class MemorizationInformedDistance(SingleValued):
     canonical = ("inception", "2048")
     kind, statistic = "features", Samples
 
-    def __init__(self, *, over: Literal["fake", "real"] = "fake", device: Device = None):
+    def __init__(self, *, ddof: int = 1, over: Literal["fake", "real"] = "fake", device: Device = None):
         super().__init__()
-        self.over, self.device = over, device
+        self.ddof, self.over, self.device = ddof, over, device
         self._known: tuple[tuple, FrechetDistance, Tensor] | None = None
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> MemorizationInformedDistance:
-        return cls(over="real" if protocol.name == "torchmetrics" else "fake", device=options.device)
+        """Raises OptionError."""
+        over: Literal["fake", "real"] = "real" if protocol.name == "torchmetrics" else "fake"
+        return cls(ddof=ddof_of(options), over=over, device=options.device)
 
     def compute(self) -> Result:
         """Raises StatisticsError as FID does, and where both FID and the memorisation distance are 0."""
@@ -120,9 +123,14 @@ class MemorizationInformedDistance(SingleValued):
         if self.over == "real" or len(distances) != self.statistics["fake"].count:
             return {}
         fake = self.statistics["fake"]
-        influence = frechet_influence(frechet.moments("fake"), frechet.moments("real"), fake.blocks())
+        influence = frechet_influence(frechet.moments("fake"), frechet.moments("real"), fake.blocks(), self.ddof)
         fids = frechet.compute().value + linear(influence, n, seed, "fake")
         return {self.name: self._quotient(fids, distances.mean() + linear(distances, n, seed, "fake"))}
+
+    def without_interval(self, name: str) -> str:
+        if self.over == "real":
+            return "none is known for a mean over real images, as torchmetrics takes it"
+        return "none is known where fakes without a direction are left out"
 
     @staticmethod
     def _quotient(fid: Tensor, distance: Tensor) -> Tensor:
@@ -132,7 +140,7 @@ class MemorizationInformedDistance(SingleValued):
         """FID and the least distances of what has been seen, computed once: samples only grow."""
         key = tuple((self.statistics[side], self.statistics[side].count) for side in self.sides)
         if self._known is None or self._known[0] != key:
-            frechet = FrechetDistance(confidence=True)
+            frechet = FrechetDistance(ddof=self.ddof, confidence=True)
             frechet.statistics = dict(self.statistics)
             frechet.compute()
             own, other = (self.statistics[side] for side in (self.over, "real" if self.over == "fake" else "fake"))

@@ -21,7 +21,7 @@ from ganmetrics.metrics.base import Metric, Result
 from ganmetrics.metrics.distances import Device, Vectors
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.neighbours import Balls, ball_counts, nearest_squared
-from ganmetrics.metrics.resampling import linear
+from ganmetrics.metrics.resampling import UNMOVED, linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 
@@ -178,6 +178,12 @@ class PRDC(Metric):
             for name, influence, side in influences
             if influence is not None and getattr(members, name).unique().numel() > 1
         }
+
+    def without_interval(self, name: str) -> str:
+        if getattr(self._membership(), name).unique().numel() == 1:
+            return UNMOVED
+        k = self.manifolds[name].k
+        return f"that of coverage with k = {k} takes at least {k + (k + 1) // 2 + 1} real images"
 
     def _membership(self) -> Membership:
         """Computed once for what has been seen: samples only grow."""
