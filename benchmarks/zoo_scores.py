@@ -56,8 +56,7 @@ def measure(work: Path, root: Path, name: str, seed: int) -> dict[str, Any]:
     if kept.exists() and (row := json.loads(kept.read_text()))["steps"] == model.step:
         return row
     samples = model.sample(N_PARZEN)
-    bound = model.variant.latent_bound
-    reconstruction = gm.reconstruction_loss(model, FINAL, resize=True, bound=bound, data_root=root, progress=False)
+    reconstruction = gm.reconstruction_loss(model, FINAL, resize=True, data_root=root, progress=False)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     row = {
         "name": name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,13 +49,15 @@ def read_test_images(
     resize: bool = False,
     n_images: int | None = None,
 ) -> TestImages:
-    """A source as targets; arrays and tensors of floating point keep their exact values.
+    """A source as targets; arrays and tensors of floating point keep their exact values, unless they are to be resized.
+
+    Without a generator nothing is resized yet; see `resized`.
 
     Raises OptionError for images that the generator cannot make, SourceError and ImageError for unreadable ones.
     """
     n_images = None if n_images is None else whole("--n-images", n_images, 1)
     rule = rule_of(generator) if resize and generator is not None else None
-    if isinstance(source, (Tensor, np.ndarray)) and rule is None and settings.layout is None:
+    if isinstance(source, (Tensor, np.ndarray)) and not resize and settings.layout is None:
         shape = None if generator is None else generator.image_shape
         pixels = as_targets(source, value_range=settings.value_range, like=shape)[:n_images]
         if generator is not None:
@@ -76,6 +78,12 @@ def read_test_images(
     return TestImages(_one_size(parts)[:n_images], rule, remarks, reader.summary.skipped)
 
 
+def resized(images: TestImages, generator: OpenGenerator) -> TestImages:
+    """By the rule that the generator's checkpoint states. Raises OptionError for none."""
+    rule = rule_of(generator)
+    return replace(images, pixels=RULES[rule](images.pixels, generator.image_shape), resize=rule)
+
+
 def running_and_final(
     source: Any, *, n_running: int = 200, n_final: int = 2000, seed: int = 0, **options: Any
 ) -> tuple[Tensor, Tensor]:
@@ -85,7 +93,7 @@ def running_and_final(
     """
     sizes = whole("n_running", n_running, 1), whole("n_final", n_final, 1)
     pixels = read_test_images(source, None, reading(options)).pixels
-    first = {key: i for i, key in reversed(list(enumerate(_keys(pixels))))}
+    first = {key: i for i, key in reversed(list(enumerate(keys_of(pixels))))}
     different = pixels[sorted(first.values())]
     if len(different) < sum(sizes):
         raise OptionError(
@@ -98,7 +106,7 @@ def running_and_final(
 
 def require_disjoint(running: Tensor, final: Tensor) -> None:
     """Raises OptionError where two sets of images share one."""
-    shared = len(set(_keys(running)) & set(_keys(final)))
+    shared = len(set(keys_of(running)) & set(keys_of(final)))
     if shared:
         raise OptionError(
             f"running and final images: {shared} are the same, and the running ones choose the checkpoint that the "
@@ -113,5 +121,6 @@ def _one_size(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(parts))
 
 
-def _keys(pixels: Tensor) -> list[bytes]:
+def keys_of(pixels: Tensor) -> list[bytes]:
+    """What tells an image of `(N, ...)` from another: its bytes."""
     return [image.numpy().tobytes() for image in pixels.contiguous()]

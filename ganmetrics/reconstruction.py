@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError
 from ganmetrics.generators import OpenGenerator, open_generator
-from ganmetrics.heldout import READING, TestImages, read_test_images, reading, require_disjoint
+from ganmetrics.heldout import READING, TestImages, read_test_images, reading, require_disjoint, resized
 from ganmetrics.images.base import whole
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.inversion import Inversion, invert
@@ -79,8 +79,7 @@ def _measured(
     generator: OpenGenerator, test: TestImages, search: Search, labels: Any, progress: bool, started: float
 ) -> Reconstructed:
     found = invert(generator, test.pixels, search=search, labels=labels, value_range=(0, 1), progress=progress)
-    named = labels if isinstance(labels, (str, type(None))) else "given"
-    score = _score(generator, test, found, search, named)
+    score = _score(generator, test, found, search.bound, _counted(labels))
     return Reconstructed(score.with_(seconds=round(time.perf_counter() - started, 3)), test.pixels, found)
 
 
@@ -92,22 +91,24 @@ class Reconstruction:
         final: the set for the final number; refused where it shares an image with the running one, which the
             choice of the best checkpoint has seen.
         every: steps between two measurements, 1,000 in the published protocol.
-        **options: those of `reconstruct`.
+        **options: those of `reconstruct` but n_images. With resize=True every generator gets the images by the rule
+            that its own checkpoint states.
     """
 
     def __init__(self, images: Any, *, final: Any = None, every: int = 1000, **options: Any):
         self.every = whole("every", every, 1)
         self._labels, self._range = options.pop("labels", None), options.pop("generator_range", None)
+        self._resize = bool(options.pop("resize", False))
         self._search, settings = _options(options)
-        self.images = read_test_images(images, None, settings)
-        self.final_images = None if final is None else read_test_images(final, None, settings)
+        self.images = read_test_images(images, None, settings, resize=self._resize)
+        self.final_images = None if final is None else read_test_images(final, None, settings, resize=self._resize)
         self._device, self._progress = settings.device, settings.progress
         if self.final_images is not None:
             require_disjoint(self.images.pixels, self.final_images.pixels)
 
     def at(self, step: int, generator: Any) -> Score | None:
         """The score where `step` is a multiple of `every`, else None."""
-        return self.compute(generator) if step % self.every == 0 else None
+        return self.compute(generator) if whole("step", step, 0) % self.every == 0 else None
 
     def compute(self, generator: Any) -> Score:
         """The score of the running set."""
@@ -122,6 +123,8 @@ class Reconstruction:
     def _of(self, test: TestImages, generator: Any) -> Score:
         started = time.perf_counter()
         opened = open_generator(generator, self._device, value_range=self._range)
+        if self._resize:
+            test = resized(test, opened)
         require_fit(tuple(test.pixels.shape[1:]), opened)
         return _measured(opened, test, self._search, self._labels, self._progress, started).score
 
@@ -133,16 +136,29 @@ def _options(options: dict[str, Any]) -> tuple[Search, Settings]:
     return asked, reading({name: value for name, value in options.items() if name in READING})
 
 
-def _score(generator: OpenGenerator, test: TestImages, found: Inversion, search: Search, labels: str | None) -> Score:
-    result, entry = summarised(found.errors), METRICS["reconstruction"]
-    hidden = {"batch_size", "block", *(() if search.perceptual else ("perceptual_weight",))}
+def _counted(labels: Any) -> Any:
+    """Labels as a protocol keeps them: the one of all images, or how many images each has."""
+    if labels is None or isinstance(labels, str):
+        return labels
+    values, counts = torch.as_tensor(labels).unique(return_counts=True)
+    if len(values) == 1:
+        return int(values[0])
+    return {str(value): count for value, count in zip(values.tolist(), counts.tolist(), strict=True)}
+
+
+def _score(generator: OpenGenerator, test: TestImages, found: Inversion, bound: float | None, labels: Any) -> Score:
+    """Of what was found; `bound` is what the user asked for."""
+    result, entry, search = summarised(found.errors), METRICS["reconstruction"], found.search
+    hidden = {"batch_size", *(() if search.perceptual else ("perceptual_weight",))}
     hidden |= set() if METHODS[search.method].pooled else {"pool"}
     asked = {name.name: getattr(search, name.name) for name in fields(search) if name.name not in hidden}
     perceptual = search.perceptual if isinstance(search.perceptual, (str, type(None))) else "own"
     falling = int((~found.converged).sum())
     slow = METHODS[search.method].tolerance and falling > SLOW * len(found.errors) and search.method != "xiang-li"
-    limits = search.limits
-    told = f"{falling} of {len(found.errors)} images were still improving after {limits.steps} steps; give --steps more"
+    told = f"{falling} of {len(found.errors)} images were still improving after {search.steps} steps; give --steps more"
+    own = generator.latent_bound
+    wide = f"the latents were searched in [-{bound:g}, {bound:g}], and the generator says " if bound is not None else ""
+    apart = [f"{wide}[-{own:g}, {own:g}]; leave --bound out"] if wide and own not in (None, bound) else []
     return Score(
         entry.name,
         result.value,
@@ -154,8 +170,6 @@ def _score(generator: OpenGenerator, test: TestImages, found: Inversion, search:
             "resize": test.resize,
             **generator.describe(),
             **asked,
-            "steps": limits.steps,
-            "tolerance": limits.tolerance,
             "perceptual": perceptual,
             "labels": labels,
             **result.protocol,
@@ -165,7 +179,7 @@ def _score(generator: OpenGenerator, test: TestImages, found: Inversion, search:
             "device": str(generator.device),
             "torch": torch.__version__,
         },
-        warnings=[*test.warnings, *generator.warnings, *([told] if slow else [])],
+        warnings=[*test.warnings, *generator.warnings, *([told] if slow else []), *apart],
         skipped=test.skipped,
         raw=result.value,
     )

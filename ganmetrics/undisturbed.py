@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ganmetrics.errors import OptionError
+
+FEW = 1000  # members of a container that is looked into
+DEPTH = 6  # containers and objects within each other that are searched for networks
 
 
 @contextmanager
@@ -71,18 +75,26 @@ def no_traces_of_autocast() -> Iterator[None]:
         torch.set_autocast_cache_enabled(cached)
 
 
+SAMPLER = (
+    "sampler: runs a {} in training mode; name the network, generator=G, and it samples in evaluation mode "
+    "(generator=[] leaves every mode as it is)"
+)
+
+
 @contextmanager
-def refusing_training_mode() -> Iterator[None]:
-    """Raises OptionError when a module runs that drops out, or moves its buffers, in training mode."""
+def refusing_training_mode(said: str = SAMPLER, known: Iterable[nn.Module] = ()) -> Iterator[None]:
+    """Raises OptionError when a module other than the known ones runs that drops out, or moves its buffers, in
+    training mode: before it does. `said` has a place for its kind.
+    """
+    seen = {id(part) for module in known for part in module.modules()}
 
     def look(module: nn.Module, _: Any) -> None:
-        if module.training and (
-            isinstance(module, _DropoutNd) or next(module.buffers(recurse=False), None) is not None
+        if (
+            module.training
+            and (isinstance(module, _DropoutNd) or next(module.buffers(recurse=False), None) is not None)
+            and id(module) not in seen
         ):
-            raise OptionError(
-                f"sampler: runs a {type(module).__name__} in training mode; name the network, generator=G, and it "
-                "samples in evaluation mode (generator=[] leaves every mode as it is)"
-            )
+            raise OptionError(said.replace("{}", type(module).__name__))
 
     handle = nn.modules.module.register_module_forward_pre_hook(look)
     try:
@@ -92,11 +104,28 @@ def refusing_training_mode() -> Iterator[None]:
 
 
 def modules_of(sampler: Any) -> list[nn.Module]:
-    """The networks that can be seen to be a sampler's: itself, what its method belongs to, or what it holds."""
-    owner = getattr(sampler, "__self__", sampler)
-    if isinstance(owner, nn.Module):
-        return [owner]
-    return [value for value in getattr(owner, "__dict__", {}).values() if isinstance(value, nn.Module)]
+    """The networks that can be seen to be a sampler's or generator's, each once: itself, what its method belongs to,
+    or what that holds, also in lists, dictionaries and other objects, those nearest to it first.
+    """
+    level: list[Any] = [getattr(sampler, "__self__", sampler)]
+    found: list[nn.Module] = []
+    seen: set[int] = set()
+    for _ in range(DEPTH):
+        level = [one for one in level if id(one) not in seen][: 10 * FEW]
+        seen.update(map(id, level))
+        found += [one for one in level if isinstance(one, nn.Module)]
+        level = [held for one in level for held in _held(one)]
+    parts = {id(part) for module in found for part in module.modules() if part is not module}
+    return [one for one in dict.fromkeys(found) if id(one) not in parts]
+
+
+def _held(owner: Any) -> list[Any]:
+    """What an object that is no network has as attributes, or a container of a few holds."""
+    if isinstance(owner, (nn.Module, Tensor, type, ModuleType, FunctionType)):
+        return []
+    several = owner.values() if isinstance(owner, dict) else owner if isinstance(owner, (list, tuple, set)) else []
+    attributes = getattr(owner, "__dict__", {})
+    return [*(several if len(several) <= FEW else []), *(attributes.values() if isinstance(attributes, dict) else [])]
 
 
 def latents(generator: Any, start: int, n: int, seed: int, like: Tensor) -> Tensor:

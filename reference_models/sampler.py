@@ -59,8 +59,22 @@ def absent(folder: Path, which: str) -> CheckpointError:
     if not folder.is_dir():
         return CheckpointError(f"{name}: no such folder; expected the --out of a `reference-models train`")
     if which == "best" and locate(folder / "last") is not None:
-        return CheckpointError(f"{name}: was not scored, so it has no best checkpoint; train with --score-every")
+        return CheckpointError(f"{name}: {_why_no_best(folder)}")
     return CheckpointError(f"{name}: holds no checkpoint; expected the --out of a `reference-models train`")
+
+
+def _why_no_best(folder: Path) -> str:
+    try:
+        config = Checkpoint(folder / "last").of_a_run().config
+        measured = get_variant(str(config.get("variant"))).load().best_by
+    except (CheckpointError, RecipeError):
+        measured = None
+    if measured is None:
+        return "was not scored, so it has no best checkpoint; train with --score-every"
+    return (
+        f"has no best checkpoint: it is chosen by {measured[0]} of those that are saved on the way, and none was; "
+        "train with a smaller --checkpoint-every, or with --score-every"
+    )
 
 
 class Sampler:
@@ -74,13 +88,14 @@ class Sampler:
     Attributes:
         latent_shape: of one latent, `(nz,)`.
         value_range: of what calling it gives.
+        latent_bound: largest size of a latent's coordinates, where the prior has one.
         image_shape: `(C, H, W)`.
     """
 
     def __init__(self, variant: Variant, generator: Callable[[bool], nn.Module], device: torch.device):
         self.variant, self.device = variant, device
         self._generator = generator
-        self.value_range = variant.value_range
+        self.value_range, self.latent_bound = variant.value_range, variant.latent_bound
         self.image_shape = variant.image_shape
         self.latent_shape = cast(tuple[int, ...], generator(True).latent_shape)  # of a Module mypy expects tensors
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import click
 import torch
 
 import ganmetrics as gm
+from ganmetrics.heldout import keys_of
 from ganmetrics.images import open_images
 from ganmetrics.measurement import SIDES
 from ganmetrics.metrics import METRICS
@@ -19,6 +23,7 @@ from reference_models.errors import RecipeError
 from reference_models.sampler import Sampler
 
 RECONSTRUCTION = "reconstruction"
+PART = 4096  # images of training that are looked at together
 OF_SAMPLES = tuple(name for name, entry in METRICS.items() if set(entry.sides) <= set(SIDES))
 SCORES = (*OF_SAMPLES, RECONSTRUCTION)
 Scorer = Callable[[Sampler], dict[str, Score]]  # again and again; the real images are read once
@@ -35,7 +40,8 @@ class Scoring:
         features: the extractor; the embedded default needs no download.
         n_samples: images of the generator's moving average, and the most that are taken of the real ones.
         real: any source to compare with; None takes the training images, as they are prepared for training. The
-            reconstruction loss needs one, of images that the generator never saw.
+            reconstruction loss needs one, of images that the generator never saw: it is refused where all are images
+            of training, and says so in its warnings where some are.
         seed: of the samples, and of which real images are taken.
         method: how the reconstruction loss searches latents, a name of `ganmetrics reconstruction --method`.
     """
@@ -121,12 +127,17 @@ class ReconstructionScorer:
 
     def __init__(self, scoring: Scoring, images: Images, *, dataroot: str | None, device: torch.device):
         opened = open_images(scoring.real, data_root=dataroot)
-        self._images = _some(Images(opened, images.size, images.channels), scoring)
-        self._options = {"method": scoring.method, "seed": scoring.seed, "device": device, "progress": False}
+        held_out = _some(Images(opened, images.size, images.channels), scoring)
+        self._warnings = _seen_in_training(held_out, opened.name, images)
+        for warning in self._warnings:
+            click.echo(f"Warning: {warning}", err=True)
+        self._watch = gm.Reconstruction(
+            held_out, method=scoring.method, seed=scoring.seed, device=device, progress=False
+        )
 
     def __call__(self, sampler: Sampler) -> dict[str, Score]:
-        watch = gm.Reconstruction(self._images, bound=sampler.variant.latent_bound, **self._options)
-        return {RECONSTRUCTION: watch.compute(sampler)}
+        score = self._watch.compute(sampler)
+        return {RECONSTRUCTION: score.with_(warnings=[*score.warnings, *self._warnings])}
 
 
 def make_scorer(scoring: Scoring, images: Images, *, dataroot: str | None, device: torch.device) -> Scorer:
@@ -136,6 +147,39 @@ def make_scorer(scoring: Scoring, images: Images, *, dataroot: str | None, devic
     )
     scorers = [kind(scoring, images, dataroot=dataroot, device=device) for kind in kinds]
     return lambda sampler: {name: score for scorer in scorers for name, score in scorer(sampler).items()}
+
+
+def _seen_in_training(held_out: torch.Tensor, name: str, images: Images) -> list[str]:
+    """A warning where held-out images `(n, C, H, W)` are among those of training, as they are prepared for it.
+
+    Raises RecipeError where all of them are. Of training images that do not fit into memory the name has to tell.
+    """
+    if not images.in_memory:
+        told = f"--score-real: {name} and the training images {images.name} overlap; name some that are not trained on"
+        return [told] if _overlap(name, images.name) else []
+    asked, found = keys_of(held_out), set[bytes]()
+    for start in range(0, len(images), PART):
+        found.update(set(asked).intersection(keys_of(_part(images, start))))
+    shared = sum(key in found for key in asked)
+    said = f"--score-real: {shared} of {len(asked)} images are trained on, and a reconstruction loss is of others"
+    if shared == len(asked):
+        raise RecipeError(f"{said}; name some that are held out, such as mnist:test[0:200]")
+    return [said] if shared else []
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two names of sources with their slices, where they have any, have an image in common."""
+    (mine, start, stop), (theirs, begin, end) = _sliced(one), _sliced(other)
+    return mine == theirs and max(start, begin) < min(stop, end)
+
+
+def _sliced(name: str) -> tuple[str, float, float]:
+    found = re.fullmatch(r"(.*)\[(\d+):(\d+)\]", name)
+    return (found[1], int(found[2]), int(found[3])) if found else (name, 0, math.inf)
+
+
+def _part(images: Images, start: int) -> torch.Tensor:
+    return images.__getitems__(list(range(start, min(start + PART, len(images)))))
 
 
 def _some(images: Images, scoring: Scoring) -> torch.Tensor:

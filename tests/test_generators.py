@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,7 @@ WRONG = {
     "Flat": "generator Flat: expected images of shape (8, C, H, W) for 8 latents, came (8, 16)",
     "Noisy": "generator Noisy: its image of one latent changes from call to call or with the batch "
     "(noise of its own, or batch norm that was exported in training mode); make it depend on z alone",
-    "Broken": "generator Broken: ValueError: no such layer (generators.py, line N); one that needs labels says how "
-    "many kinds there are with n_classes",
+    "Broken": "generator Broken: ValueError: no such layer (generators.py, line N)",
     "NeedsLabels": "generator NeedsLabels: TypeError: NeedsLabels.forward() missing 1 required positional argument: "
     "'y'; one that needs labels says how many kinds there are with n_classes",
     "Shapeless": "generator Shapeless: expected a callable with latent_shape, such as (100,), and value_range; "
@@ -115,6 +115,95 @@ def test_a_range_of_which_half_is_unused_is_told() -> None:
 
     (said,) = open_generator(Sigmoid().eval()).warnings
     assert said.startswith("the generator says its images are in [-1, 1], and no value of 8 samples lies in the lower")
+
+
+def test_a_range_that_is_much_too_wide_is_told() -> None:
+    class Bytes(g.Small):
+        value_range = None
+
+    (said,) = open_generator(Bytes().eval(), value_range=(-2, 3)).warnings
+    assert said.startswith("the generator says its images are in [-2, 3], and the values of 8 samples reach from 0")
+    assert said.endswith(" alone: is its value_range right?")
+    assert open_generator(Bytes().eval(), value_range=(0, 255)).warnings
+    assert open_generator(Bytes().eval(), value_range=(0, 1)).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("n_classes", 0, "generator Linear: n_classes: expected a whole number of at least 1, came 0"),
+        ("n_classes", "3", "generator Linear: n_classes: expected a whole number of at least 1, came '3'"),
+        ("latent_bound", 0, "generator Linear: expected a latent_bound above 0, such as 1 for latents in [-1, 1], or "
+         "None, came 0"),
+        ("latent_bound", "1", "generator Linear: expected a latent_bound above 0, such as 1 for latents in [-1, 1], or "
+         "None, came '1'"),
+        ("value_range", "ab", "value_range: expected two numbers, low < high, such as (-1, 1), came 'ab'"),
+    ],
+)  # fmt: skip
+def test_what_it_says_has_a_meaning(name: str, value: object, said: str) -> None:
+    network = g.Linear()
+    setattr(network, name, value)
+    with pytest.raises(OptionError) as raised:
+        open_generator(network)
+    assert str(raised.value) == said
+    with pytest.raises(OptionError, match=r"^--generator-range: expected two numbers, low < high"):
+        open_generator(g.Linear(), value_range="ab")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_runs_as_it_is(dtype: torch.dtype) -> None:
+    exact, half = g.small(), g.small().to(dtype)
+    opened = open_generator(half)
+    assert opened.dtype == torch.float32
+    assert opened.warnings == [
+        f"the generator runs in {str(dtype)[6:]}, whose rounding hides small steps from a search; "
+        ".float() reaches lower errors"
+    ]
+    found, expected = (gm.invert(one, g.photos(6), method="xiang-li", steps=50) for one in (half, exact))
+    torch.testing.assert_close(found.errors, expected.errors, rtol=0.1, atol=0)
+    assert half.main[0].weight.dtype == dtype
+
+
+class Holder:
+    """A generator that holds its network two levels deep."""
+
+    latent_shape, value_range = (6,), (0.0, 1.0)
+
+    def __init__(self, network: torch.nn.Module):
+        self.parts = {"held": [types.SimpleNamespace(network=network)]}
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        return self.parts["held"][0].network(z)
+
+
+def test_a_network_that_is_held_deep_is_found() -> None:
+    network = g.Small()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    opened = open_generator(Holder(network))
+    assert opened.modules == [network]
+    assert opened.describe()["generator_sha256"] == open_generator(network).describe()["generator_sha256"]
+    assert all(part.training for part in network.modules())
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
+def test_a_network_that_cannot_be_found_is_refused_before_it_changes() -> None:
+    network = g.Small()
+
+    class Hidden:
+        latent_shape, value_range = (6,), (0.0, 1.0)
+
+        def __call__(self, z: torch.Tensor) -> torch.Tensor:
+            return network(z)
+
+    with pytest.raises(OptionError) as raised:
+        open_generator(Hidden())
+    assert str(raised.value) == (
+        "generator Hidden: runs a BatchNorm1d in training mode that cannot be seen to be its own; hold the network as "
+        "an attribute, or call its eval() first"
+    )
+    assert int(network.main[1].num_batches_tracked) == 0
+    network.eval()
+    assert open_generator(Hidden()).modules == []
 
 
 @pytest.mark.parametrize("dynamic", [True, False])
@@ -224,5 +313,9 @@ def test_resize_as_the_checkpoint_says(run: Path) -> None:
     by_hand = gm.reconstruction_loss(run, coloured(sized(photo, 8), 1), steps=2, pool=16)
     assert by_hand.value == score.value
     assert by_hand.protocol["resize"] is None
+    watch = gm.Reconstruction(photo, final=photo[1:] ^ 1, resize=True, steps=2, pool=16, progress=False)
+    assert watch.compute(reference_models.load(run)).value == score.value
+    assert watch.compute(reference_models.load(run)).protocol["resize"] == score.protocol["resize"]
+    assert watch.compute_final(reference_models.load(run)).n_real == 2
     with pytest.raises(OptionError, match="--resize: generator Linear does not say how its training images were prep"):
         gm.reconstruction_loss(g.linear, photo, resize=True)

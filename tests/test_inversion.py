@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -145,6 +146,84 @@ def test_a_bound_is_kept(method: str) -> None:
         assert float(found.errors[i]) == pytest.approx(best, rel=1e-3), method
 
 
+class Prior(g.Linear):
+    """Samples of its own that are far outside of what is asked for."""
+
+    def latents(self, indices: range, seed: int = 0) -> Tensor:
+        random = torch.Generator().manual_seed(seed)
+        return 1.5 * torch.randn(len(indices), 5, generator=random, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("make", [Prior, g.Linear])
+def test_a_bound_is_kept_from_the_start(method: str, make) -> None:
+    """Restarts begin at samples of the prior, also after no step that would clamp them."""
+    network, targets = make(dtype=torch.float64), others(10, scale=6)
+    for steps in (1, 20):
+        options = {"bound": 0.5, "restarts": 3, "pool": 32, "steps": steps}
+        found = gm.invert(network, targets, value_range=WIDE, method=method, **options)
+        assert found.latents.abs().max() <= 0.5
+
+
+def test_starts_are_compared_where_they_begin() -> None:
+    """What the better start promises is what the first pass finds."""
+    network, targets, seen = Prior(dtype=torch.float64), others(10, scale=6), []
+    gm.invert(network, targets, value_range=WIDE, bound=0.5, pool=32, callback=lambda _, errors: seen.append(errors))
+    drawn = Prior().latents(range(32), seed=0).clamp(-0.5, 0.5)
+    drawn[0] = 0
+    with torch.no_grad():
+        made = (network(drawn) + 20) / WIDTH
+    nearest = ((targets + 20) / WIDTH - made[:, None]).square().flatten(2).mean(2).amin(0)
+    assert (seen[0] <= nearest + 1e-12).all()
+
+
+class Uniform(g.Linear):
+    latent_bound = 0.5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_generator_says_its_bound(method: str) -> None:
+    targets, options = (
+        others(6, scale=6).float(),
+        {"value_range": WIDE, "method": method, "layout": "NCHW", "progress": False},
+    )
+    found = gm.invert(Uniform(), targets, value_range=WIDE, method=method)
+    assert found.latents.abs().max() == 0.5
+    assert found.search.bound == 0.5
+    same = gm.invert(g.Linear(), targets, value_range=WIDE, method=method, bound=0.5)
+    assert torch.equal(found.errors, same.errors)
+    score = gm.reconstruction_loss(Uniform(), targets, **options)
+    assert (score.protocol["bound"], score.protocol["latent_bound"], score.warnings) == (0.5, 0.5, [])
+    watched = gm.Reconstruction(targets, **options).compute(Uniform())
+    assert (watched.value, watched.protocol["bound"]) == (score.value, 0.5)
+    wider = gm.reconstruction_loss(Uniform(), targets, bound=20, **options)
+    assert wider.value < score.value
+    assert wider.warnings == [
+        "the latents were searched in [-20, 20], and the generator says [-0.5, 0.5]; leave --bound out"
+    ]
+    assert gm.reconstruction_loss(g.Linear(), targets, bound=0.5, **options).warnings == []
+
+
+def test_what_was_used_is_in_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that was cut, and a block that nobody asked for; more restarts than the pool has starts are refused."""
+    monkeypatch.setattr("ganmetrics.metrics.latent_starts.POOL_BYTES", 64 * 4 * 192)
+    network, images = small(), photos(2)
+    score = gm.reconstruction_loss(network, images, steps=1, progress=False)
+    assert (score.protocol["pool"], score.protocol["block"]) == (64, 32)
+    assert gm.reconstruction_loss(network, images, steps=1, block=3, progress=False).protocol["block"] == 3
+    with pytest.raises(OptionError, match=r"^--restarts: expected at most the pool's 64, came 65$"):
+        gm.invert(network, images, restarts=65)
+
+
+def test_a_large_pool_is_quick() -> None:
+    """The regression is of some of it: a system of as many equations as samples would take minutes."""
+    network = g.Linear()
+    started = time.perf_counter()
+    found = gm.invert(network, others(3, scale=1.0).float(), value_range=WIDE, pool=20_000, steps=2)
+    assert time.perf_counter() - started < 15
+    assert found.search.pool == 20_000
+
+
 @pytest.mark.parametrize("method", ["auto", "lbfgs", "adam"])
 def test_restarts_are_never_worse(method: str) -> None:
     network, images = g.Conv(), photos(12)[:, :1]
@@ -223,7 +302,11 @@ def test_labels() -> None:
     torch.testing.assert_close(searched.labels.sum(1), torch.ones(6, dtype=torch.float64))
     one = gm.reconstruction_loss(network, targets[:1], value_range=WIDE, labels=0, progress=False)
     assert one.value < 1e-9
-    assert one.protocol["labels"] == "given"
+    assert one.protocol["labels"] == 0
+    options = {"value_range": WIDE, "steps": 2, "progress": False}
+    many = gm.reconstruction_loss(network, targets, labels=y, **options)
+    assert many.protocol["labels"] == {"0": 2, "1": 2, "2": 2}
+    assert gm.reconstruction_loss(network, targets, labels="optimise", **options).protocol["labels"] == "optimise"
 
 
 @pytest.mark.parametrize(
@@ -265,6 +348,15 @@ def test_wrong_sizes() -> None:
         ({"bound": 0.0}, "--bound: expected a number above 0, such as 1 for a uniform prior, came 0.0"),
         ({"tolerance": math.nan}, "--tolerance: expected a number of at least 0, came nan"),
         ({"dtype": "float64"}, "--dtype: expected float32 or bfloat16, came 'float64'"),
+        ({"tolerance": "a"}, "--tolerance: expected a number of at least 0, came 'a'"),
+        ({"bound": "1"}, "--bound: expected a number above 0, such as 1 for a uniform prior, came '1'"),
+        ({"bound": True}, "--bound: expected a number above 0, such as 1 for a uniform prior, came True"),
+        ({"prior_weight": None}, "--prior-weight: expected a number of at least 0, came None"),
+        ({"method": ["auto"]}, "--method: expected one of auto, xiang-li, adam, lbfgs, came ['auto']"),
+        ({"search": 3}, "search: expected a Search, or its fields as keywords, came 3"),
+        ({"restarts": None}, "--restarts: expected a whole number of at least 1, came None"),
+        ({"pool": 99999999}, "--pool: expected a whole number from 16 to below 2^16, came 99999999"),
+        ({"generator_range": "ab"}, "--generator-range: expected two numbers, low < high, such as (-1, 1), came 'ab'"),
         ({"speed": 1}, "unknown option 'speed'; expected some of method, steps, restarts, prior_weight, bound, "
          "perceptual, perceptual_weight, tolerance, pool, batch_size, block, dtype, seed"),
     ],

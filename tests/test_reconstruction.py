@@ -29,7 +29,7 @@ def test_the_score() -> None:
     errors = found.errors.numpy()
     assert (score.metric, score.better, score.n_real) == ("reconstruction", "lower", 30)
     assert score.value == pytest.approx(errors.mean(), rel=1e-12)
-    assert score.spread == pytest.approx(errors.std() / 30**0.5, rel=1e-12)
+    assert score.spread == pytest.approx(errors.std(ddof=1) / 30**0.5, rel=1e-12)
     p = score.protocol
     assert p["psnr"] == pytest.approx(-10 * np.log10(errors.mean()))
     assert dict(p["quantiles"])[0.5] == pytest.approx(np.median(errors))
@@ -85,6 +85,16 @@ def test_inside_a_training_loop() -> None:
         gm.Reconstruction(running).compute_final(network)
     exact = gm.Reconstruction(running.double() / 255, value_range=(0, 1), method="xiang-li", steps=5, progress=False)
     assert exact.compute(network).value == pytest.approx(expected.value, rel=1e-5)
+
+
+def test_one_image_has_no_standard_error() -> None:
+    assert gm.reconstruction_loss(small(), photos(1), steps=1, pool=16, progress=False).spread is None
+
+
+def test_a_step_that_is_none() -> None:
+    watch = gm.Reconstruction(photos(2), method="xiang-li", steps=1, progress=False)
+    with pytest.raises(OptionError, match=r"^step: expected a whole number of at least 0, came 'x'$"):
+        watch.at("x", g.Small())
 
 
 def test_running_and_final_images_share_none() -> None:

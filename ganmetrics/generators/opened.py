@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from numbers import Real
 from typing import Any
 
 import torch
@@ -17,24 +18,28 @@ from torch import Tensor, nn
 from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
 from ganmetrics.features.custom import blame
 from ganmetrics.features.extractor import state_dict_sha256
-from ganmetrics.images.base import PixelRule
+from ganmetrics.images.base import PixelRule, whole
 from ganmetrics.runtime import exact_arithmetic
+from ganmetrics.undisturbed import modules_of, refusing_training_mode
 
 PROBES = 8  # samples of the prior that are looked at
 SLACK = 1e-3  # of the range: what rounding may overshoot, and how far two calls may differ
 SEED = 20170411
+FILLED = 1 / 4  # of its range is what samples fill at least, or something is odd
+HALF = (torch.float16, torch.bfloat16)
 
 
 class OpenGenerator:
     """Wraps `generator`, any object with `latent_shape`, `value_range` and a differentiable `__call__(z)`.
 
     Optional, where it says them: `n_classes` (it is then called with labels beside z: `(N,)` int64, or `(N, n_classes)`
-    floating point where they are searched), `latents(indices, seed=)` (its prior; else N(0, I)), `dtype`.
+    floating point where they are searched), `latents(indices, seed=)` (its prior; else N(0, I)), `latent_bound` (the
+    largest size of a latent's coordinates, which a search then keeps to), `dtype`.
 
     Attributes:
-        latent_shape, value_range, n_classes: as it says.
+        latent_shape, value_range, n_classes, latent_bound: as it says.
         image_shape: `(C, H, W)` of what it makes.
-        device, dtype: of its latents.
+        device, dtype: of its latents; a generator in half precision gets them in its own.
         warnings: whole sentences for the score.
 
     Raises OptionError or StatisticsError for one that does not do what it says.
@@ -50,12 +55,13 @@ class OpenGenerator:
     ):
         self.generator, self.device = generator, device
         self.name = name or type(generator).__name__
-        self.modules = _modules(generator)
+        self.modules = modules_of(generator)
         self.latent_shape = self._latent_shape()
         self.value_range = self._value_range(value_range)
-        self.n_classes: int | None = getattr(generator, "n_classes", None)
-        self.dtype = self._dtype()
+        self.n_classes, self.latent_bound = self._n_classes(), self._latent_bound()
         self.warnings: list[str] = []
+        self._runs_in = self._own_dtype()
+        self.dtype = torch.float64 if self._runs_in == torch.float64 else torch.float32
         self.image_shape = self._probe()
 
     @property
@@ -89,12 +95,16 @@ class OpenGenerator:
 
         Raises OptionError for whatever goes wrong inside of it, and for another number of images than latents.
         """
+        if self._runs_in in HALF:
+            z = z.to(self._runs_in)
+            labels = labels if labels is None or not labels.is_floating_point() else labels.to(self._runs_in)
         try:
             images = self.generator(z) if labels is None else self.generator(z, labels)
         except (GanMetricsError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # somebody's own code
-            hint = "" if self.n_classes else "; one that needs labels says how many kinds there are with n_classes"
+            lacks = isinstance(error, TypeError) and "argument" in str(error) and not self.n_classes
+            hint = "; one that needs labels says how many kinds there are with n_classes" if lacks else ""
             raise OptionError(f"generator {self.name}: {blame(error)}{hint}") from error
         if not isinstance(images, Tensor) or images.ndim != 4 or len(images) != len(z) or 0 in images.shape:
             came = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
@@ -133,6 +143,7 @@ class OpenGenerator:
             "latent_shape": list(self.latent_shape),
             "value_range": list(self.value_range),
             "image_shape": list(self.image_shape),
+            "latent_bound": self.latent_bound,
         }
 
     def _latent_shape(self) -> tuple[int, ...]:
@@ -154,24 +165,50 @@ class OpenGenerator:
                 f"generator {self.name}: does not say the range of its images; state it with "
                 "--generator-range -1 1 (tanh) or --generator-range 0 1 (sigmoid) (generator_range=)"
             )
-        low, high = PixelRule.checked(said if said is not None else given, None, "round").value_range or (0.0, 1.0)
-        if said is not None and given is not None and (low, high) != tuple(map(float, given)):
+        stated, claimed = (_pair(value, name) for value, name in ((given, "--generator-range"), (said, "value_range")))
+        low, high = claimed or stated or (0.0, 1.0)
+        if claimed is not None and stated not in (None, claimed):
             raise OptionError(
                 f"generator {self.name}: says its images are in [{low:g}, {high:g}]; leave --generator-range out"
             )
         return low, high
 
-    def _dtype(self) -> torch.dtype:
+    def _n_classes(self) -> int | None:
+        said = getattr(self.generator, "n_classes", None)
+        return None if said is None else whole(f"generator {self.name}: n_classes", said, 1)
+
+    def _latent_bound(self) -> float | None:
+        said = getattr(self.generator, "latent_bound", None)
+        if said is None:
+            return None
+        if not isinstance(said, Real) or isinstance(said, bool) or not (math.isfinite(said) and float(said) > 0):
+            raise OptionError(
+                f"generator {self.name}: expected a latent_bound above 0, such as 1 for latents in [-1, 1], or None, "
+                f"came {said!r:.60}"
+            )
+        return float(said)
+
+    def _own_dtype(self) -> torch.dtype:
         found = [p.dtype for module in self.modules for p in module.parameters() if p.is_floating_point()]
-        dtype = getattr(self.generator, "dtype", None) or (found[0] if found else torch.float32)
-        return torch.float64 if dtype == torch.float64 else torch.float32
+        said = getattr(self.generator, "dtype", None)
+        dtype = said if isinstance(said, torch.dtype) and said.is_floating_point else [*found, torch.float32][0]
+        if dtype in HALF:
+            self.warnings.append(
+                f"the generator runs in {str(dtype).removeprefix('torch.')}, whose rounding hides small steps from a "
+                "search; .float() reaches lower errors"
+            )
+        return dtype
 
     def _probe(self) -> tuple[int, int, int]:
         """A few samples, their gradient, and one of them alone. Returns the shape of an image."""
         labels = None
         if self.n_classes is not None:
             labels = torch.arange(PROBES, device=self.device) % self.n_classes
-        with self.measuring(), torch.enable_grad():
+        unseen = (
+            f"generator {self.name}: runs a {{}} in training mode that cannot be seen to be its own; hold the network "
+            "as an attribute, or call its eval() first"
+        )
+        with self.measuring(), torch.enable_grad(), refusing_training_mode(unseen, self.modules):
             z = self.prior(PROBES, SEED).requires_grad_()
             images = self(z, labels)
             if not images.requires_grad or torch.autograd.grad(images.sum(), z, allow_unused=True)[0] is None:
@@ -189,12 +226,13 @@ class OpenGenerator:
             raise StatisticsError(f"generator {self.name}: makes NaN or infinity of samples of its prior; it diverged")
         low, high = self.value_range
         came = [float(value) * (high - low) + low for value in torch.aminmax(images)]
-        if float(images.min()) < -SLACK or float(images.max()) > 1 + SLACK:
+        slack = max(SLACK, 4 * torch.finfo(self._runs_in).eps)
+        if float(images.min()) < -slack or float(images.max()) > 1 + slack:
             raise StatisticsError(
                 f"generator {self.name}: says its images are in [{low:g}, {high:g}], "
                 f"and they reach from {came[0]:.3g} to {came[1]:.3g}; correct its value_range"
             )
-        if float((images[:1] - alone).abs().max()) > SLACK:
+        if float((images[:1] - alone).abs().max()) > slack:
             raise StatisticsError(
                 f"generator {self.name}: its image of one latent changes from call to call or with the batch "
                 "(noise of its own, or batch norm that was exported in training mode); make it depend on z alone"
@@ -204,20 +242,18 @@ class OpenGenerator:
                 f"the generator says its images are in [{low:g}, {high:g}], and no value of {PROBES} samples lies in "
                 "the lower half: is its value_range right?"
             )
+        elif came[1] - came[0] < FILLED * (high - low):
+            self.warnings.append(
+                f"the generator says its images are in [{low:g}, {high:g}], and the values of {PROBES} samples reach "
+                f"from {came[0]:.3g} to {came[1]:.3g} alone: is its value_range right?"
+            )
 
 
-def _modules(generator: Any) -> list[nn.Module]:
-    """The object itself, or the modules that it holds, also in a list or a dictionary."""
-    if isinstance(generator, nn.Module):
-        return [generator]
-    owner = getattr(generator, "__self__", generator)
-    if isinstance(owner, nn.Module):
-        return [owner]
-    held = []
-    for value in getattr(owner, "__dict__", {}).values():
-        several = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
-        held += [one for one in several if isinstance(one, nn.Module)]
-    return held
+def _pair(value_range: Any, name: str) -> tuple[float, float] | None:
+    try:
+        return PixelRule.checked(value_range, None, "round").value_range
+    except OptionError as error:
+        raise OptionError(str(error).replace("value_range", name)) from None
 
 
 def _eval(module: nn.Module) -> None:

@@ -24,8 +24,6 @@ from ganmetrics.metrics.latent_starts import Pool, best_start, samples, zero
 from ganmetrics.metrics.latent_targets import as_labels, as_targets, require_fit
 from ganmetrics.runtime import bar_is_off
 
-BLOCK = {"cpu": 32}
-GPU_BLOCK = 128
 BATCH = 512
 
 
@@ -40,6 +38,7 @@ class Inversion:
         steps: `(N,)` passes with gradient of each image, restarts together.
         converged: `(N,)` whether the loss had stopped falling when the best search of the image ended.
         labels: `(N, n_classes)` of a searched label, else None.
+        search: what was asked, with all that was left open as it was used.
         passes: images through the generator without and with gradient; `passes.gradient` is the sum of `steps`.
     """
 
@@ -49,6 +48,7 @@ class Inversion:
     steps: Tensor
     converged: Tensor
     labels: Tensor | None
+    search: Search
     passes: Passes
 
 
@@ -89,7 +89,7 @@ def invert(
     require_fit(tuple(targets.shape[1:]), opened)
     given, n_soft = as_labels(labels, opened, len(targets))
     with opened.measuring():
-        return _Inverter(opened, asked, n_soft, callback).all(targets, given, progress)
+        return _Inverter(opened, asked.on(opened), n_soft, callback).all(targets, given, progress)
 
 
 class _Inverter:
@@ -98,7 +98,6 @@ class _Inverter:
     def __init__(self, generator: OpenGenerator, search: Search, n_soft: int, callback: OnPass | None):
         self.generator, self.search, self.n_soft, self.callback = generator, search, n_soft, callback
         self.method = METHODS[search.method]
-        self.block = search.block or BLOCK.get(generator.device.type, GPU_BLOCK)
         self.passes = Passes()
         self.perceptual = _perceptual(search, generator)
         self._pool: Pool | None = None
@@ -113,7 +112,7 @@ class _Inverter:
                     parts.append(self._batch(part, own, start))
                 except torch.OutOfMemoryError as error:
                     raise OptionError(
-                        f"--block: {self.block} latents at once do not fit on {self.generator.device}; "
+                        f"--block: {self.search.block} latents at once do not fit on {self.generator.device}; "
                         "use a smaller one, or a smaller --batch-size"
                     ) from error
                 start += len(part)
@@ -123,7 +122,7 @@ class _Inverter:
         dim = self.generator.latent_dim
         soft = x[:, dim:].softmax(1) if self.n_soft else None
         z = x[:, :dim].unflatten(1, self.generator.latent_shape)
-        return Inversion(z, errors, made, steps, converged, soft, self.passes)
+        return Inversion(z, errors, made, steps, converged, soft, self.search, self.passes)
 
     def _batch(self, targets: Tensor, labels: Tensor | None, first: int) -> tuple[Tensor, ...]:
         objective = self._objective(targets, labels, first)
@@ -151,7 +150,7 @@ class _Inverter:
             n_soft=self.n_soft,
             prior_weight=self.search.prior_weight,
             perceptual=self.perceptual,
-            block=self.block,
+            block=self.search.block or 1,
             autocast=self.search.dtype == "bfloat16" and not exact,
             on_pass=self._told(first),
             passes=self.passes,

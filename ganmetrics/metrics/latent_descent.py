@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganmetrics.metrics.latent_objective import Objective
+from ganmetrics.metrics.latent_objective import Objective, clamped
 
 SETTLED = 0.9  # of the steps: what the loss was then tells whether it still falls
 
@@ -39,15 +39,14 @@ class Limits:
 
     def inside(self, x: Tensor, latent_dim: int) -> Tensor:
         """Clamped to [-bound, bound] in the latent's own coordinates; the logits of searched labels are free."""
-        if self.bound is None:
-            return x
-        return torch.cat([x[:, :latent_dim].clamp(-self.bound, self.bound), x[:, latent_dim:]], dim=1)
+        return clamped(x, self.bound, latent_dim)
 
 
 def rmsprop(objective: Objective, rows: Tensor, start: Tensor, limits: Limits) -> Found:
     """torch.optim.RMSprop(lr=0.01, alpha=0.9, eps=1e-6) on every image; a bound is kept by clamping after each step."""
     lr, alpha, eps = 0.01, 0.9, 1e-6
-    x, mean_square, earlier = start, torch.zeros_like(start), None
+    x = limits.inside(start, objective.generator.latent_dim)
+    mean_square, earlier = torch.zeros_like(x), None
     for step in range(limits.steps):
         loss, gradient = objective(rows, x)
         earlier = loss if step == int(SETTLED * limits.steps) else earlier
@@ -59,7 +58,7 @@ def rmsprop(objective: Objective, rows: Tensor, start: Tensor, limits: Limits) -
 def adam(objective: Objective, rows: Tensor, start: Tensor, limits: Limits) -> Found:
     """Adam(lr=0.1, betas=(0.9, 0.999), eps=1e-8) with a cosine to 0; the best point is kept."""
     beta1, beta2, eps, earlier = 0.9, 0.999, 1e-8, None
-    x = best_x = start
+    x = best_x = limits.inside(start, objective.generator.latent_dim)
     best = torch.full_like(start[:, 0], math.inf)
     mean, square = torch.zeros_like(x), torch.zeros_like(x)
     for step in range(limits.steps):

@@ -163,6 +163,13 @@ def blocks(size: int, *tensors: Tensor | None) -> Iterator[tuple[int, list[Any]]
         yield min(size, length - start), [None if t is None else t[rows.to(t.device)] for t in tensors]
 
 
+def clamped(x: Tensor, bound: float | None, latent_dim: int) -> Tensor:
+    """Points `(n, dim)` with the latent's own coordinates in [-bound, bound]; logits of searched labels are free."""
+    if bound is None:
+        return x
+    return torch.cat([x[:, :latent_dim].clamp(-bound, bound), x[:, latent_dim:]], dim=1)
+
+
 def squared_errors(images: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error of each image `(N,)`, over pixels and channels."""
     return (images - targets).square().flatten(1).mean(1)

@@ -37,7 +37,7 @@ def summarised(errors: Tensor) -> Result:
     levels = torch.quantile(errors.double(), torch.tensor(QUANTILES, dtype=torch.float64))
     return Result(
         value,
-        spread=float(errors.double().std(correction=0)) / n**0.5 if n > 1 else None,
+        spread=float(errors.double().std()) / n**0.5 if n > 1 else None,
         protocol={
             "scale": "mean squared error per pixel and channel, images in [0, 1]",
             "quantiles": [list(pair) for pair in zip(QUANTILES, levels.tolist(), strict=True)],
