@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ganmetrics.score import Score
+
 
 class GanMetricsError(Exception):
     """Base of all errors this package raises on purpose; the command line prints it as `Error: ...`."""
@@ -37,3 +43,20 @@ class ProcessError(GanMetricsError):
 
 class StatisticsError(GanMetricsError):
     """Statistics are too few, not finite, of unlike sizes, or measured in unlike ways."""
+
+
+class PartialError(GanMetricsError):
+    """Of what was asked for a part could not be done.
+
+    Attributes:
+        scores: of the other metrics, by name.
+        errors: what went wrong, by the metric as it was asked for, or "--report".
+    """
+
+    def __init__(self, scores: Mapping[str, Score], errors: Mapping[str, GanMetricsError]):
+        super().__init__("; ".join(f"{name}: {error}" for name, error in errors.items()))
+        self.scores = dict(scores)
+        self.errors = dict(errors)
+
+    def __reduce__(self) -> tuple[type[PartialError], tuple[dict[str, Score], dict[str, GanMetricsError]]]:
+        return type(self), (self.scores, self.errors)  # told to other processes

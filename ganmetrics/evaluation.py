@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganmetrics.comparison import Side
 from ganmetrics.distributed import Alone, processes
-from ganmetrics.errors import OptionError
+from ganmetrics.errors import GanMetricsError, OptionError, PartialError
 from ganmetrics.measurement import Measurement, configured, of_side, scores, share
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
@@ -62,7 +62,8 @@ def evaluate(
         settings: ready-made, or
         **options: see `Settings`.
 
-    Returns: {name of the value: Score}; "prdc" has four. Raises GanMetricsError in one of its kinds.
+    Returns: {name of the value: Score}; "prdc" has four. Raises GanMetricsError in one of its kinds: PartialError where
+    one metric of several cannot be computed, or the page cannot be written after all; it has the scores of the others.
     """
     with processes(distributed) as group:
         return _evaluate(real, fake, metrics, report, Settings.of(settings, options), group)
@@ -79,7 +80,13 @@ def _evaluate(
     started = time.perf_counter()
     measurements = configured(metrics, settings)
     given = (("real", real), ("fake", fake))
-    sides = [open_side(side, source, measurements, settings) for side, source in given if of_side(measurements, side)]
+    opened = [
+        open_side(side, source, measurements, settings)
+        for side, source in given
+        if source is not None or of_side(measurements, side)
+    ]
+    idle = [side for side in opened if not of_side(measurements, side.name)]
+    sides = opened if report is not None else [side for side in opened if side not in idle]
     evidence = None if report is None else _evidence(report, sides, measurements)
     shown = [] if evidence is None else evidence.measurements()
     check(measurements, sides)
@@ -88,21 +95,34 @@ def _evaluate(
         fill(side, [*measurements, *shown], settings, () if evidence is None else evidence.watchers(side), group)
 
     def finished() -> dict[str, Score]:
+        errors: dict[str, GanMetricsError] = {}
+        try:
+            found = scores(measurements, sides)
+        except PartialError as partial:
+            found, errors = partial.scores, partial.errors
         seconds = round(time.perf_counter() - started, 3)
-        found = {name: one.with_(seconds=seconds) for name, one in scores(measurements, sides).items()}
-        return found if evidence is None else _published(evidence, found, sides)
+        unused = [f"no metric that was asked for compares with the {side.name} images" for side in idle]
+        found = {name: one.with_(seconds=seconds, warnings=[*one.warnings, *unused]) for name, one in found.items()}
+        if evidence is not None:
+            errors = _published(evidence, found, sides, errors)
+        if errors:
+            raise PartialError(found, errors)
+        return found
 
     return group.first(finished)
 
 
-def _published(evidence: Evidence, found: dict[str, Score], sides: Sequence[Side]) -> dict[str, Score]:
+def _published(
+    evidence: Evidence, found: dict[str, Score], sides: Sequence[Side], errors: dict[str, GanMetricsError]
+) -> dict[str, GanMetricsError]:
+    """The errors, with that of the page where it cannot be written: a disk may have filled up on the way."""
     from ganmetrics.report.assembly import publish
 
     try:
-        publish(evidence, found, sides)
-    except OptionError as error:  # a disk that filled up on the way; the scores are not to be lost with it
-        return {name: one.with_(warnings=[*one.warnings, f"no report: {error}"]) for name, one in found.items()}
-    return found
+        publish(evidence, found, sides, errors)
+    except OptionError as error:
+        return {**errors, "--report": error}
+    return errors
 
 
 def _evidence(report: str | os.PathLike[str], sides: Sequence[Side], measurements: Sequence[Measurement]) -> Evidence:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganmetrics.comparison import Side, common_protocol, remarks, score_name
 from ganmetrics.confidence import ANY, LEVEL, interval
-from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.errors import GanMetricsError, OptionError, PartialError, StatisticsError
 from ganmetrics.features.extract import Feeds
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
@@ -90,8 +90,31 @@ def feeds(side: str, measurements: Iterable[Measurement]) -> Feeds:
 
 
 def scores(measurements: Iterable[Measurement], sides: Sequence[Side]) -> dict[str, Score]:
-    """Every value of every metric, by its name in the index (and the extractor named for it alone)."""
-    return {f"{name}{one.suffix}": score for one in measurements for name, score in score_of(one, sides).items()}
+    """Every value of every metric, by its name in the index (and the extractor named for it alone).
+
+    Raises PartialError, with the scores of the others, where one metric of several has none.
+    """
+    found: dict[str, Score] = {}
+    errors: dict[str, GanMetricsError] = {}
+    asked = list(measurements)
+    for one in asked:
+        try:
+            found.update({f"{name}{one.suffix}": score for name, score in score_of(one, sides).items()})
+        except GanMetricsError as error:
+            if len(asked) == 1:
+                raise
+            errors[f"{one.metric.name}{one.suffix}"] = error
+    if errors:
+        raise PartialError(found, errors)
+    return found
+
+
+def require_counts(measurements: Iterable[Measurement], counts: Mapping[str, int]) -> None:
+    """Whether so many images, by side, are enough for every metric. Raises StatisticsError."""
+    for one in measurements:
+        for side, count in counts.items():
+            if side in one.metric.sides:
+                one.metric.require(side, count)
 
 
 def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score]:

@@ -12,8 +12,9 @@ from ganmetrics.comparison import Side, common_protocol
 from ganmetrics.distributed import Alone
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import batch_size_for
-from ganmetrics.images import Summary
-from ganmetrics.measurement import Measurement, feeds, of_side
+from ganmetrics.images import ImageSource, Summary
+from ganmetrics.images.base import IndexedSource
+from ganmetrics.measurement import Measurement, feeds, of_side, require_counts
 from ganmetrics.parts import extract_parts
 from ganmetrics.reference_cache import ReferenceCache
 from ganmetrics.settings import Settings
@@ -48,18 +49,46 @@ def _remembered(file: files.StatisticsFile) -> Summary:
 def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
     """What would make the scores impossible, before hours are spent on them.
 
-    Raises StatisticsError for sides measured in unlike ways, OptionError for images without the classes that a metric
-    is over.
+    Raises StatisticsError for sides measured in unlike ways, for fewer images than a metric takes and for unlike
+    classes; OptionError for images without the classes that a metric is over.
     """
+    require_counts(measurements, {side.name: count for side in sides if (count := _count(side)) is not None})
     for one in measurements:
         own = [side for side in sides if side.name in one.metric.sides]
         common_protocol(one.metric, own, one.settings)
-        for side in own:
-            if one.metric.labelled and side.labels is None:
-                raise OptionError(
-                    f"{one.metric.name}: expected {side.name} images with classes (a folder of class folders, or a "
-                    f"dataset), and {side.opened.name if side.opened else side.given} has none"
-                )
+        if one.metric.labelled:
+            one.metric.require_classes({side.name: _labels(one, side) for side in own})
+
+
+def _count(side: Side) -> int | None:
+    """How many images it has, where that is known before they are read."""
+    if side.file is not None:
+        return side.file.moments.count
+    return None if side.opened is None else side.opened.n_images
+
+
+def _labels(measurement: Measurement, side: Side) -> list[str]:
+    labels = side.labels
+    if labels is None:
+        raise OptionError(
+            f"{measurement.metric.name}: expected {side.name} images with classes (a folder of class folders, or a "
+            f"dataset), and {side.opened.name if side.opened else side.given} has none{_outside(side.opened)}"
+        )
+    return labels
+
+
+def _outside(source: ImageSource | None) -> str:
+    """Of images beside class folders, how many and the first."""
+    if not isinstance(source, IndexedSource):
+        return ""
+    names = [source.where(i) for i in range(source.count)]
+    folders = [name.rpartition("/")[0] for name in names]
+    top = min(folders, key=len)
+    outside = [name for name, folder in zip(names, folders, strict=True) if folder == top]
+    if len(outside) == len(names):
+        return ""
+    lie = "1 image lies" if len(outside) == 1 else f"{len(outside)} images lie"
+    return f": {lie} outside of its class folders, such as {outside[0]}"
 
 
 def fill(

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageFilter
 
 import ganmetrics as gm
-from ganmetrics.errors import OptionError
+from ganmetrics.errors import OptionError, PartialError
 from ganmetrics.history import Scored
 from ganmetrics.metrics import METRICS
 from ganmetrics.report.checks import percent
@@ -264,8 +264,10 @@ def test_a_disk_that_fills_up_does_not_cost_the_scores(
     real, fake = folder_of(tmp_path / "a", 5, rng), folder_of(tmp_path / "b", 5, rng)
     path = tmp_path / "page.html"
     monkeypatch.setattr(os, "replace", full)
-    score = gm.evaluate(real, fake, ["fid"], features="pixels", report=path, progress=False, cache=False)["fid"]
-    assert score.warnings[-1] == f"no report: {path}: cannot be written (No space left on device)"
+    with pytest.raises(PartialError) as caught:
+        gm.evaluate(real, fake, ["fid"], features="pixels", report=path, progress=False, cache=False)
+    assert str(caught.value) == f"--report: {path}: cannot be written (No space left on device)"
+    assert list(caught.value.scores) == ["fid"]
     assert list(tmp_path.glob("*.html*")) == []
     assert list(tmp_path.glob(".*.html*")) == []
 

@@ -9,6 +9,8 @@ import click
 
 from ganmetrics import launched
 from ganmetrics.commands.options import CONFIDENCE, EPILOG, MEASURING, OWN, SCORING, print_scores, with_options
+from ganmetrics.console import fail
+from ganmetrics.errors import GanMetricsError, PartialError
 from ganmetrics.metrics.index import ENTRIES, Entry
 
 OF_IMAGES = {entry.name: entry for entry in ENTRIES if set(entry.sides) <= {"real", "fake"}}
@@ -63,8 +65,17 @@ def _score(
     from ganmetrics.evaluation import evaluate
 
     several = launched.size() > 1
-    scores = evaluate(real, fake, metrics, progress=not quiet, report=report, distributed=several, **options)
-    print_scores(list(scores.values()), style)
+    errors: dict[str, GanMetricsError] = {}
+    try:
+        scores = evaluate(real, fake, metrics, progress=not quiet, report=report, distributed=several, **options)
+    except PartialError as partial:
+        scores, errors = partial.scores, partial.errors
+    if scores:
+        print_scores(list(scores.values()), style)
+    for name, error in errors.items():
+        fail(f"Error: {name}: {' '.join(str(error).split())}", 1)
+    if errors:
+        raise click.exceptions.Exit(1)
 
 
 COMMANDS = [*map(metric_command, OF_IMAGES.values()), evaluate]

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.distances import Device, Vectors
 from ganmetrics.metrics.index import METRICS
@@ -42,6 +41,7 @@ class Authenticity(SingleValued):
     entry = METRICS["authenticity"]
     canonical = ("inception", "2048")
     kind, statistic = "features", Samples
+    noun = "authenticity"
 
     def __init__(self, *, device: Device = None):
         super().__init__()
@@ -50,6 +50,9 @@ class Authenticity(SingleValued):
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> Authenticity:
         return cls(device=options.device)
+
+    def least(self, side: str) -> int:
+        return 2 if side == "real" else 1
 
     def compute(self) -> Result:
         """Raises StatisticsError with fewer than two real images or no fake one."""
@@ -75,10 +78,6 @@ class Authenticity(SingleValued):
 
     def _authentic(self) -> Tensor:
         real, fake = (self.statistics[side] for side in self.sides)
-        for side, least in (("real", 2), ("fake", 1)):
-            if self.statistics[side].count < least:
-                raise StatisticsError(
-                    f"authenticity needs at least {least} {side} image{'s' * (least > 1)}, "
-                    f"came {self.statistics[side].count}"
-                )
+        for side in self.sides:
+            self.require(side, self.statistics[side].count)
         return authentic(real, fake, device=self.device)

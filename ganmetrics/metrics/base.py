@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
+from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.index import Entry
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.moments import Moments
@@ -42,6 +43,7 @@ class Metric(ABC):
         statistic: what is kept of each side.
         moments_serve: the sides of which a statistics file, moments alone, says enough.
         labelled: whether it needs the class of every image.
+        noun: what messages call it; the title where it is empty.
         statistics: what is kept, by side.
         labels: class names in the order of the vectors, by side; filled for a labelled metric alone.
     """
@@ -52,6 +54,7 @@ class Metric(ABC):
     statistic: type[Moments] | type[Samples]
     moments_serve: ClassVar[Sequence[str]] = ()
     labelled: ClassVar[bool] = False
+    noun: ClassVar[str] = ""
 
     def __init__(self) -> None:
         self.reset()
@@ -68,6 +71,23 @@ class Metric(ABC):
     @abstractmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> Self:
         """As a protocol and the user's options say. Raises OptionError."""
+
+    def least(self, side: str) -> int:
+        """How many images of a side it takes."""
+        return 1
+
+    def require(self, side: str, count: int) -> None:
+        """Raises StatisticsError for fewer images of a side than `least`; asked before they are read where possible."""
+        if count < self.least(side):
+            raise StatisticsError(self.too_few(side, count))
+
+    def too_few(self, side: str, count: int) -> str:
+        """The message for fewer images of a side than `least`."""
+        least = self.least(side)
+        return f"{self.noun or self.entry.title} needs at least {least} {side} image{'s' * (least > 1)}, came {count}"
+
+    def require_classes(self, labels: Mapping[str, Sequence[str]]) -> None:  # noqa: B027 - most know no classes
+        """Raises StatisticsError for classes, by side those of all images, that a labelled metric cannot be over."""
 
     @abstractmethod
     def results(self) -> Mapping[str, Result]:

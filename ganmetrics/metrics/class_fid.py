@@ -7,14 +7,14 @@ class has few images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result
-from ganmetrics.metrics.classes import of_images, some
+from ganmetrics.metrics.classes import of_images, require_two_of_each, some
 from ganmetrics.metrics.fid import WELL_SAMPLED, FrechetDistance, frechet_distance_of_moments
 from ganmetrics.metrics.frechet_influence import frechet_influence
 from ganmetrics.metrics.index import METRICS, TWO
@@ -88,19 +88,21 @@ class ClassFrechetDistance(FrechetDistance):
 
     def _check(self) -> None:
         super()._check()
-        known = {side: of_images(self, side) for side in TWO}
-        lacking = {side: sorted(set(known[other][0]) - set(known[side][0])) for side, other in (TWO, TWO[::-1])}
+        for side in TWO:
+            of_images(self, side)
+        self.require_classes(self.labels)
+
+    def require_classes(self, labels: Mapping[str, Sequence[str]]) -> None:
+        """The same on both sides, where both are known, and at least two images of each."""
+        known = {side: set(labels.get(side, ())) for side in TWO}
+        lacking = {side: sorted(known[other] - known[side]) for side, other in (TWO, TWO[::-1]) if side in labels}
         if any(lacking.values()):
             said = "; ".join(f"no {side} image of {some(names)}" for side, names in lacking.items() if names)
             raise StatisticsError(
                 f"{self.name}: expected the same classes on both sides, came {said}; name the class folders alike"
             )
-        for side, (names, index) in known.items():
-            fewest = int(torch.bincount(index).argmin())
-            if int((index == fewest).sum()) < 2:
-                raise StatisticsError(
-                    f"{self.name}: expected at least 2 {side} images of every class, came 1 of {names[fewest]}"
-                )
+        for side, own in labels.items():
+            require_two_of_each(self, side, own)
 
     def _few(self) -> list[str]:
         dim = self.statistics["real"].dim

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -22,6 +25,15 @@ def of_images(metric: Metric, side: str) -> tuple[list[str], Tensor]:
     names = sorted(set(labels))
     places = {name: i for i, name in enumerate(names)}
     return names, torch.tensor([places[label] for label in labels])
+
+
+def require_two_of_each(metric: Metric, side: str, labels: Sequence[str]) -> None:
+    """Raises StatisticsError where a class has but one image."""
+    alone = sorted(name for name, n in Counter(labels).items() if n < 2)
+    if alone:
+        raise StatisticsError(
+            f"{metric.name}: expected at least 2 {side} images of every class, came 1 of {some(alone)}"
+        )
 
 
 def some(names: list[str]) -> str:

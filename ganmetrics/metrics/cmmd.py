@@ -62,6 +62,7 @@ class ClipDistance(SingleValued):
     entry = METRICS["cmmd"]
     canonical = ("timm-vit_large_patch14_clip_quickgelu_336.openai", "embedding")
     kind, statistic = "features", Samples
+    noun = "a kernel distance"
 
     def __init__(self, *, device: Device = None):
         super().__init__()
@@ -70,6 +71,9 @@ class ClipDistance(SingleValued):
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> ClipDistance:
         return cls(device=options.device)
+
+    def least(self, side: str) -> int:
+        return 2
 
     def compute(self) -> Result:
         """Raises StatisticsError below two images a side, and where the two sides have unlike dimensions."""

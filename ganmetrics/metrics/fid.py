@@ -71,6 +71,7 @@ class FrechetDistance(SingleValued):
     kind: ClassVar[Kind] = "features"
     statistic: type[Moments] | type[Samples] = Moments
     moments_serve: ClassVar[Sequence[str]] = TWO
+    noun = "a Fréchet distance"
 
     def __init__(self, *, ddof: int = 1, confidence: bool = False):
         if confidence:
@@ -82,6 +83,9 @@ class FrechetDistance(SingleValued):
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> Self:
         return cls(ddof=ddof_of(options), confidence=options.confidence)
+
+    def least(self, side: str) -> int:
+        return 2
 
     def moments(self, side: str) -> Moments:
         """Of one side; vectors are summed once."""
@@ -127,8 +131,8 @@ class FrechetDistance(SingleValued):
         real, fake = (self.statistics[side] for side in self.sides)
         for side in self.sides:
             count = self.statistics[side].count
-            if count is not None and count < 2:
-                raise StatisticsError(f"a Fréchet distance needs at least 2 {side} images, came {count}")
+            if count is not None:
+                self.require(side, count)
         if real.dim != fake.dim:
             raise StatisticsError(f"expected features of one dimension, came {real.dim} (real) and {fake.dim} (fake)")
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result
 from ganmetrics.metrics.fid import WELL_SAMPLED, FrechetDistance, frechet_distance_of_factors
 from ganmetrics.metrics.index import METRICS
@@ -46,6 +45,7 @@ class FidInfinity(FrechetDistance):
     entry = METRICS["fid-infinity"]
     statistic = Samples
     moments_serve = ("real",)
+    noun = "FID-infinity"
 
     def __init__(self, *, ddof: int = 1, confidence: bool = False, seed: int = 0):
         super().__init__(ddof=ddof, confidence=confidence)
@@ -57,6 +57,9 @@ class FidInfinity(FrechetDistance):
         metric = super().configured(protocol, options)
         metric.seed = options.seed or 0
         return metric
+
+    def least(self, side: str) -> int:
+        return 2 * POINTS if side == "fake" else super().least(side)
 
     def compute(self) -> Result:
         """Raises StatisticsError below 30 fakes, which give no 15 sizes."""
@@ -99,12 +102,6 @@ class FidInfinity(FrechetDistance):
                 frechet_distance_of_factors(mean, factor, moments.mean().cpu(), moments.factor(self.ddof).cpu())
             )
         return torch.tensor(distances, dtype=torch.float64)
-
-    def _check(self) -> None:
-        super()._check()
-        count = self.statistics["fake"].count
-        if count < 2 * POINTS:
-            raise StatisticsError(f"FID-infinity needs at least {2 * POINTS} fake images, came {count}")
 
     def _small_sample_warnings(self) -> list[str]:
         dim, n = self.statistics["fake"].dim, self.statistics["fake"].count

@@ -64,10 +64,7 @@ def weighted_split_scores(logits: Samples, membership: Tensor, counts: Tensor) -
 def split_membership(n: int, splits: Splits) -> Tensor:
     """The split of every image `(n,)`, by its index in the order given."""
     if splits.count < 1 or n < 2 * splits.count:
-        raise StatisticsError(
-            f"an Inception Score over {splits.count} splits needs at least two images in each, "
-            f"{2 * max(splits.count, 1)} in all, came {n}; give more images or fewer --splits"
-        )
+        raise StatisticsError(too_few(n, splits))
     place = torch.arange(n)
     if splits.boundaries == "chunk":
         split_of_place = place // -(-n // splits.count)
@@ -83,6 +80,14 @@ def split_membership(n: int, splits: Splits) -> Tensor:
     membership = torch.empty_like(split_of_place)
     membership[_permutation(n, splits)] = split_of_place
     return membership
+
+
+def too_few(n: int, splits: Splits) -> str:
+    """The message for fewer than two images a split."""
+    return (
+        f"an Inception Score over {splits.count} splits needs at least two images in each, "
+        f"{2 * max(splits.count, 1)} in all, came {n}; give more images or fewer --splits"
+    )
 
 
 def _permutation(n: int, splits: Splits) -> Tensor:
@@ -111,6 +116,12 @@ class InceptionScore(SingleValued):
         if options.splits is not None and options.splits < 1:
             raise OptionError(f"--splits: expected at least 1, came {options.splits}")
         return cls(splits=protocol.splits.changed(options))
+
+    def least(self, side: str) -> int:
+        return 2 * self.splits.count
+
+    def too_few(self, side: str, count: int) -> str:
+        return too_few(count, self.splits)
 
     def compute(self) -> Result:
         """Raises StatisticsError with fewer than two images a split."""

@@ -8,12 +8,13 @@ more diverse. A class that collapsed onto one image has 0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
-from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
-from ganmetrics.metrics.classes import of_images
+from ganmetrics.metrics.classes import of_images, require_two_of_each
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.resampling import linear
 from ganmetrics.metrics.vendi import units
@@ -37,6 +38,9 @@ class IntraClassDiversity(SingleValued):
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> IntraClassDiversity:
         return cls()
+
+    def require_classes(self, labels: Mapping[str, Sequence[str]]) -> None:
+        require_two_of_each(self, "fake", labels["fake"])
 
     def compute(self) -> Result:
         """Raises StatisticsError below two images of a class."""
@@ -62,10 +66,7 @@ class IntraClassDiversity(SingleValued):
         """Classes, the class of every image, sums `(C, D)` of vectors at length 1, and numbers of images `(C,)`."""
         names, index = of_images(self, "fake")
         sizes = torch.bincount(index).double()
-        if sizes.min() < 2:
-            raise StatisticsError(
-                f"{self.name}: expected at least 2 fake images of every class, came 1 of {names[int(sizes.argmin())]}"
-            )
+        self.require_classes(self.labels)
         totals = torch.zeros(len(names), self.statistics["fake"].dim, dtype=torch.float64)
         start = 0
         for x in units(self.statistics["fake"].blocks()):

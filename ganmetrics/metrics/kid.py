@@ -152,6 +152,7 @@ class KernelInceptionDistance(SingleValued):
     entry = METRICS["kid"]
     canonical = ("inception", "2048")
     kind, statistic = "features", Samples
+    noun = "a kernel distance"
 
     def __init__(self, *, subsets: Subsets | None = None, device: Device = None):
         super().__init__()
@@ -168,6 +169,9 @@ class KernelInceptionDistance(SingleValued):
         asked = options.subsets is not None or options.subset_size is not None
         subsets = protocol.subsets or (Subsets() if asked else None)
         return cls(subsets=subsets and subsets.changed(options), device=options.device)
+
+    def least(self, side: str) -> int:
+        return 2
 
     def compute(self) -> Result:
         """`spread` is the standard error, or over subsets their standard deviation (ddof 0).

@@ -74,6 +74,7 @@ class MemorizationInformedDistance(SingleValued):
     entry = METRICS["mifid"]
     canonical = ("inception", "2048")
     kind, statistic = "features", Samples
+    noun = "MiFID"
 
     def __init__(self, *, ddof: int = 1, over: Literal["fake", "real"] = "fake", device: Device = None):
         super().__init__()
@@ -85,6 +86,9 @@ class MemorizationInformedDistance(SingleValued):
         """Raises OptionError."""
         over: Literal["fake", "real"] = "real" if protocol.name == "torchmetrics" else "fake"
         return cls(ddof=ddof_of(options), over=over, device=options.device)
+
+    def least(self, side: str) -> int:
+        return 2
 
     def compute(self) -> Result:
         """Raises StatisticsError as FID does, and where both FID and the memorisation distance are 0."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Metric, Result
 from ganmetrics.metrics.distances import Device, Vectors
 from ganmetrics.metrics.index import METRICS
@@ -147,6 +146,16 @@ class PRDC(Metric):
         pairs = [Manifold(options.k or pair.k, pair.closed) for pair in (KYNKAANNIEMI, NAEEM)]
         return cls(precision_recall=pairs[0], density_coverage=pairs[1], device=options.device)
 
+    def least(self, side: str) -> int:
+        return max(manifold.k for manifold in self.manifolds.values()) + 1
+
+    def too_few(self, side: str, count: int) -> str:
+        least = self.least(side)
+        return (
+            f"precision, recall, density and coverage with k = {least - 1} need at least {least} {side} images, came "
+            f"{count}; give more images or a smaller --k"
+        )
+
     def results(self) -> Mapping[str, Result]:
         """Raises StatisticsError with k images or fewer on a side."""
         members, warnings = self._membership(), self._small_sample_warnings()
@@ -188,13 +197,8 @@ class PRDC(Metric):
     def _membership(self) -> Membership:
         """Computed once for what has been seen: samples only grow."""
         seen = [self.statistics[side] for side in self.sides]
-        k = max(manifold.k for manifold in self.manifolds.values())
         for side, samples in zip(self.sides, seen, strict=True):
-            if samples.count <= k:
-                raise StatisticsError(
-                    f"precision, recall, density and coverage with k = {k} need at least {k + 1} {side} images, came "
-                    f"{samples.count}; give more images or a smaller --k"
-                )
+            self.require(side, samples.count)
         key = tuple((samples, samples.count) for samples in seen)
         if self._known is None or self._known[0] != key:
             pairs = self.manifolds["precision"], self.manifolds["density"]

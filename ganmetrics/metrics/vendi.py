@@ -82,10 +82,14 @@ class VendiScore(SingleValued):
     entry = METRICS["vendi"]
     canonical = ("inception", "2048")
     kind, statistic = "features", Samples
+    noun = "a Vendi score"
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> VendiScore:
         return cls()
+
+    def least(self, side: str) -> int:
+        return 2
 
     def compute(self) -> Result:
         """Raises StatisticsError below two images."""
@@ -102,8 +106,7 @@ class VendiScore(SingleValued):
 
     def _spectrum(self) -> tuple[Tensor, Tensor]:
         kept: Samples = self.statistics["fake"]
-        if kept.count < 2:
-            raise StatisticsError(f"a Vendi score needs at least 2 images, came {kept.count}")
+        self.require("fake", kept.count)
         return spectrum(units(kept.blocks()), kept.count, kept.dim or 0)
 
     def _warnings(self, value: float) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.comparison import Side
+from ganmetrics.errors import GanMetricsError
 from ganmetrics.report import checks, svg
 from ganmetrics.report.contents import SKIPPED, Contents, Pair, per_class, protocol, row
 from ganmetrics.report.evidence import Evidence
@@ -40,12 +41,25 @@ class Party:
         return printable(self.side.opened.name if self.side.opened else str(self.side.origin or "statistics"))
 
 
-def publish(evidence: Evidence, scores: Mapping[str, Score], sides: Sequence[Side]) -> None:
-    """Write the page. Raises OptionError where it cannot be written after all."""
-    write(evidence.path, contents(evidence, scores, sides))
+def publish(
+    evidence: Evidence,
+    scores: Mapping[str, Score],
+    sides: Sequence[Side],
+    errors: Mapping[str, GanMetricsError] | None = None,
+) -> None:
+    """Write the page. Raises OptionError where it cannot be written after all.
+
+    errors: why metrics have no score, by the name they were asked for with.
+    """
+    write(evidence.path, contents(evidence, scores, sides, errors or {}))
 
 
-def contents(evidence: Evidence, scores: Mapping[str, Score], sides: Sequence[Side]) -> Contents:
+def contents(
+    evidence: Evidence,
+    scores: Mapping[str, Score],
+    sides: Sequence[Side],
+    errors: Mapping[str, GanMetricsError],
+) -> Contents:
     """Everything on the page."""
     from markupsafe import Markup
 
@@ -54,14 +68,17 @@ def contents(evidence: Evidence, scores: Mapping[str, Score], sides: Sequence[Si
     fake, real = party["fake"], party.get("real")
     said = list(scores.values())
     counts = {side.name: Counter(side.labels) for side in sides if side.labels is not None}
-    command, is_python = evidence.reproduced(scores, sides)
+    command, is_python = evidence.reproduced([*scores, *errors], sides)
     skipped = [{"side": side.name, **entry} for side in sides for entry in side.skipped]
     found = Contents(
         real=real.name if real else None,
         fake=fake.name,
         counts=_counts(said, party),
         rows=[row(key, score) for key, score in scores.items()],
-        warnings=list(dict.fromkeys(text for score in said for text in score.warnings)),
+        warnings=[
+            *(f"no score of {name}: {error}" for name, error in errors.items()),
+            *dict.fromkeys(text for score in said for text in score.warnings),
+        ],
         per_class=[table for key, score in scores.items() if (table := per_class(key, score, counts))],
         command=command,
         command_is_python=is_python,

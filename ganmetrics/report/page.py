@@ -41,6 +41,17 @@ def require_writable(path: str | os.PathLike[str], option: str = "--report") -> 
         raise OptionError(f"{option} {name}: its folder does not exist or cannot be written to")
     if target.exists() and not _is_ours(target):
         raise OptionError(f"{option} {name}: is there already and is no report of ganmetrics; choose another name")
+    try:  # what may be written to by its rights may refuse all the same, as /proc does
+        _beside(target).touch()
+        _beside(target).unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise OptionError(f"{option} {name}: no file can be made in its folder ({reason}); choose another") from error
+
+
+def _beside(target: Path) -> Path:
+    """A file of this process in the same folder, which becomes the page in one move."""
+    return target.with_name(f".{target.name}.{os.getpid()}")
 
 
 def _is_ours(path: Path) -> bool:
@@ -81,7 +92,7 @@ def render(template: str, values: dict[str, Any]) -> str:
 def save(path: str | os.PathLike[str], page: str) -> None:
     """Write the page whole or not at all. Raises OptionError where it cannot be written after all."""
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = _beside(target)
     try:
         temporary.write_bytes(page.encode("utf-8", errors="backslashreplace"))
         os.replace(temporary, target)
