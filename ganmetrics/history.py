@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from ganmetrics.errors import OptionError
 from ganmetrics.score import Score
 from ganmetrics.text import printable
+
+BEGINNING = b'{"step": 0, "scores": {'  # of every line, with another number
 
 
 @dataclass(frozen=True)
@@ -22,17 +25,22 @@ class Scored:
         scores: by the name of the value.
         best: whether it was the best so far.
         seconds: that sampling and measuring took.
+        real: checksum of the images or statistics compared with, or the name of a source that has none; None where
+            there is no such side, or an older line does not say.
+        seed: of the samples; None where an older line does not say.
     """
 
     step: int
     scores: Mapping[str, Score]
     best: bool
     seconds: float
+    real: str | None = None
+    seed: int | None = None
 
     def to_json(self) -> str:
-        """`{"step": ..., "scores": {name: score}, "best": ..., "seconds": ...}`, each score as `--json` prints it."""
+        """One object, keys in the order of the attributes, each score as `--json` prints it."""
         scores = {name: json.loads(score.to_json()) for name, score in self.scores.items()}
-        return json.dumps({"step": self.step, "scores": scores, "best": self.best, "seconds": self.seconds})
+        return json.dumps({**vars(self), "scores": scores})
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Scored:
@@ -40,7 +48,8 @@ class Scored:
         try:
             held = json.loads(line)
             scores = {name: Score.from_json(json.dumps(score)) for name, score in held["scores"].items()}
-            return cls(int(held["step"]), scores, bool(held["best"]), float(held["seconds"]))
+            step, best, seconds = int(held["step"]), bool(held["best"]), float(held["seconds"])
+            return cls(step, scores, best, seconds, held.get("real"), held.get("seed"))
         except (ValueError, TypeError, KeyError, AttributeError, OptionError) as error:
             raise OptionError(f"expected the scores of one step, came {line[:60]!r}") from error
 
@@ -49,7 +58,7 @@ def read_history(path: str | os.PathLike[str]) -> list[Scored]:
     """The lines that stand, steps rising: a step that goes back takes the place of all from it on.
 
     A run that is resumed from an earlier checkpoint makes the steps behind it again. The end of a last line that a
-    kill cut short is left out. Raises OptionError for a file that is not there or no history.
+    kill cut short is left out; any other end is a line. Raises OptionError for a file that is not there or no history.
     """
     name = printable(os.fspath(path))
     try:
@@ -59,7 +68,7 @@ def read_history(path: str | os.PathLike[str]) -> list[Scored]:
             f"{name}: cannot be read: {error.strerror or error}; expected the history of a run"
         ) from error
     lines: list[Scored] = []
-    for number, text in enumerate([*whole, rest] if _is_line(rest) else whole, 1):
+    for number, text in enumerate(whole if not rest or _is_cut(rest) else [*whole, rest], 1):
         try:
             lines.append(Scored.from_json(text))
         except OptionError as error:
@@ -77,11 +86,14 @@ def standing(lines: Iterable[Scored]) -> list[Scored]:
     return kept
 
 
-def _is_line(text: bytes) -> bool:
+def _is_cut(text: bytes) -> bool:
+    """Whether it is the beginning of a line of ours, and not the whole of one."""
     try:
-        return isinstance(json.loads(text), dict)
+        json.loads(text)
     except ValueError:
-        return False
+        shape = re.sub(rb"\d+", b"0", text, count=1)[: len(BEGINNING)]
+        return BEGINNING.startswith(shape)
+    return False
 
 
 class History:
@@ -90,7 +102,8 @@ class History:
     Attributes:
         lines: that stood in it when it was opened.
 
-    Raises OptionError for a file that cannot be written, at once and not at the first score.
+    Raises OptionError for a file that cannot be written, at once and not at the first score, and for one that holds
+    anything else, which stays as it is.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -108,11 +121,11 @@ class History:
         """Take the end of a line that a kill cut short away, or end a whole one."""
         held = self.path.read_bytes()
         rest = held[held.rfind(b"\n") + 1 :]
-        if _is_line(rest):
+        if rest and _is_cut(rest):
+            os.truncate(self.path, len(held) - len(rest))
+        elif rest:
             with open(self.path, "ab") as file:
                 file.write(b"\n")
-        elif rest:
-            os.truncate(self.path, len(held) - len(rest))
 
     def append(self, line: Scored) -> None:
         """One more line. Raises OSError where the disk is full."""

@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from ganmetrics.comparison import IDENTITY
 from ganmetrics.errors import OptionError
 from ganmetrics.history import History, Scored, standing
 from ganmetrics.images.base import whole
@@ -27,6 +27,11 @@ from ganmetrics.undisturbed import (
     restored_random,
 )
 
+# Of a score's protocol, what another way of measuring need not change, or what the images themselves do.
+INCIDENTAL = frozenset(
+    ("cached", "device", "torch", "confidence", "resamples", "resampling_seed", "memorisation_distance", "per_class")
+)
+
 
 class Monitor:
     """Called at every step, it measures at those that `every` divides, step 0 included.
@@ -37,7 +42,7 @@ class Monitor:
 
     Args:
         real: any source or statistics file, read once, now; None where no metric compares.
-        metrics: as `gm.evaluate` takes them.
+        metrics: as `gm.evaluate` takes them; one may be named alone.
         every: steps between two measurements.
         n_samples: images to draw for each.
         best: the value that tells the best step, "fid" or "recall"; None is the first value of the first metric.
@@ -57,7 +62,7 @@ class Monitor:
     def __init__(
         self,
         real: Any = None,
-        metrics: Sequence[str] = ("fid",),
+        metrics: str | Sequence[str] = ("fid",),
         *,
         every: int = 500,
         n_samples: int = 1000,
@@ -78,19 +83,23 @@ class Monitor:
             raise OptionError(f"best: expected one of {', '.join(values)}, came {best!r}")
         self._lower = values[self._best_by] == "lower"
         if real is None and "real" in self._evaluator.sides:
-            raise OptionError(f"real: {', '.join(metrics)} compares with real images, came none; name a source of them")
+            asked = ", ".join(self._evaluator.metrics)
+            raise OptionError(f"real: {asked} compares with real images, came none; name a source of them")
         self._history = None if history is None else History(history)
         self._lines = [] if self._history is None else self._history.lines
         self._on_best = on_best
         self.is_best = False
         if real is not None:
             self._evaluator.read_real(real)
+        self._real = None if self._history is None else self._evaluator.reference()  # all lines but a file's share it
 
     @property
     def best(self) -> tuple[int, float] | None:
         """The best step so far and its value, of those measured as the last one was; the earlier of equal ones."""
-        scored = [(line.step, line.scores[self._best_by]) for line in self._lines if self._best_by in line.scores]
-        found = {step: score.value for step, score in scored if _way(score) == _way(scored[-1][1])}
+        scored = [line for line in self._lines if self._best_by in line.scores]
+        ways = [_way(line, self._best_by) for line in scored]
+        alike = [line for line, way in zip(scored, ways, strict=True) if way == ways[-1]]
+        found = {line.step: line.scores[self._best_by].value for line in alike}
         if not found:
             return None
         step = (min if self._lower else max)(found, key=lambda step: found[step])
@@ -157,10 +166,11 @@ class Monitor:
         return sampler(z, labels), labels
 
     def _keep(self, step: int, scores: dict[str, Score], seconds: float) -> dict[str, Score]:
-        self._lines = standing([*self._lines, Scored(step, scores, False, seconds)])
+        line = Scored(step, scores, False, seconds, self._real, self._seed)
+        self._lines = standing([*self._lines, line])
         self.is_best = self.best is not None and self.best[0] == step
         if self._history is not None:
-            self._history.append(Scored(step, scores, self.is_best, seconds))
+            self._history.append(replace(line, best=self.is_best))
         if self.is_best and self._on_best is not None:
             self._on_best(step, scores)
         return scores
@@ -179,6 +189,8 @@ def _range(sampler: Any) -> tuple[float, float] | None:
     return getattr(sampler, "value_range", None) if hasattr(sampler, "latent_shape") else None
 
 
-def _way(score: Score) -> str:
+def _way(line: Scored, name: str) -> str:
     """How a score was measured, as far as scores of two runs have to agree to be compared."""
-    return json.dumps([score.metric, score.n_real, score.n_fake, *map(score.protocol.get, IDENTITY)])
+    score = line.scores[name]
+    protocol = {key: value for key, value in score.protocol.items() if key not in INCIDENTAL}
+    return json.dumps([score.metric, score.n_real, score.n_fake, line.real, line.seed, protocol], sort_keys=True)

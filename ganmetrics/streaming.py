@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
-
+from ganmetrics.batch import class_names, extracted, require_fit, take_in
 from ganmetrics.comparison import Side, require_alike
 from ganmetrics.errors import OptionError, SourceError
-from ganmetrics.features.extract import default_batch_size, feed
 from ganmetrics.images import Summary, to_uint8
+from ganmetrics.images.fingerprint import mark_of_bytes, of_images
 from ganmetrics.measurement import SIDES, configured, feeds, of_side, scores, share
 from ganmetrics.metrics.index import Better
-from ganmetrics.runtime import exact_arithmetic
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
 from ganmetrics.sides import check, fill, open_side
@@ -24,17 +22,22 @@ class Streaming:
     """Metrics fed with batches of images; the real side, where there is one, is read once and kept.
 
     Args:
-        metrics: as `gm.evaluate` takes them.
+        metrics: as `gm.evaluate` takes them; one may be named alone.
         real: any source or statistics file; None to feed that side by `update(batch, side="real")`.
         **options: see `ganmetrics.Settings`. `value_range` may be given here or with each batch.
     """
 
-    def __init__(self, metrics: Sequence[str], real: Any = None, **options: Any):
+    def __init__(self, metrics: str | Sequence[str], real: Any = None, **options: Any):
         self.settings = Settings.of(None, options)
-        self._measurements = configured(metrics, self.settings)
+        self._measurements = configured([metrics] if isinstance(metrics, str) else metrics, self.settings)
         self._sides = {name: Side(name, None) for name in SIDES if of_side(self._measurements, name)}
         if real is not None:
             self.read_real(real)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Those that were asked for, by name and, where one was named, extractor."""
+        return [f"{one.metric.name}{one.suffix}" for one in self._measurements]
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -56,7 +59,7 @@ class Streaming:
         Raises OptionError where nothing is compared with it, SourceError for what cannot be read.
         """
         if "real" not in self._sides:
-            raise OptionError(f"{', '.join(self._asked())}: compares with nothing, so it takes no real source")
+            raise OptionError(f"{', '.join(self.metrics)}: compares with nothing, so it takes no real source")
         self.reset("real")
         with restored_random():
             side = open_side("real", source, self._measurements, self.settings)
@@ -64,6 +67,20 @@ class Streaming:
             share(self._measurements, [side])
             fill(side, self._measurements, self.settings)
         self._sides["real"] = side
+
+    def reference(self) -> str | None:
+        """Checksum of the images or statistics that `read_real` took, or the name of a source that has none; or None.
+
+        Images are read again for it, at the speed of SHA-256; a source that gives them once has its name alone.
+        """
+        side = self._sides.get("real")
+        if side is None:
+            return None
+        if side.file is not None:
+            moments = side.file.moments
+            kept = [moments.mean(), moments.covariance()]
+            return of_images(mark_of_bytes(part.contiguous().cpu().numpy().data) for part in kept)
+        return None if side.opened is None else side.opened.fingerprint() or side.opened.name
 
     def update(
         self,
@@ -78,7 +95,8 @@ class Streaming:
 
         labels: the class of each image, for metrics over classes.
 
-        Raises OptionError for an unknown side, SourceError for a batch that is no image batch.
+        Raises OptionError for an unknown side, SourceError for a batch that is no image batch, and what extracting
+        raises. Nothing of a batch that raises is taken in: it may be given again, or left out.
         """
         self._known(side)
         share(self._measurements, [self._sides[side]])
@@ -91,26 +109,26 @@ class Streaming:
             quantize=self.settings.rules.quantize,
             where=f"{side} batch",
         )
-        self._label(side, len(batch), labels)
+        measurements = of_side(self._measurements, side)
+        labelled = [one.metric for one in measurements if one.metric.labelled]
+        if labelled and labels is None:
+            raise OptionError(f"{labelled[0].name}: expected labels with every batch, came none")
+        classes = [] if labels is None else class_names(labels, len(batch))
+        summary = Summary()
+        summary.add([batch])
+        wanted = feeds(side, measurements)
         with restored_random():
-            for extractor, consumers in feeds(side, of_side(self._measurements, side)).items():
-                with exact_arithmetic(extractor.device):
-                    for stack in batch.split(self.settings.batch_size or default_batch_size(extractor)):
-                        feed(extractor, [stack], consumers)
-        self._sides[side].summary.add([batch])
+            vectors = extracted(batch, wanted, self.settings.batch_size)
+            for one in measurements:
+                require_fit(one.metric.statistics[side], vectors[one.settings.extractor, one.tap])
+            take_in(vectors, wanted)
+        for metric in labelled:
+            metric.labels[side] = [*metric.labels.get(side, ()), *classes]
+        self._sides[side].summary.join(summary)
 
     def _known(self, side: str) -> None:
         if side not in self._sides:
             raise OptionError(f"expected side to be one of {', '.join(self._sides)}, came {side!r}")
-
-    def _label(self, side: str, n: int, labels: Sequence[Any] | None) -> None:
-        labelled = [one.metric for one in of_side(self._measurements, side) if one.metric.labelled]
-        if labelled and labels is None:
-            raise OptionError(f"{labelled[0].name}: expected labels with every batch, came none")
-        if labels is not None and len(labels) != n:
-            raise OptionError(f"labels: expected {n}, one for each image, came {len(labels)}")
-        for metric in labelled:
-            metric.labels[side] = [*metric.labels.get(side, ()), *map(str, _plain(labels))]
 
     def scores(self) -> dict[str, Score]:
         """Every value, by name, of everything since the last reset; StatisticsError where that is too little."""
@@ -128,13 +146,22 @@ class Streaming:
 
         Raises OptionError for other metrics or itself, StatisticsError for one measured in another way.
         """
-        if other is self or type(other) is not type(self) or self._asked() != other._asked():
-            raise OptionError(f"merge: expected another {type(self).__name__}, came {type(other).__name__} itself")
-        merged: set[int] = set()
-        for mine, theirs in zip(self._measurements, other._measurements, strict=True):
+        kind = type(self).__name__
+        if type(other) is not type(self):
+            raise OptionError(f"merge: expected another {kind}, came {type(other).__name__}")
+        if other is self:
+            raise OptionError(f"merge: expected another {kind}, came the same one; its images would count twice")
+        if self.metrics != other.metrics:
+            raise OptionError(
+                f"merge: expected another {kind} of {', '.join(self.metrics)}, came one of {', '.join(other.metrics)}"
+            )
+        pairs = list(zip(self._measurements, other._measurements, strict=True))
+        for mine, theirs in pairs:
             require_alike(
                 {"this one": mine.settings.describe(mine.tap), "the other": theirs.settings.describe(mine.tap)}
             )
+        merged: set[int] = set()
+        for mine, theirs in pairs:
             statistic = mine.metric.statistics["fake"]
             if id(statistic) not in merged:
                 merged.add(id(statistic))
@@ -144,13 +171,6 @@ class Streaming:
                     label for one in (mine, theirs) for label in one.metric.labels.get("fake", ())
                 ]
         self._sides["fake"].summary.join(other._sides["fake"].summary)
-
-    def _asked(self) -> list[str]:
-        return [f"{one.metric.name}{one.suffix}" for one in self._measurements]
-
-
-def _plain(labels: Any) -> Sequence[Any]:
-    return labels.tolist() if isinstance(labels, Tensor) else labels
 
 
 class Evaluator(Streaming):

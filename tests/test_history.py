@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,11 @@ from torch import Tensor
 
 import ganmetrics as gm
 from ganmetrics.errors import OptionError
+from ganmetrics.history import History
+from ganmetrics.measurement import SIDES
+from ganmetrics.metrics import METRICS
+from ganmetrics.monitor import INCIDENTAL
+from tests.test_invariants import fed, sides_of
 from tests.test_monitor import PIXELS, digits, monitor, pictures
 
 __all__ = ["digits"]  # a fixture
@@ -48,7 +54,7 @@ def test_the_best_is_told(digits: Tensor, tmp_path: Path) -> None:
     assert look.best is None
     assert followed(look, Drifting(digits), range(22)) == told == [0, 4, 8]  # 12 is as near as 8
     lines = [json.loads(text) for text in (tmp_path / "new" / "history.jsonl").read_text().splitlines()]
-    assert [list(line) for line in lines] == [["step", "scores", "best", "seconds"]] * 6
+    assert [list(line) for line in lines] == [["step", "scores", "best", "seconds", "real", "seed"]] * 6
     assert [(line["step"], line["best"]) for line in lines] == [
         (0, True), (4, True), (8, True), (12, False), (16, False), (20, False),
     ]  # fmt: skip
@@ -129,6 +135,104 @@ def test_values_measured_otherwise_are_no_best(digits: Tensor, tmp_path: Path) -
     assert scores is not None
     assert look.is_best
     assert look.best == (2, scores["fid"].value)
+
+
+def loader(images: Tensor) -> torch.utils.data.DataLoader:
+    """A source that may give other images the next time, so that its name has to do."""
+    return torch.utils.data.DataLoader(images, batch_size=50)  # type: ignore[arg-type]
+
+
+def statistics(images: Tensor) -> Any:
+    return gm.stats(images, **PIXELS)
+
+
+def with_real(options: dict[str, Any], digits: Tensor) -> dict[str, Any]:
+    """Options whose real source is made of the first 200 digits, as they say."""
+    return {**options, "real": options.get("real", lambda images: images)(digits[:200])}
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after"),
+    [
+        ("fid", {"ddof": 1}, {"ddof": 0}),
+        ("fid", {"seed": 0}, {"seed": 1}),
+        ("fid", {}, {"real": lambda images: images.flip(-1)}),
+        ("fid", {"real": statistics}, {"real": lambda images: statistics(images.flip(-1))}),
+        ("fid", {"real": statistics}, {"real": loader}),
+        ("kid", {}, {"subsets": 5, "subset_size": 20}),
+        ("kid", {"subsets": 5, "subset_size": 20}, {"subsets": 5, "subset_size": 30}),
+        ("prdc", {"k": 5}, {"k": 3}),
+    ],
+)
+def test_a_best_of_another_way_does_not_count(
+    digits: Tensor, tmp_path: Path, metric: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """The real images themselves are a better step than noise, unless they were measured in another way."""
+    for step, options, sampler in ((0, before, lambda n: digits[:n]), (2, after, pictures)):
+        look = monitor(digits, metrics=metric, history=tmp_path / "history.jsonl", **with_real(options, digits))
+        look(step, sampler)
+        assert look.is_best
+    assert look.best is not None
+    assert look.best[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"confidence": True, "resamples": 100}),
+        ({}, {"batch_size": 7, "cache": False}),
+        ({}, {"real": lambda images: images.numpy().copy()}),
+        ({"real": loader}, {"real": loader}),
+        ({"real": statistics}, {"real": statistics}),
+    ],
+)
+def test_a_best_of_the_same_way_counts(
+    digits: Tensor, tmp_path: Path, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    for step, options, sampler in ((0, before, lambda n: digits[:n]), (2, after, pictures)):
+        look = monitor(digits, history=tmp_path / "history.jsonl", **with_real(options, digits))
+        look(step, sampler)
+        assert look.is_best == (step == 0)
+    assert look.best is not None
+    assert look.best[0] == 0
+
+
+@pytest.mark.parametrize("name", [name for name, entry in METRICS.items() if set(entry.sides) <= set(SIDES)])
+def test_the_images_do_not_change_the_way(name: str) -> None:
+    """A key of a protocol that holds what was measured would make every step a best; `INCIDENTAL` names them."""
+    one, other = (
+        {
+            value: {key: held for key, held in result.protocol.items() if key not in INCIDENTAL}
+            for value, result in fed(name, sides_of(name, seed)).results().items()
+        }
+        for seed in (3, 4)
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "text", ["my only copy", '{"loss": 3', '{"step": 5, "loss": 0.3', '{"step": 5, "scores": [', "[1, 2]", "7", " "]
+)
+def test_the_end_of_a_foreign_file_stays(digits: Tensor, tmp_path: Path, text: str) -> None:
+    """A text of one line lost it: whatever had no newline was taken for a line of ours cut short."""
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    for refused in (lambda: gm.read_history(path), lambda: monitor(digits, history=path)):
+        with pytest.raises(OptionError) as caught:
+            refused()
+        assert str(caught.value) == f"{path}, line 1: expected the scores of one step, came {text.encode()!r}"
+    assert path.read_text() == text
+
+
+def test_a_line_cut_anywhere_is_taken_away(digits: Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    monitor(digits, history=path)(500, pictures)
+    whole = path.read_bytes()
+    for cut in range(1, len(whole) - 1):
+        path.write_bytes(whole + whole[:cut])
+        assert len(gm.read_history(path)) == 1
+        assert len(History(path).lines) == 1
+        assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

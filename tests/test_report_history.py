@@ -64,14 +64,35 @@ def test_other_lines_that_are_none_are_counted(tmp_path: Path) -> None:
     assert run.remarks == [f"{path}: 2 lines are no scores and are left out, the first is line 2"]
 
 
-def test_unknown_keys_and_values_that_are_no_numbers_are_passed_over(tmp_path: Path) -> None:
+def test_unknown_keys_are_passed_over_and_values_that_are_no_numbers_are_said(tmp_path: Path) -> None:
     held = {
         "step": 5,
         "epoch": 1,
         "scores": {"fid": {"value": 2.5, "new": []}, "kid": {"value": float("nan")}, "is": {}},
     }
-    run = history.read(write(tmp_path / "a.jsonl", json.dumps(held)), "a")
+    path = write(tmp_path / "a.jsonl", json.dumps(held))
+    run = history.read(path, "a")
     assert {name: (score.value, score.better) for name, score in run.lines[0].scores.items()} == {"fid": (2.5, "lower")}
+    assert run.remarks == [f"{path}: 2 values are no finite numbers and are left out, the first is kid of step 5"]
+
+
+def test_a_value_that_is_not_finite_is_said(tmp_path: Path, cli: Cli) -> None:
+    """By the command and on the page; not where the run came again from before that step."""
+
+    def diverged(step: int) -> str:
+        return json.dumps(
+            {"step": step, "scores": {"fid": {"metric": "fid", "value": float("inf"), "better": "lower"}}}
+        )
+
+    said = "a.jsonl: 1 value is no finite number and is left out, the first is fid of step 3"
+    write(tmp_path / "a.jsonl", line(1, fid=2.0), diverged(2), line(2, fid=1.0), diverged(3))
+    ran = cli("report", "a.jsonl", "-o", "page.html")
+    assert (ran.code, ran.err) == (0, f"Warning: {said}\n")
+    assert said in Page((tmp_path / "page.html").read_text()).text
+    write(tmp_path / "b.jsonl", diverged(3))
+    assert cli("report", "b.jsonl", "-o", "page.html").error == (
+        "b.jsonl: no value in it is a finite number, the first is fid of step 3"
+    )
 
 
 def test_a_resumed_run_counts_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,3 +159,125 @@ def test_options_that_mean_nothing(images: torch.Tensor, options: dict, said: st
     assert said in str(caught.value)
     with pytest.raises(OptionError, match="leave it out with --features pixels"):
         gm.fid(images, images, features="pixels", protocol="tensorflow")
+
+
+# ------------------------------------------------------------------------------------------- in whole or not at all
+
+
+class Faltering:
+    """Means over cells of an image; the `fails`-th call from now on goes wrong in a way of its own."""
+
+    def __init__(self, wrong: Callable[[torch.Tensor], torch.Tensor]):
+        self.wrong, self.fails = wrong, 0
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        self.fails -= 1
+        vectors = torch.nn.functional.avg_pool2d(images.float(), 16).flatten(1)
+        return self.wrong(vectors) if self.fails == 0 else vectors
+
+
+def too_much(vectors: torch.Tensor) -> torch.Tensor:
+    raise MemoryError("no room")
+
+
+WRONG = {
+    "raises": (too_much, MemoryError, "no room"),
+    "of other dimensions": (
+        lambda v: v[:, 1:],
+        StatisticsError,
+        r"expected vectors of shape \(N, 12\), came \(8, 11\)",
+    ),
+    "bytes": (lambda v: v.to(torch.uint8), StatisticsError, "expected bytes after bytes"),
+    "not finite": (lambda v: v / 0, StatisticsError, "NaN or infinity"),
+}
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_nothing_is_kept_of_a_batch_that_fails(images: torch.Tensor, wrong: str, first: bool) -> None:
+    """Its first stacks were, and vectors of one extractor without those of the other; a retry counted them twice."""
+    spoil, error, said = WRONG[wrong]
+    features, labels = Faltering(spoil), ["a", "b"] * 10
+    asked = ["fid@pixels", "vendi", "fid", "class-fid"]
+    given = {"features": features, "batch_size": 8, "device": "cpu", "progress": False}
+    expected, tried = (gm.Evaluator(asked, **given) for _ in range(2))
+    for one in (expected, tried):
+        one.update(images[:20], side="real", labels=labels)
+        if not first:
+            one.update(images[10:20], labels=labels[:10])
+    features.fails = 2
+    with pytest.raises(error, match=said):
+        tried.update(images[20:], labels=labels)
+    for one in (expected, tried):
+        one.update(images[20:], labels=labels)
+    mine, theirs = tried.compute(), expected.compute()
+    assert {name: score.value for name, score in mine.items()} == {name: score.value for name, score in theirs.items()}
+    assert {score.n_fake for score in mine.values()} == {20 if first else 30}
+    assert mine["fid"].warnings == theirs["fid"].warnings
+
+
+def test_memory_that_an_extractor_uses_again(images: torch.Tensor) -> None:
+    """As a compiled network may: its vectors of the batch before are gone at the next call."""
+    held = torch.empty(8, 12)
+
+    def again(batch: torch.Tensor) -> torch.Tensor:
+        return held[: len(batch)].copy_(torch.nn.functional.avg_pool2d(batch.float(), 16).flatten(1))
+
+    values = []
+    for features in (again, lambda batch: again(batch).clone()):
+        metric = gm.FID(features=features, batch_size=8, device="cpu", progress=False)
+        metric.update(images[:20], side="real")
+        metric.update(images[20:])
+        values.append(metric.compute().value)
+    assert values[0] == values[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (5, "labels: expected a sequence of 3, one for each image, came int"),
+        ("cat", "labels: expected a sequence of 3, one for each image, came str"),
+        ({1, 2, 3}, "labels: expected a sequence of 3, one for each image, came set"),
+        (torch.tensor(5), "labels: expected the shape (3,), one for each image, came ()"),
+        (np.zeros((3, 2)), "labels: expected the shape (3,), one for each image, came (3, 2)"),
+        (["cat"], "labels: expected 3, one for each image, came 1"),
+        (None, "class-fid: expected labels with every batch, came none"),
+    ],
+)
+def test_labels_that_are_none(images: torch.Tensor, labels: Any, said: str) -> None:
+    metric = gm.ClassFID(features="pixels", device="cpu", progress=False)
+    with pytest.raises(OptionError) as caught:
+        metric.update(images[:3], labels=labels)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+def test_labels_of_every_kind(images: torch.Tensor, kind: Callable) -> None:
+    metric = gm.ClassFID(features="pixels", device="cpu", progress=False)
+    for side, whole in (("real", images[:20]), ("fake", images[20:])):
+        metric.update(whole, side=side, labels=kind([i % 2 for i in range(20)]))
+    assert set(metric.compute().protocol["per_class"]) == {"0", "1"}
+
+
+def test_what_cannot_be_merged() -> None:
+    given = {"features": "pixels", "device": "cpu", "progress": False}
+    one = gm.Evaluator(["fid", "kid"], **given)
+    for other, said in (
+        (one, "merge: expected another Evaluator, came the same one; its images would count twice"),
+        (gm.FID(**given), "merge: expected another Evaluator, came FID"),
+        (5, "merge: expected another Evaluator, came int"),
+        (gm.Evaluator("fid", **given), "merge: expected another Evaluator of fid, kid, came one of fid"),
+    ):
+        with pytest.raises(OptionError) as caught:
+            one.merge(other)  # type: ignore[arg-type]
+        assert str(caught.value) == said
+
+
+def test_one_metric_may_be_named_alone() -> None:
+    """A string was taken letter by letter: expected some of fid, ..., came 'f'."""
+    given = {"features": "pixels", "device": "cpu", "progress": False}
+    assert list(gm.Evaluator("prdc", **given).values) == ["precision", "recall", "density", "coverage"]
+    with pytest.raises(OptionError, match=r"^real: mifid compares with real images, came none; name a source of them$"):
+        gm.Monitor(metrics="mifid", **given)
+    with pytest.raises(OptionError, match=r"came 'fidd'$"):
+        gm.Evaluator("fidd", **given)

@@ -87,7 +87,7 @@ def names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
 
 
 def read(path: str | os.PathLike[str], name: str) -> Run:
-    """The history of a run; lines that are none are left out and said.
+    """The history of a run; lines that are none, and values that are no finite numbers, are left out and said.
 
     Raises OptionError for a file that cannot be read or holds no score.
     """
@@ -97,13 +97,20 @@ def read(path: str | os.PathLike[str], name: str) -> Run:
     except OSError as error:
         reason = error.strerror or error
         raise OptionError(f"{file}: cannot be read ({reason}); expected a history as gm.Monitor writes it") from error
-    lines, bad = [], []
+    lines: list[Scored] = []
+    bad: list[int] = []
+    lost: dict[int, list[str]] = {}  # by the identity of their line, which another may yet take the place of
     numbered = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
     for i, line in numbered:
         try:
-            lines.append(_line(line))
+            scored, names = _line(line)
+            lines.append(scored)
+            lost[id(scored)] = [f"{name} of step {scored.step}" for name in names]
         except (ValueError, TypeError, KeyError, AttributeError):
             bad.append(i)
+    if not any(line.scores for line in lines) and any(lost.values()):
+        first = next(filter(None, lost.values()))[0]
+        raise OptionError(f"{file}: no value in it is a finite number, the first is {first}")
     if not any(line.scores for line in lines):
         raise OptionError(f'{file}: no line of it is one of a history: {{"step": ..., "scores": {{...}}, ...}}')
     remarks = []
@@ -112,14 +119,24 @@ def read(path: str | os.PathLike[str], name: str) -> Run:
         bad.pop()
     if bad:
         remarks.append(f"{file}: {len(bad)} lines are no scores and are left out, the first is line {bad[0]}")
-    return Run(name, standing(lines), remarks)
+    kept = standing(lines)
+    if values := [value for line in kept for value in lost[id(line)]]:
+        many = (
+            "1 value is no finite number and is"
+            if len(values) == 1
+            else f"{len(values)} values are no finite numbers and are"
+        )
+        remarks.append(f"{file}: {many} left out, the first is {values[0]}")
+    return Run(name, kept, remarks)
 
 
-def _line(text: str) -> Scored:
-    """One line; keys that are not known are passed over, and so are values that are no numbers."""
+def _line(text: str) -> tuple[Scored, list[str]]:
+    """One line, and which of its values are no finite numbers; keys that are not known are passed over."""
     held = json.loads(text)
-    scores = {str(name): score for name, one in held["scores"].items() if (score := _score(str(name), one))}
-    return Scored(int(held["step"]), scores, bool(held.get("best")), float(held.get("seconds") or 0.0))
+    found = {str(name): _score(str(name), one) for name, one in held["scores"].items()}
+    scores = {name: score for name, score in found.items() if score is not None}
+    line = Scored(int(held["step"]), scores, bool(held.get("best")), float(held.get("seconds") or 0.0))
+    return line, [name for name, score in found.items() if score is None]
 
 
 def _score(name: str, held: Mapping[str, Any]) -> Score | None:
