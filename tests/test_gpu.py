@@ -12,6 +12,7 @@ import torch
 import ganmetrics as gm
 from ganmetrics.images.resize import RESIZES
 from ganmetrics.protocols import PROTOCOLS
+from tests import generators
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,6 +37,23 @@ def test_fid(images: torch.Tensor, synthetic_weights: Path, protocol: str) -> No
     cpu, gpu = (gm.fid(images[:20], images[20:], device=device, **options) for device in ("cpu", "cuda"))
     assert gpu.value == pytest.approx(cpu.value, rel=1e-4)
     assert gpu.protocol["device"] == "cuda"
+
+
+@pytest.mark.parametrize("method", ["auto", "xiang-li"])
+def test_latent_inversion(method: str) -> None:
+    """One block on both, so that only the rounding differs, which a search amplifies."""
+    options = {"method": method, "pool": 256, "block": 32}
+    network, targets = generators.Conv(), generators.photos(40)[:, :1]
+    cpu, gpu = (gm.invert(network.to(device), targets, **options) for device in ("cpu", "cuda"))
+    assert float(gpu.errors.mean()) == pytest.approx(float(cpu.errors.mean()), rel=2e-2 if method == "auto" else 1e-3)
+    again = gm.invert(network, targets, batch_size=7, **options)
+    torch.testing.assert_close(again.errors, gpu.errors, rtol=0, atol=1e-5)
+    assert gm.invert(network, targets[:2], steps=1, pool=16).search.block == 128
+    with torch.no_grad():
+        mine = network.cuda()(torch.randn(20, 10, generator=torch.Generator().manual_seed(0)).cuda() / 4)
+    found = gm.invert(network, mine, value_range=(-1, 1), method="lbfgs", restarts=2)
+    assert float(found.errors.median()) < 1e-6
+    assert found.latents.device.type == "cpu"
 
 
 def test_inception_score(images: torch.Tensor, synthetic_weights: Path) -> None:

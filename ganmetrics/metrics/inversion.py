@@ -73,7 +73,7 @@ def invert(
         search: ready-made, or its fields as keywords (method, steps, restarts, prior_weight, bound, ...).
         labels: for a generator that says `n_classes`: one of them an image, or "optimise" to search them too, as a
             probability for each class.
-        value_range: of floating-point images; they are not rounded to bytes.
+        value_range: of floating-point images, which are not rounded to bytes; uint8 ones are from 0 to 255 in any case.
         generator_range: of the generator's images, where it does not say.
         device: where a generator that is named is put.
         progress: a bar on stderr, where that is a terminal.
