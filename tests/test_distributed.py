@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
+from ganmetrics import distributed, launched
+from ganmetrics.errors import ImageError, ProcessError
 from ganmetrics.parts import borders
 from tests import together
-from tests.conftest import REPOSITORY, Cli, write_folder
+from tests.conftest import REPOSITORY, Cli, run_cli, write_folder
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
 QUICK = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
@@ -58,7 +63,7 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
     np.save(tmp_path / "many.npy", rng.integers(0, 256, (1500, 2, 2, 3), dtype=np.uint8))
     for name, extension in (("classes", "png"), ("others", "jpg")):
         for kind in "abc":
-            write_folder(tmp_path / name / kind, rng.integers(0, 256, (15, 2, 2, 3), dtype=np.uint8), extension)
+            write_folder(tmp_path / name / kind, rng.integers(0, 256, (8, 2, 2, 3), dtype=np.uint8), extension)
     for broken in ("others/a/00003.jpg", "others/c/00002.jpg"):
         (tmp_path / broken).write_bytes(b"no image")
     write_folder(tmp_path / "bad", images["real"])
@@ -74,6 +79,66 @@ def test_borders_are_between_batches():
     assert borders(100, 8, 3) == [0, 32, 64, 100]
     assert borders(5, 8, 3) == [0, 0, 0, 5]
     assert borders(17, 1, 4) == [0, 4, 8, 12, 17]
+
+
+def test_a_process_without_a_sign_of_life_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch):
+    """Its machine lost its power, say: there is no launcher that could notice."""
+    for name, seconds in (("SILENCE", 0.4), ("BEAT", 0.05), ("FAREWELL", 0.1)):
+        monkeypatch.setattr(distributed, name, seconds)
+    first = distributed.Processes(dist.HashStore(), None, rank=0, size=2)
+    started = time.monotonic()
+    with pytest.raises(ProcessError, match="process 1 of 2 has given no sign of life for 0 s: it died, or its"), first:
+        first.agree(lambda: None)
+    assert 0.4 < time.monotonic() - started < 5
+
+
+def test_the_first_error_in_order_is_raised_in_all(monkeypatch: pytest.MonkeyPatch):
+    """Whichever was first in time; and who is in the middle of something else is told to stop."""
+    monkeypatch.setattr(distributed.Processes, "_uses", itertools.repeat(0))
+    store = dist.HashStore()
+
+    def part(rank: int) -> None:
+        with distributed.Processes(store, None, rank, size=3) as group:
+            group.agree(lambda: rank)
+            group.agree(lambda: bad(rank) if rank else until_told(group))
+
+    def bad(rank: int) -> None:
+        time.sleep(0.2 if rank == 1 else 0)
+        raise ImageError(f"{rank}.png", "not an image")
+
+    def until_told(group: distributed.Alone) -> None:
+        while True:
+            time.sleep(0.01)
+            group.glance()
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = [pool.submit(part, rank) for rank in range(3)]
+    assert [str(one.exception()) for one in ended] == ["1.png: not an image"] * 3
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_commands_that_are_not_shared_run_in_the_first_process(rank: str, tmp_path: Path):
+    of_launcher = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    ran = run_cli("weights", "list", env={**QUICK, **of_launcher, "GANMETRICS_CACHE": str(tmp_path)})
+    assert bool(ran.stdout) == (rank == "0")
+
+
+def test_threads_fill_the_cores(monkeypatch: pytest.MonkeyPatch):
+    """OMP_NUM_THREADS=1 that torchrun set by itself is nobody's wish; its own environment tells."""
+    for name, value in {"LOCAL_WORLD_SIZE": "4", "TORCHELASTIC_RUN_ID": "none", "OMP_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("ganmetrics.launched._is_default_of_torchrun", lambda: True)
+    assert launched.threads(16) == 4
+    monkeypatch.undo()
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert launched.threads(16) is None
+    code = "from ganmetrics.launched import _is_default_of_torchrun as asked; print(asked())"
+    launch = f"os.environ['OMP_NUM_THREADS'] = '1'; subprocess.run([sys.executable, '-c', {code!r}])"
+    parent = f"import os, subprocess, sys; {launch}"
+    plain = {key: value for key, value in QUICK.items() if key != "OMP_NUM_THREADS"} | {"TORCHELASTIC_RUN_ID": "none"}
+    for wished, expected in (({}, "True"), ({"OMP_NUM_THREADS": "1"}, "False")):
+        ran = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, env={**plain, **wished})
+        assert ran.stdout.strip() == expected, ran.stderr
 
 
 def test_library_calls_and_statistics(folder: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli):
