@@ -137,7 +137,8 @@ def remarks(sides: Sequence[Side]) -> list[str]:
 def _side_remarks(side: Side) -> list[str]:
     found = summary_remarks(side.summary, f"{side.name} images")
     if side.skipped:
-        found.append(f"{len(side.skipped)} {side.name} images were skipped; the score lists them")
+        n = len(side.skipped)
+        found.append(f"{n} {side.name} {'image was' if n == 1 else 'images were'} skipped; the score lists them")
     return found
 
 

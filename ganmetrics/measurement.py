@@ -39,27 +39,31 @@ class Measurement:
 def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
     """Metrics by index name, as the settings say; "prdc@timm:vgg16" is one on an extractor of its own.
 
-    Raises OptionError for a name nobody knows, or one that is asked for twice.
+    A string is one name. Raises OptionError for a name nobody knows, or one that is asked for twice.
     """
+    expected = ", ".join(name for name, entry in METRICS.items() if set(entry.sides) <= set(SIDES))
     by_features = {"": settings}
     found: dict[str, Measurement] = {}
-    for asked in names:
+    for asked in [names] if isinstance(names, str) else names:
         name, at, features = asked.partition("@")
         if name not in METRICS:
-            raise OptionError(f"metrics: expected some of {', '.join(METRICS)}, came {name!r}")
+            raise OptionError(f"metrics: expected some of {expected}, came {name!r}")
         if not set(METRICS[name].sides) <= set(SIDES):
             raise OptionError(f"metrics: {name} is over {', '.join(METRICS[name].sides)}; it has a function of its own")
         if at and not features:
             raise OptionError(f"metrics: expected an extractor behind {asked!r}, such as {name}@efficientnet-lite0")
-        if asked in found:
-            raise OptionError(f"metrics: {asked} is asked for twice")
         if features not in by_features:
-            by_features[features] = replace(settings, features=features, weights=None, protocol=None)
+            own = replace(settings, features=features, weights=None, protocol=None)
+            by_features[features] = settings if own == settings else own
         own = by_features[features]
+        for other, one in found.items():
+            if one.metric.name == name and one.settings is own:
+                also = "" if other == asked else f", as {other} too"
+                raise OptionError(f"metrics: {asked} is asked for twice{also}")
         metric = METRICS[name].load().configured(own.rules, own)
         found[asked] = Measurement(metric, own, asked.removeprefix(name))
     if not found:
-        raise OptionError(f"metrics: expected some of {', '.join(METRICS)}, came none")
+        raise OptionError(f"metrics: expected some of {expected}, came none")
     return list(found.values())
 
 

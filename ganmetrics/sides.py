@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganmetrics.comparison import Side, common_protocol
 from ganmetrics.distributed import Alone
-from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.errors import OptionError, SourceError, StatisticsError
 from ganmetrics.features.extract import batch_size_for
 from ganmetrics.images import ImageSource, Summary
 from ganmetrics.images.base import IndexedSource
@@ -20,12 +20,13 @@ from ganmetrics.reference_cache import ReferenceCache
 from ganmetrics.settings import Settings
 from ganmetrics.statistics import files
 from ganmetrics.statistics.moments import Moments
+from ganmetrics.text import printable
 
 
 def open_side(name: str, source: Any, measurements: Sequence[Measurement], settings: Settings) -> Side:
     """A statistics file where every metric can live on one (a file may hold images beside: ADM's), else images.
 
-    Raises StatisticsError for statistics given as such to a metric that needs more.
+    Raises StatisticsError for statistics alone where a metric needs more, SourceError for what cannot be opened.
     """
     in_need = [one.metric.name for one in of_side(measurements, name) if name not in one.metric.moments_serve]
     if in_need and isinstance(source, (files.StatisticsFile, Moments)):
@@ -37,7 +38,15 @@ def open_side(name: str, source: Any, measurements: Sequence[Measurement], setti
     if not in_need and files.is_statistics_file(source):
         file = files.load(source)
         return Side(name, source, file=file, summary=_remembered(file))
-    return Side(name, source, opened=settings.open(source))
+    try:
+        return Side(name, source, opened=settings.open(source))
+    except SourceError as error:
+        if in_need and files.is_statistics_file(source):
+            raise StatisticsError(
+                f"{in_need[0]}: needs the {name} images themselves, and {printable(str(source))} holds statistics "
+                "without them"
+            ) from error
+        raise
 
 
 def _remembered(file: files.StatisticsFile) -> Summary:
@@ -52,12 +61,12 @@ def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
     Raises StatisticsError for sides measured in unlike ways, for fewer images than a metric takes and for unlike
     classes; OptionError for images without the classes that a metric is over.
     """
-    require_counts(measurements, {side.name: count for side in sides if (count := _count(side)) is not None})
     for one in measurements:
         own = [side for side in sides if side.name in one.metric.sides]
         common_protocol(one.metric, own, one.settings)
         if one.metric.labelled:
             one.metric.require_classes({side.name: _labels(one, side) for side in own})
+    require_counts(measurements, {side.name: count for side in sides if (count := _count(side)) is not None})
 
 
 def _count(side: Side) -> int | None:

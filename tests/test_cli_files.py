@@ -196,8 +196,10 @@ def test_an_infinite_distance_is_no_score(cli: Cli):
 
 
 def test_statistics_are_no_images(cli: Cli, whole: dict[str, Any]):
+    assert cli("is", "whole.npz", "--features", "efficientnet-lite0").error == (
+        "is: needs the fake images themselves, and whole.npz holds statistics without them"
+    )
     error = "whole.npz: holds statistics (mu and sigma), not images; this use needs the images themselves"
-    assert cli("is", "whole.npz", "--features", "efficientnet-lite0").error == error
     assert cli("stats", "whole.npz", "-o", "new.npz", *PIXELS).error == error
 
 

@@ -88,7 +88,18 @@ def test_bias_of_few_images(rng: np.random.Generator) -> None:
 def test_same_distribution_asks_for_no_number(rng: np.random.Generator) -> None:
     x = embeddings(rng, 30)
     (said,) = metric_of(x, x[:29]).compute().warnings
-    assert said.endswith("or no number of images in reach would make it small")
+    value, bias = cmmd(store(x), store(x[:29]))
+    assert bias > value > 0
+    assert said == (
+        f"30 real and 29 fake images: the bias of so few is {bias:.3g}, all of the {value:.3g}: no difference is seen"
+    )
+
+
+def test_a_number_out_of_reach_is_not_given(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said "compare only at these counts, or no number of images in reach would make it small"."""
+    monkeypatch.setattr("ganmetrics.metrics.cmmd.OUT_OF_REACH", 41)
+    (said,) = metric_of(embeddings(rng, 40), embeddings(rng, 60, shift=0.2)).compute().warnings
+    assert said.endswith(" is the bias of so few; compare only at these counts")
 
 
 def test_errors(rng: np.random.Generator) -> None:

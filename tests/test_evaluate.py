@@ -213,3 +213,38 @@ def test_a_page_that_cannot_be_written_after_all(cli: Cli, monkeypatch: pytest.M
     assert ran.code == 1
     assert ran.out.startswith("vendi-pixels ")
     assert ran.err.splitlines()[-1] == "Error: --report: page.html: cannot be written (No space left on device)"
+
+
+# --- what came instead
+
+
+def test_statistics_for_a_metric_over_images_name_it(cli: Cli, real_and_fake: dict[str, np.ndarray]) -> None:
+    assert cli("stats", "real", "-o", "real.npz", *QUIET).code == 0
+    assert cli("evaluate", "real.npz", "fake", "-m", "fid,prdc", *QUIET).error == (
+        "prdc: needs the real images themselves, and real.npz holds statistics without them"
+    )
+
+
+def test_one_image_left_out_is_one(cli: Cli, real_and_fake: dict[str, np.ndarray]) -> None:
+    Path("fake/00000.png").write_bytes(b"no image")
+    (score,) = cli("fid", "real", "fake", *QUIET, "--json", "--on-error", "skip").scores
+    assert "1 fake image was skipped; the score lists them" in score["warnings"]
+
+
+def test_a_folder_among_the_entries_of_the_cache(
+    cli: Cli, real_and_fake: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANMETRICS_CACHE_LIMIT", "1GB")
+    Path(".cache/statistics/x.statistics").mkdir(parents=True)
+    assert cli("fid", "real", "fake", *QUIET).code == 0
+    ran = cli("cache", "clear")
+    assert (ran.code, ran.out.startswith("removed 1 entry, ")) == (0, True)
+    assert cli("cache", "list").out.startswith("0 entries, ")
+
+
+def test_a_cache_that_is_no_folder(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("file").write_text("")
+    monkeypatch.setenv("GANMETRICS_CACHE", str(Path("file").resolve()))
+    for command in ("list", "clear"):
+        said = cli("cache", command).error
+        assert said == f"{Path('file').resolve()}: is no folder; name one by GANMETRICS_CACHE"

@@ -8,9 +8,13 @@ import json
 
 import pytest
 
+import ganmetrics as gm
+from ganmetrics.errors import OptionError
+from ganmetrics.measurement import configured
 from ganmetrics.report.text import FORMATS
 from ganmetrics.score import Score
-from tests.conftest import Cli
+from ganmetrics.settings import Settings
+from tests.conftest import PIXELS, Cli
 
 PROTOCOL = {"features": "pixels", "resize": None, "dtype": "float32"}
 FID = Score("fid", 12.345678, "lower", n_real=600, n_fake=500, protocol=PROTOCOL)
@@ -60,6 +64,15 @@ def test_csv_keeps_all_digits() -> None:
     assert rows[0]["features"] == "pixels"
 
 
+def test_csv_says_all_of_the_protocol() -> None:
+    """Of k, ddof, subsets and the seed there was nothing, and of lists no column would hold them."""
+    about = {**PROTOCOL, "k": 5, "subsets": 100, "per_class": {"a, b": 0.5}, "protocol": "torchmetrics"}
+    (row,) = csv.DictReader(io.StringIO(FORMATS["csv"]([KID.with_(protocol=about)])))
+    assert list(row)[-1] == "protocol_json"
+    assert json.loads(row["protocol_json"]) == about
+    assert row["protocol"] == "torchmetrics"
+
+
 def test_json_round_trips() -> None:
     lines = FORMATS["json"]([FID, KID]).splitlines()
     assert [Score.from_json(line).to_json() for line in lines] == lines
@@ -88,8 +101,35 @@ def test_evaluate_refuses(cli: Cli) -> None:
         (("-m", "nix"), "expected some of fid, "),
         (("-m", "fid@"), "expected an extractor behind 'fid@'"),
         (("-m", "parzen"), "came 'parzen'"),
+        (("-m", "fid,kid,fid"), "Error: metrics: fid is asked for twice\n"),
+        (("-m", "fid", "-m", "fid@pixels"), "Error: metrics: fid@pixels is asked for twice, as fid too\n"),
+        (("-m", "fid,"), "came ''"),
+        (("--format", "csv", "--json"), "--json and --format csv contradict each other; give one of them"),
+        (("--json", "--format", "text"), "--json and --format text contradict each other; give one of them"),
     ):
         ran = cli("evaluate", "digits[0:40]", "digits[40:80]", *wrong, "--features", "pixels")
         assert ran.code in (1, 2)
         assert said in ran.err
         assert "Traceback" not in ran.err
+
+
+def test_metrics_are_named_with_blanks_or_as_one_string(cli: Cli) -> None:
+    asked = ("digits[0:40]", "digits[40:80]")
+    ran = cli("evaluate", *asked, "-m", "fid, kid", *PIXELS, "--quiet", "--json", "--format", "json")
+    assert [json.loads(line)["metric"] for line in ran.out.splitlines()] == ["fd-pixels", "kd-pixels"]
+    assert list(gm.evaluate(*asked, "fid", features="pixels")) == ["fid"]
+    assert list(gm.Evaluator("vendi", features="pixels").values) == ["vendi"]
+
+
+def test_only_metrics_of_images_are_offered() -> None:
+    for wrong in (["nix"], []):
+        with pytest.raises(OptionError, match=r"^metrics: expected some of fid, ") as caught:
+            gm.evaluate("digits[0:40]", "digits[40:80]", wrong, features="pixels")
+        assert "parzen" not in str(caught.value)
+        assert "reconstruction" not in str(caught.value)
+
+
+def test_an_extractor_that_is_the_common_one_runs_once() -> None:
+    common = Settings(features="pixels")
+    one, other = configured(["fid", "kid@pixels"], common)
+    assert one.settings.extractor is other.settings.extractor

@@ -324,7 +324,12 @@ def test_too_few_images_and_unlike_features(rng: np.random.Generator) -> None:
         KernelInceptionDistance().compute()
     with pytest.raises(StatisticsError, match=r"features of one dimension, came 64 \(real\) and 63 \(fake\)"):
         metric_of(x, x[:, :63]).compute()
-    assert metric_of(x[:3], x).compute().spread is None
+    result = metric_of(x[:3], x).compute()
+    assert result.spread is None
+    assert list(result.warnings) == [
+        "3 real and 5 fake images: the value is unbiased, but it has no standard error below 4 images a side; "
+        "give at least 1000"
+    ]
     assert list(metric_of(x, like_inception(rng, 1000)).compute().warnings) == [
         "5 real images: the value is unbiased, but its standard error is itself a guess; give at least 1000"
     ]

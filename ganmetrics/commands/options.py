@@ -20,10 +20,20 @@ SOURCES are folders, zip, tar, npy and npz files, saved statistics, or dataset s
 """
 
 
+JSON = f"{__name__}.json"
+
+
 def _json_by_default(context: click.Context, _: click.Parameter, asked: bool) -> None:
     """Eager: it comes before --format, whose default it changes."""
     if asked:
+        context.meta[JSON] = True
         context.default_map = {**(context.default_map or {}), "style": "json"}
+
+
+def _no_other_format(context: click.Context, _: click.Parameter, style: str) -> str:
+    if context.meta.get(JSON) and style != "json":
+        raise click.UsageError(f"--json and --format {style} contradict each other; give one of them", context)
+    return style
 
 
 EXTRACTING = [
@@ -63,6 +73,7 @@ SCORING = [
         type=click.Choice(list(FORMATS)),
         default="text",
         show_default=True,
+        callback=_no_other_format,
         help="Of the scores; warnings go to stderr, or into the JSON.",
     ),
     click.option(

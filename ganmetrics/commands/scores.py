@@ -34,7 +34,7 @@ def metric_command(entry: Entry) -> click.Command:
 
 def _metric_names(context: click.Context, _: click.Parameter, asked: Sequence[str]) -> list[str]:
     """Commas taken apart; an unknown name is wrong usage, told before anything slow begins."""
-    names = list(dict.fromkeys(name for one in asked for name in one.split(",")))
+    names = [name.strip() for one in asked for name in one.split(",")]
     for name in names:
         if name.partition("@")[0] not in OF_IMAGES:
             raise click.BadParameter(f"expected some of {', '.join(OF_IMAGES)}, came {name!r}")

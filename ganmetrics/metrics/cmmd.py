@@ -26,6 +26,7 @@ SIGMA = 10.0
 SCALE = 1000.0
 GAMMA = 1 / (2 * SIGMA**2)
 BIAS = 0.05  # share of the value that is worth a sentence
+OUT_OF_REACH = 10**6  # images
 
 
 def _at_length_one(vectors: Tensor) -> Tensor:
@@ -94,11 +95,9 @@ class ClipDistance(SingleValued):
             return []
         counts = [self.statistics[side].count for side in self.sides]
         left = value - bias
-        need = math.ceil(min(counts) * bias * (1 - BIAS) / (BIAS * left)) if left > 0 else None
-        enough = (
-            f"give at least {need}" if need and need < 10**6 else "no number of images in reach would make it small"
-        )
-        return [
-            f"{counts[0]} real and {counts[1]} fake images: {bias:.3g} of the {value:.3g} is the bias of so few; "
-            f"compare only at these counts, or {enough}"
-        ]
+        said = f"{counts[0]} real and {counts[1]} fake images: "
+        if left <= 0:
+            return [f"{said}the bias of so few is {bias:.3g}, all of the {value:.3g}: no difference is seen"]
+        said += f"{bias:.3g} of the {value:.3g} is the bias of so few; compare only at these counts"
+        need = math.ceil(min(counts) * bias * (1 - BIAS) / (BIAS * left))
+        return [f"{said}, or give at least {need}" if need < OUT_OF_REACH else said]

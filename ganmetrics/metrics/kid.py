@@ -23,6 +23,7 @@ from ganmetrics.protocols import MetricOptions, Protocol, Subsets
 from ganmetrics.statistics.samples import Samples
 
 CUSTOMARY = 1000  # images in the subsets of published values
+FEWEST = 4  # images a side for a standard error
 GATHERED = 64 * 2**20  # bytes of subsets in memory at a time
 
 
@@ -47,7 +48,7 @@ def kernel_distance(real: Samples, fake: Samples, *, device: Device = None) -> t
     first part is 0, the error comes out about a fifth too large. Raises StatisticsError with fewer than two.
     """
     sums = Gram(POLYNOMIAL, real, fake, device=device).sums()
-    variance = sum(max(part, 0.0) for part in variance_parts(*sums)) if min(real.count, fake.count) >= 4 else None
+    variance = sum(max(part, 0.0) for part in variance_parts(*sums)) if min(real.count, fake.count) >= FEWEST else None
     return _unbiased(*sums), None if variance is None else variance**0.5
 
 
@@ -217,10 +218,10 @@ class KernelInceptionDistance(SingleValued):
         small = [f"{n} {side}" for side, n in counts.items() if n < CUSTOMARY]
         if not small:
             return []
-        return [
-            f"{' and '.join(small)} images: the value is unbiased, but its standard error is itself a guess; "
-            f"give at least {CUSTOMARY}"
-        ]
+        error = "its standard error is itself a guess"
+        if min(counts.values()) < FEWEST:
+            error = f"it has no standard error below {FEWEST} images a side"
+        return [f"{' and '.join(small)} images: the value is unbiased, but {error}; give at least {CUSTOMARY}"]
 
     def _shrunk(self) -> list[str]:
         counts = [self.statistics[side].count for side in self.sides]

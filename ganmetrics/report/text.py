@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -41,14 +42,15 @@ def markdown(scores: Sequence[Score]) -> str:
 
 
 def comma_separated(scores: Sequence[Score]) -> str:
-    """A header and one row a score, all digits; what of the protocol fits into a cell."""
+    """A header and one row a score, all digits; of the protocol what fits into a cell, and at the end all, as JSON."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*COLUMNS, *PROTOCOL, "version"])
+    writer.writerow([*COLUMNS, *PROTOCOL, "version", "protocol_json"])
     for score in scores:
         low, high = score.interval or (None, None)
         about = (score.metric, score.value, score.spread, low, high, score.better, score.n_real, score.n_fake)
-        writer.writerow([*about, *(score.protocol.get(name) for name in PROTOCOL), score.version])
+        some = (score.protocol.get(name) for name in PROTOCOL)
+        writer.writerow([*about, *some, score.version, json.dumps(dict(score.protocol))])
     return out.getvalue().rstrip("\n")
 
 

@@ -8,6 +8,7 @@ entry. The least recently used go first where room is needed. Nothing is ever un
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -217,7 +218,14 @@ def listed(*, about: bool = True) -> list[Listed]:
 
 def _files(suffix: str) -> list[Path]:
     place = folder()
-    return [path for path in place.iterdir() if path.suffix == suffix] if place.is_dir() else []
+    if place.is_dir():
+        return [path for path in place.iterdir() if path.suffix == suffix and path.is_file()]
+    for path in (place, place.parent):
+        if path.exists():
+            if not path.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "is no folder; name one by GANMETRICS_CACHE", str(path))
+            break
+    return []
 
 
 def _about(path: Path) -> dict[str, Any]:
