@@ -14,7 +14,7 @@ from torch import Tensor
 from ganmetrics.metrics.index import TWO
 
 BLOCK = 2**22  # counts in memory at a time
-UNMOVED = "all images have the same, so that drawing them anew moves nothing"
+UNMOVED = "it is the same for every image, so that drawing images anew moves nothing"
 
 
 def counts(
