@@ -18,11 +18,11 @@ from torch import Tensor, nn
 class PackedConvReLU(nn.Module):
     """ReLU(conv(x) + bias) for inputs like the one it is made for; others work too, more slowly."""
 
-    def __init__(self, conv: nn.Module, input_shape: tuple[int, ...]):
+    def __init__(self, conv: nn.Conv2d, input_shape: tuple[int, ...]):
         super().__init__()
         self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         weight = conv.weight.detach().to_mkldnn()
-        self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, *self.geometry, list(input_shape))
+        self.weight = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight, *self.geometry, list(input_shape))
         self.bias = None if conv.bias is None else conv.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def available(dtype: torch.dtype) -> bool:
         return False
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        conv = nn.Conv2d(16, 24, (3, 5), stride=2, padding=(1, 0)).to(dtype, memory_format=torch.channels_last)
+        conv = nn.Conv2d(16, 24, (3, 5), stride=2, padding=(1, 0)).to(dtype).to(memory_format=torch.channels_last)
         x = torch.randn(3, 16, 17, 19).to(dtype, memory_format=torch.channels_last)
         expected = F.relu(conv(x)).double()
         try:
@@ -65,5 +65,7 @@ def packed(network: nn.Module, kind: type[nn.Module], example: Tensor, batch_siz
         hook.remove()
     for name, module in found.items():
         parent, _, own = name.rpartition(".")
-        setattr(network.get_submodule(parent), own, PackedConvReLU(module.get_submodule("conv"), shapes[module]))
+        conv = module.get_submodule("conv")
+        if isinstance(conv, nn.Conv2d):
+            setattr(network.get_submodule(parent), own, PackedConvReLU(conv, shapes[module]))
     return network
