@@ -113,7 +113,7 @@ class Processes(Alone):
     def agree(self, function: Callable[[], T]) -> list[T]:
         step = next(self._steps)
         try:
-            mine: tuple[T | None, Exception | None] = function(), None
+            mine: tuple[Any, Exception | None] = function(), None
         except Exception as error:
             mine = None, error
         self._tell(step, mine[1]) if mine[1] is not None else self._say(step, mine)
@@ -122,10 +122,12 @@ class Processes(Alone):
         if errors:
             self._told = True
             raise next((error for error in errors if not isinstance(error, ElsewhereError)), errors[0])
-        return [value for value, _ in outcomes]  # type: ignore[misc]
+        return [value for value, _ in outcomes]
 
     def first(self, function: Callable[[], T]) -> T:
-        return self.agree(partial(_on_all_cores, function) if self.rank == 0 else lambda: None)[0]  # type: ignore
+        own: Callable[[], Any] = partial(_on_all_cores, function) if self.rank == 0 else lambda: None
+        found: T = self.agree(own)[0]
+        return found
 
     def glance(self) -> None:
         now = time.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -90,7 +91,7 @@ def extract_parts(
         return summary
     for rank, theirs in enumerate(summary_of[1:], 1):
         for one, about in zip(statistics, theirs.statistics, strict=True):
-            take(one, about, lambda piece, rank=rank: group.receive(piece, rank))  # type: ignore[misc]
+            take(one, about, partial(group.receive, rank=rank))
         summary.join(Summary.from_dict(theirs.summary, source))
     require_images(source, summary)
     return summary
