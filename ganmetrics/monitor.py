@@ -77,6 +77,7 @@ class Monitor:
         self._batch_size = whole("batch_size_samples", batch_size_samples, 1)
         self._evaluator = Evaluator(metrics, **options)
         self._seed = self._evaluator.settings.seed or 0
+        self._evaluator.require_counts({"fake": self.n_samples})
         values = self._evaluator.values
         self._best_by = next(iter(values)) if best is None else best
         if self._best_by not in values:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ganmetrics.batch import class_names, extracted, require_fit, take_in
@@ -10,7 +10,7 @@ from ganmetrics.comparison import Side, require_alike
 from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.images import Summary, to_uint8
 from ganmetrics.images.fingerprint import mark_of_bytes, of_images
-from ganmetrics.measurement import SIDES, configured, feeds, of_side, scores, share
+from ganmetrics.measurement import SIDES, configured, feeds, of_side, require_counts, scores, share
 from ganmetrics.metrics.index import Better
 from ganmetrics.score import Score
 from ganmetrics.settings import Settings
@@ -38,6 +38,10 @@ class Streaming:
     def metrics(self) -> list[str]:
         """Those that were asked for, by name and, where one was named, extractor."""
         return [f"{one.metric.name}{one.suffix}" for one in self._measurements]
+
+    def require_counts(self, counts: Mapping[str, int]) -> None:
+        """Whether so many images, by side, would be enough for every metric. Raises StatisticsError."""
+        require_counts(self._measurements, counts)
 
     @property
     def sides(self) -> tuple[str, ...]:

@@ -265,3 +265,8 @@ def test_steps_are_whole_numbers(digits: Tensor, step: Any) -> None:
 def test_too_few_samples_for_a_score_are_an_error(digits: Tensor) -> None:
     with pytest.raises(StatisticsError, match="real images"):
         gm.Monitor(digits[:1], **PIXELS)(0, pictures)
+
+
+def test_too_few_samples_are_told_at_once() -> None:
+    with pytest.raises(StatisticsError, match=r"prdc|neighbour|at least"):
+        gm.Monitor(real="digits", metrics=["prdc"], features="pixels", n_samples=4)
