@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ganmetrics.cli_options import with_options
+from ganmetrics.commands.options import with_options
 from ganmetrics.console import CONTEXT, Commands, run
 from ganmetrics.errors import OptionError
 from ganmetrics.text import printable

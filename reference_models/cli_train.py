@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ganmetrics.cli_options import with_options
+from ganmetrics.commands.options import with_options
 from ganmetrics.console import CONTEXT, Commands, fail
 from ganmetrics.errors import GanMetricsError
 from ganmetrics.metrics.index import METRICS
