@@ -122,7 +122,7 @@ def variants_table() -> str:
 
 
 def test_the_benchmark_is_what_was_measured() -> None:
-    from benchmarks import fid_peers, inversion, modes, parzen, zoo_report
+    from benchmarks import fid_peers, inversion, metric_peers, modes, one_pass, parzen, zoo_report
 
     measured = fid_peers.load(REPOSITORY / "benchmarks" / "results" / "fid_peers.jsonl")
     assert table("benchmark").endswith(f"```text\n{fid_peers.table(measured)}\n```")
@@ -137,6 +137,9 @@ def test_the_benchmark_is_what_was_measured() -> None:
     rows = parzen.load_results(REPOSITORY / "benchmarks" / "results" / "parzen.jsonl")
     page = (REPOSITORY / "docs" / "parzen.md").read_text()
     assert f"```text\n{parzen.report(rows)}\n```" in page
+    page = (REPOSITORY / "docs" / "metrics.md").read_text()
+    assert f"```text\n{metric_peers.table(metric_peers.load())}\n```" == table("peers", page)
+    assert f"```text\n{one_pass.table(one_pass.load())}\n```" == table("one-pass", page)
     page = (REPOSITORY / "docs" / "reconstruction.md").read_text()
     assert f"```text\n{inversion.report(inversion.load())}\n```" in table("benchmark", page)
 

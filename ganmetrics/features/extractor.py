@@ -16,7 +16,7 @@ from ganmetrics.errors import OptionError, StatisticsError, WeightsError
 from ganmetrics.images.resize import RESIZES
 
 CPU = torch.device("cpu")
-CPU_BATCH = 8  # small, so that a batch stays in the cache; a GPU wants to be full
+CPU_BATCH = 6  # small, so that a batch stays in the cache; a GPU wants to be full
 Network = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
 
 
