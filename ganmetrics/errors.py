@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ganmetrics.score import Score
+from typing import Any
 
 
 class GanMetricsError(Exception):
@@ -49,11 +46,11 @@ class PartialError(GanMetricsError):
     """Of what was asked for a part could not be done.
 
     Attributes:
-        scores: of the other metrics, by name.
+        scores: the Scores of the other metrics, by name.
         errors: what went wrong, by the metric as it was asked for, or "--report".
     """
 
-    def __init__(self, scores: Mapping[str, Score], errors: Mapping[str, GanMetricsError]):
+    def __init__(self, scores: Mapping[str, Any], errors: Mapping[str, GanMetricsError]):
         super().__init__("; ".join(f"{name}: {error}" for name, error in errors.items()))
         self.scores = dict(scores)
         self.errors = dict(errors)
