@@ -55,5 +55,5 @@ class PartialError(GanMetricsError):
         self.scores = dict(scores)
         self.errors = dict(errors)
 
-    def __reduce__(self) -> tuple[type[PartialError], tuple[dict[str, Score], dict[str, GanMetricsError]]]:
+    def __reduce__(self) -> tuple[type[PartialError], tuple[dict[str, Any], dict[str, GanMetricsError]]]:
         return type(self), (self.scores, self.errors)  # told to other processes
