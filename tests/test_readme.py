@@ -126,6 +126,9 @@ def test_the_benchmark_is_what_was_measured() -> None:
 
     measured = fid_peers.load(REPOSITORY / "benchmarks" / "results" / "fid_peers.jsonl")
     assert table("benchmark").endswith(f"```text\n{fid_peers.table(measured)}\n```")
+    page = (REPOSITORY / "benchmarks" / "README.md").read_text()
+    for kept in (REPOSITORY / "benchmarks" / "results").glob("fid_peers-*.jsonl"):
+        assert f"```text\n{fid_peers.table(fid_peers.load(kept))}\n```" in page
     trained = zoo_report.load(REPOSITORY / "benchmarks" / "results" / "zoo.jsonl")
     page = (REPOSITORY / "docs" / "reference_models.md").read_text()
     assert f"```text\n{zoo_report.table(trained)}\n```" == table("zoo", page)
