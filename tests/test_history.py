@@ -139,7 +139,7 @@ def test_values_measured_otherwise_are_no_best(digits: Tensor, tmp_path: Path) -
 
 def loader(images: Tensor) -> torch.utils.data.DataLoader:
     """A source that may give other images the next time, so that its name has to do."""
-    return torch.utils.data.DataLoader(images, batch_size=50)  # type: ignore[arg-type]
+    return torch.utils.data.DataLoader(images, batch_size=50)
 
 
 def statistics(images: Tensor) -> Any:

@@ -209,7 +209,7 @@ def test_the_command_line_that_ran_is_quoted(rng: np.random.Generator, cli: Cli)
     code = Path("a page.html").read_text().partition("<code>")[2].partition("</code>")[0]
     words = []
     parser = HTMLParser()
-    parser.handle_data = words.append  # type: ignore[method-assign]
+    parser.handle_data = words.append
     parser.feed(code)
     parser.close()
     assert shlex.split("".join(words)) == ["ganmetrics", *arguments]

@@ -69,7 +69,7 @@ def test_real_images_draw_no_verdict(split: int, digits: np.ndarray, rng: np.ran
     shares = findings.shares(real, fake, findings.neighbours(real, fake, split), split)
     assert shares is not None
     details = [findings.detail([torch.from_numpy(one)[None] for one in part]) for part in (mixed[:64], mixed[200:264])]
-    assert [check.verdict for check in checks(shares, tuple(details)) if check.level != "fine"] == []  # type: ignore[arg-type]
+    assert [check.verdict for check in checks(shares, tuple(details)) if check.level != "fine"] == []
 
 
 def test_detail_is_the_mean_squared_laplacian() -> None:

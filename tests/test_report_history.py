@@ -21,7 +21,7 @@ pytest.importorskip("jinja2", reason="the page needs jinja2")
 
 def line(step: int, best: bool = False, **values: Any) -> str:
     better = {"precision": "higher"}
-    scores = {name: Score(name, value, better.get(name, "lower")) for name, value in values.items()}  # type: ignore[arg-type]
+    scores = {name: Score(name, value, better.get(name, "lower")) for name, value in values.items()}
     return Scored(step, scores, best, 1.0).to_json()
 
 

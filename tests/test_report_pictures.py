@@ -69,7 +69,7 @@ def test_a_dataset_is_not_read_a_second_time(seeded: None, tmp_path: Path) -> No
     page = page_of(real, fake, tmp_path / "page.html")
     assert (len(real.given), len(fake.given)) == (30, 25)
     shown = next(image for image in page.all("img") if (image["alt"] or "").startswith("fake image #"))
-    number = int(re.search(r"#(\d+)", shown["alt"] or "")[1])  # type: ignore[index]
+    number = int(re.search(r"#(\d+)", shown["alt"] or "")[1])
     assert np.array_equal(decoded(shown["src"] or "").transpose(2, 0, 1), fake.given[number].numpy())
 
 

@@ -269,7 +269,7 @@ def test_what_cannot_be_merged() -> None:
         (gm.Evaluator("fid", **given), "merge: expected another Evaluator of fid, kid, came one of fid"),
     ):
         with pytest.raises(OptionError) as caught:
-            one.merge(other)  # type: ignore[arg-type]
+            one.merge(other)
         assert str(caught.value) == said
 
 

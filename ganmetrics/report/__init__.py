@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 
-def has_matplotlib() -> bool:
+
+def has(package: str) -> bool:
     """Whether it can be imported, which one that is installed and broken cannot."""
     try:
-        import matplotlib  # noqa: F401
+        importlib.import_module(package)
     except ImportError:
         return False
     return True
+
+
+def has_matplotlib() -> bool:
+    """Whether there can be plots."""
+    return has("matplotlib")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganmetrics.errors import OptionError
-from ganmetrics.report import svg
+from ganmetrics.report import has, svg
 from ganmetrics.report.contents import Contents
 from ganmetrics.text import printable
 from ganmetrics.version import __version__
@@ -29,10 +29,8 @@ def require_writable(path: str | os.PathLike[str], option: str = "--report") -> 
     """
     target = Path(path)
     name = printable(str(target))
-    try:
-        import jinja2  # noqa: F401
-    except ImportError:
-        raise OptionError(f"{option} needs jinja2: pip install 'ganmetrics[report]'") from None
+    if not has("jinja2"):
+        raise OptionError(f"{option} needs jinja2: pip install 'ganmetrics[report]'")
     if target.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"{option}: expected a name that ends in .html, came {name!r}")
     if target.is_dir():
