@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 os.environ["GANMETRICS_CACHE_LIMIT"] = "0"  # no test but that of the cache keeps or finds statistics
 REPOSITORY = Path(__file__).parent.parent
 GANMETRICS = [sys.executable, "-m", "ganmetrics"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
+QUICK = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
 
 
 @pytest.fixture
@@ -95,6 +97,18 @@ def synthetic_weights(request: pytest.FixtureRequest) -> Path:
         torch.save(synthetic_inception.make(0), temporary)
         os.replace(temporary, path)
     return path
+
+
+def torchrun(*command: str | Path, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    """The command as two processes of one thread each; `more` are variables of their environment."""
+    return subprocess.run(
+        [*TORCHRUN, *map(str, command)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**QUICK, **more},
+        timeout=240,
+    )
 
 
 def run_cli(*arguments: str | Path, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:

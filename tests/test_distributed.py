@@ -21,16 +21,7 @@ from ganmetrics import distributed, launched
 from ganmetrics.errors import ImageError, ProcessError
 from ganmetrics.parts import borders
 from tests import together
-from tests.conftest import REPOSITORY, Cli, run_cli, write_folder
-
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
-QUICK = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-
-
-def torchrun(*command: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {**QUICK, **more}
-    command = [*TORCHRUN, *map(str, command)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+from tests.conftest import QUICK, TORCHRUN, Cli, run_cli, torchrun, write_folder
 
 
 def said(err: str) -> list[str]:

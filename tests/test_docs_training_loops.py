@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ganmetrics as gm
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, torchrun
 
 PAGE = (REPOSITORY / "docs" / "training_loops.md").read_text()
 BLOCKS = re.findall(r"^```python *(\w*)\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
@@ -68,9 +65,8 @@ def test_accelerate(namespace: dict[str, Any], tmp_path: Path, monkeypatch: pyte
 def test_accelerate_in_two_processes(tmp_path: Path) -> None:
     """One measures, the other waits for it in its next step; neither hangs, and both keep their bits."""
     (tmp_path / "loop.py").write_text(PLAIN[: PLAIN.index("monitor = gm.Monitor(")] + ACCELERATE)
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "loop.py"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run(launched, cwd=tmp_path, env=environment, check=True, timeout=240, capture_output=True)
+    done = torchrun("loop.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "best.pt").exists()
 
 
