@@ -49,7 +49,7 @@ def test_folding_batch_norm_changes_nothing(synthetic_weights: Path, images: tor
     x = torch.randn(2, 3, 299, 299, generator=torch.Generator().manual_seed(0)).double()
     with torch.no_grad():
         before = plain(x, tuple(TAPS))
-        after = plain.fold_batch_norm()(x, tuple(TAPS))
+        after = plain.fold_batch_norm(torch.float64)(x, tuple(TAPS))
     for tap in TAPS:
         torch.testing.assert_close(after[tap], before[tap], rtol=1e-10, atol=1e-10)
 

@@ -22,17 +22,19 @@ def drawn(conv: nn.Conv2d, *shape: int) -> Tensor:
 
 
 @needed
+@pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 1, 0), (3, 2, 0), ((1, 7), 1, (0, 3)), (5, 1, 2)])
-def test_a_convolution(kernel: int, stride: int, padding: int, bias: bool) -> None:
+def test_a_convolution(kernel: int, stride: int, padding: int, bias: bool, relu: bool) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(8, 20, kernel, stride, padding, bias=bias).to(memory_format=torch.channels_last)
-    one = packing.PackedConvReLU(conv, (8, 8, 23, 21))
+    one = packing.PackedConv2d(conv, (8, 8, 23, 21), relu=relu)
     for n, size in ((8, (23, 21)), (1, (23, 21)), (3, (40, 17))):
         x = drawn(conv, n, 8, *size)
         with torch.no_grad():
-            expected = F.relu(F.conv2d(x.double(), conv.weight.double(), None if conv.bias is None else
-                                       conv.bias.double(), conv.stride, conv.padding))  # fmt: skip
+            own_bias = None if conv.bias is None else conv.bias.double()
+            expected = F.conv2d(x.double(), conv.weight.double(), own_bias, conv.stride, conv.padding)
+            expected = F.relu(expected) if relu else expected
         torch.testing.assert_close(one(x).double(), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -43,7 +45,7 @@ def noisy() -> InceptionV3:
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
-    return network.fold_batch_norm().float().to(memory_format=torch.channels_last).requires_grad_(False)
+    return network.fold_batch_norm(torch.float32).to(memory_format=torch.channels_last).requires_grad_(False)
 
 
 @needed
@@ -65,7 +67,7 @@ def test_without_the_operators_the_network_is_plain(synthetic_weights: Path, mon
 
 def test_operators_that_are_wrong_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in (lambda own, x: 2 * x, lambda own, x: x.neither):
-        monkeypatch.setattr(packing.PackedConvReLU, "forward", wrong)
+        monkeypatch.setattr(packing.PackedConv2d, "forward", wrong)
         packing.available.cache_clear()
         assert not packing.available(torch.float32)
     packing.available.cache_clear()

@@ -53,6 +53,22 @@ class BasicConv2d(nn.Module):
         return F.relu(self.bn(self.conv(x)), inplace=True)
 
 
+average_pool = partial(F.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)
+max_pool_same = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
+max_pool_half = partial(F.max_pool2d, kernel_size=3, stride=2)
+
+
+class PooledConv2d(BasicConv2d):
+    """An average pool, then a 1x1 convolution, batch norm and ReLU.
+
+    The pool changes places with what is affine, for it averages to one where the padding is left out: it then has the
+    fewer channels to go through.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(average_pool(self.bn(self.conv(x))), inplace=True)
+
+
 class Conv(NamedTuple):
     """One line of a block's table; stride 1 keeps the size, stride 2 has no padding."""
 
@@ -61,11 +77,16 @@ class Conv(NamedTuple):
     height: int = 1
     width: int | None = None
     stride: int = 1
+    kind: type[BasicConv2d] = BasicConv2d
 
     def build(self, n_in: int) -> BasicConv2d:
         kernel = (self.height, self.height if self.width is None else self.width)
         padding = (kernel[0] // 2, kernel[1] // 2) if self.stride == 1 else (0, 0)
-        return BasicConv2d(n_in, self.channels, kernel, self.stride, padding)
+        return self.kind(n_in, self.channels, kernel, self.stride, padding)
+
+
+def pooled(channels: int) -> Conv:
+    return Conv("branch_pool", channels, kind=PooledConv2d)
 
 
 class Fork(NamedTuple):
@@ -75,9 +96,6 @@ class Fork(NamedTuple):
     right: Conv
 
 
-average_pool = partial(F.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)
-max_pool_same = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
-max_pool_half = partial(F.max_pool2d, kernel_size=3, stride=2)
 Step = Conv | Fork | partial
 
 
@@ -116,7 +134,7 @@ def _block_a(pool_channels: int) -> list[list[Step]]:
         [Conv("branch1x1", 64)],
         [Conv("branch5x5_1", 48), Conv("branch5x5_2", 64, 5)],
         [Conv("branch3x3dbl_1", 64), Conv("branch3x3dbl_2", 96, 3), Conv("branch3x3dbl_3", 96, 3)],
-        [average_pool, Conv("branch_pool", pool_channels)],
+        [pooled(pool_channels)],
     ]
 
 
@@ -129,14 +147,13 @@ def _block_b() -> list[list[Step]]:
 
 
 def _block_c(inner: int) -> list[list[Step]]:
-    double = [
-        Conv(f"branch7x7dbl_{i}", inner, *shape) for i, shape in [(1, (1,)), (2, (7, 1)), (3, (1, 7)), (4, (7, 1))]
-    ]
+    shapes = ((1, 1), (7, 1), (1, 7), (7, 1))
+    double = [Conv(f"branch7x7dbl_{i}", inner, *shape) for i, shape in enumerate(shapes, 1)]
     return [
         [Conv("branch1x1", 192)],
         [Conv("branch7x7_1", inner), Conv("branch7x7_2", inner, 1, 7), Conv("branch7x7_3", 192, 7, 1)],
         [*double, Conv("branch7x7dbl_5", 192, 1, 7)],
-        [average_pool, Conv("branch_pool", 192)],
+        [pooled(192)],
     ]
 
 
@@ -153,7 +170,7 @@ def _block_d() -> list[list[Step]]:
     ]
 
 
-def _block_e(pool: partial) -> list[list[Step]]:
+def _block_e(pool: list[Step]) -> list[list[Step]]:
     return [
         [Conv("branch1x1", 320)],
         [Conv("branch3x3_1", 384), Fork(Conv("branch3x3_2a", 384, 1, 3), Conv("branch3x3_2b", 384, 3, 1))],
@@ -162,7 +179,7 @@ def _block_e(pool: partial) -> list[list[Step]]:
             Conv("branch3x3dbl_2", 384, 3),
             Fork(Conv("branch3x3dbl_3a", 384, 1, 3), Conv("branch3x3dbl_3b", 384, 3, 1)),
         ],
-        [pool, Conv("branch_pool", 192)],
+        pool,
     ]
 
 
@@ -204,8 +221,8 @@ class InceptionV3(nn.Module):
             "Mixed_6d": _block_c(160),
             "Mixed_6e": _block_c(192),
             "Mixed_7a": _block_d(),
-            "Mixed_7b": _block_e(average_pool),
-            "Mixed_7c": _block_e(max_pool_same),
+            "Mixed_7b": _block_e([pooled(192)]),
+            "Mixed_7c": _block_e([max_pool_same, Conv("branch_pool", 192)]),
         }
         channels = 192
         for name, table in tables.items():
@@ -231,12 +248,19 @@ class InceptionV3(nn.Module):
             out["logits"] = self.fc(pooled)
         return out
 
-    def fold_batch_norm(self) -> InceptionV3:
-        """Put every batch norm into the convolution before it; the network is float64 and without them afterwards."""
-        self.eval().double()
+    def fold_batch_norm(self, dtype: torch.dtype) -> InceptionV3:
+        """Put every batch norm into the convolution before it, in float64; the network is of the dtype afterwards.
+
+        One layer after the other, so that no second network is held on the way, and nothing of a mapped file after.
+        """
+        self.eval()
         for module in self.modules():
             if isinstance(module, BasicConv2d) and isinstance(module.bn, nn.BatchNorm2d):
-                module.conv, module.bn = fuse_conv_bn_eval(module.conv, module.bn), nn.Identity()
+                folded = fuse_conv_bn_eval(module.conv.double(), module.bn.double())
+                module.conv, module.bn = folded.to(dtype), nn.Identity()
+        self.fc.weight, self.fc.bias = (
+            nn.Parameter(parameter.detach().to(dtype, copy=True)) for parameter in (self.fc.weight, self.fc.bias)
+        )
         return self
 
 
@@ -250,13 +274,13 @@ def build(argument: str, options: Options) -> NetworkExtractor:
     found = weights.find_weights(weights.INCEPTION, options.weights, progress=options.progress)
     with torch.device("meta"):  # no initialisation to wait for, and none of the caller's random numbers used
         network = InceptionV3()
-    state = weights.load_state_dict(found.path)
-    load_weights(network, state, str(found.path), "the FID Inception of 2015-12-05 (1008 classes, no auxiliary head)")
+    what = "the FID Inception of 2015-12-05 (1008 classes, no auxiliary head)"
+    load_weights(network, weights.load_state_dict(found.path), str(found.path), what)
     shift, scale = INPUT_SCALING[resize]
     is_logits, is_spatial = argument.startswith("logits"), argument == "spatial"
     return NetworkExtractor(
         "inception",
-        _ready(network.fold_batch_norm(), options),
+        _ready(network, options),
         taps=tuple(TAPS),
         features_tap=(argument or "2048") if not (is_logits or is_spatial) else None,
         logits_tap=(argument or "logits-unbiased") if is_logits or not argument else None,
@@ -273,8 +297,8 @@ def build(argument: str, options: Options) -> NetworkExtractor:
 
 
 def _ready(network: InceptionV3, options: Options) -> nn.Module:
-    """In place, and on a CPU with its convolutions packed for the batches that `extract` takes there."""
-    placed = place(network, options)
+    """Folded, in place, and on a CPU with its convolutions packed for the batches that `extract` takes there."""
+    placed = place(network.fold_batch_norm(options.dtype), options)
     if options.device.type != "cpu" or not packing.available(options.dtype):
         return placed
     example = torch.zeros(1, 3, SIZE, SIZE, dtype=options.dtype).to(memory_format=torch.channels_last)

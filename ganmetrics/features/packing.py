@@ -15,18 +15,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class PackedConvReLU(nn.Module):
-    """ReLU(conv(x) + bias) for inputs like the one it is made for; others work too, more slowly."""
+class PackedConv2d(nn.Module):
+    """A convolution, with or without a ReLU, for inputs like the one it is made for; others work too, more slowly."""
 
-    def __init__(self, conv: nn.Conv2d, input_shape: tuple[int, ...]):
+    def __init__(self, conv: nn.Conv2d, input_shape: tuple[int, ...], *, relu: bool):
         super().__init__()
+        self.after: tuple[str, list[float], str] = ("relu" if relu else "none", [], "")
         self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         weight = conv.weight.detach().to_mkldnn()
         self.weight = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight, *self.geometry, list(input_shape))
         self.bias = None if conv.bias is None else conv.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *self.geometry, "relu", [], "")
+        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *self.geometry, *self.after)
 
 
 @cache
@@ -40,7 +41,7 @@ def available(dtype: torch.dtype) -> bool:
         x = torch.randn(3, 16, 17, 19).to(dtype, memory_format=torch.channels_last)
         expected = F.relu(conv(x)).double()
         try:
-            found = PackedConvReLU(conv, tuple(x.shape))(x).double()
+            found = PackedConv2d(conv, tuple(x.shape), relu=True)(x).double()
         except (RuntimeError, AttributeError, TypeError, NotImplementedError):
             return False
     tolerance = 8 * torch.finfo(dtype).eps * float(expected.abs().max())
@@ -48,24 +49,25 @@ def available(dtype: torch.dtype) -> bool:
 
 
 def packed(network: nn.Module, kind: type[nn.Module], example: Tensor, batch_size: int) -> nn.Module:
-    """The network with each module of `kind`, whose forward is ReLU(conv(x)), packed for batches of such a size.
+    """The network with its convolutions packed for batches of such a size.
 
-    example: one input `(1, C, H, W)` that reaches every such module.
+    kind: of a module that is ReLU(conv(x)) and is replaced as a whole; a subclass of it is not.
+    example: one input `(1, C, H, W)` that reaches every convolution.
     """
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         shapes[module] = (batch_size, *inputs[0].shape[1:])
 
-    found = {name: module for name, module in network.named_modules() if isinstance(module, kind)}
+    found = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
     hooks = [module.register_forward_pre_hook(note) for module in found.values()]
     with torch.no_grad():
         network(example)
     for hook in hooks:
         hook.remove()
-    for name, module in found.items():
-        parent, _, own = name.rpartition(".")
-        conv = module.get_submodule("conv")
-        if isinstance(conv, nn.Conv2d):
-            setattr(network.get_submodule(parent), own, PackedConvReLU(conv, shapes[module]))
+    for name, conv in found.items():
+        holder = name.rpartition(".")[0]
+        relu = type(network.get_submodule(holder)) is kind
+        parent, _, own = (holder if relu else name).rpartition(".")
+        setattr(network.get_submodule(parent), own, PackedConv2d(conv, shapes.pop(conv), relu=relu))
     return network
