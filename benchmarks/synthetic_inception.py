@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmetrics.features.inception import SIZE, InceptionV3
+from ganmetrics.features.inception_network import SIZE, InceptionV3
 
 LOGIT_SPREAD = 4.0
 """Standard deviation of the logits over images: enough for confident and different predictions."""

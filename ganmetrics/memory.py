@@ -1,8 +1,10 @@
-"""Bytes as people write them, "512MB", and as they read them, "33.6 MB". Imports no torch."""
+"""Bytes as people write them, "512MB", and as they read them, "33.6 MB"; and their return. Imports no torch."""
 
 from __future__ import annotations
 
+import ctypes
 import re
+from contextlib import suppress
 
 from ganmetrics.errors import OptionError
 
@@ -25,3 +27,9 @@ def size(nbytes: float) -> str:
             return f"{nbytes:.{0 if unit == 'B' else 1}f} {unit}"
         nbytes /= 1000
     return f"{nbytes:.1f} GB"
+
+
+def trim() -> None:
+    """Hand what was freed back to the system, where the C library would keep it for itself (glibc does)."""
+    with suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

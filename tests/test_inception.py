@@ -10,7 +10,7 @@ import torch
 from ganmetrics.errors import WeightsError
 from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Options
-from ganmetrics.features.inception import TAPS, InceptionV3
+from ganmetrics.features.inception_network import TAPS, InceptionV3
 from ganmetrics.runtime import exact_arithmetic
 
 CPU = torch.device("cpu")

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ganmetrics.features import packing
 from ganmetrics.features.extractor import Options
-from ganmetrics.features.inception import BasicConv2d, InceptionV3, build
+from ganmetrics.features.inception import build
+from ganmetrics.features.inception_network import BasicConv2d, InceptionV3
 
 needed = pytest.mark.skipif(not packing.available(torch.float32), reason="this torch or processor has no such operator")
 

@@ -14,7 +14,7 @@ from benchmarks.peers import sqrtm_with_disp
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Options
-from ganmetrics.features.inception import InceptionV3
+from ganmetrics.features.inception_network import InceptionV3
 from ganmetrics.metrics.sfid import SpatialFrechetDistance
 from ganmetrics.runtime import exact_arithmetic
 from ganmetrics.statistics.files import load
