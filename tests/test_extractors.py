@@ -143,7 +143,7 @@ def test_timm_with_weights_of_its_own(tmp_path: Path, images: torch.Tensor) -> N
     mean, std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     from ganmetrics.images.resize import RESIZES
 
-    x = (RESIZES[extractor.resize](images.float(), config["input_size"][1]) / 255 - mean) / std
+    x = (RESIZES[extractor.resize](images, config["input_size"][1], torch.float32) / 255 - mean) / std
     with exact_arithmetic(CPU):
         out = extractor([images], ["features", "logits"])
         pooled = model.forward_head(model.forward_features(x), pre_logits=True)

@@ -1,7 +1,7 @@
 """The resize rules, each named after what it reproduces; four tools resize in four ways and get four FIDs.
 
-All take float images `(N, C, H, W)` in [0, 255] and return `(N, C, size, size)` in the same range and dtype, batched
-on the device the images are on.
+All take images `(N, C, H, W)` in [0, 255], bytes or floats, and return `(N, C, size, size)` in the same range and in
+the float dtype they are told, batched on the device the images are on.
 
 - `tf1-bilinear`: TensorFlow 1's `resize_bilinear(align_corners=False)`, as the 2015 Inception graph runs it and
   torch-fidelity and StyleGAN repeat it: source position `i * in / out` (no half-pixel centres), upper neighbour
@@ -14,7 +14,6 @@ on the device the images are on.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -22,71 +21,54 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+CUDA_SHRINKS = 12  # times at most; a kernel there that antialiases has no room for more
 
-def tf1_bilinear(x: Tensor, size: int) -> Tensor:
+
+def tf1_bilinear(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """TensorFlow 1 bilinear. The scale is a float32 there, whatever the images are, and so it is here."""
-    x_low, x_high, x_weight = _tf1_positions(x.shape[3], size, x)
-    left, right = x[..., x_low], x[..., x_high]
-    rows = left + (right - left) * x_weight
-    y_low, y_high, y_weight = _tf1_positions(x.shape[2], size, x)
-    top, bottom = rows[:, :, y_low], rows[:, :, y_high]
-    return top + (bottom - top) * y_weight[:, None]
-
-
-def _tf1_positions(n_in: int, n_out: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    scale = torch.tensor(n_in / n_out, dtype=torch.float32)
-    position = torch.arange(n_out, dtype=like.dtype) * scale
-    low = position.long()
-    high = (low + 1).clamp(max=n_in - 1)
-    device = like.device
-    return low.to(device), high.to(device), (position - low).to(device)
-
-
-def bilinear(x: Tensor, size: int) -> Tensor:
-    return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
-
-
-def bilinear_antialias(x: Tensor, size: int) -> Tensor:
-    return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
-
-
-def pil_bicubic(x: Tensor, size: int) -> Tensor:
-    """Pillow's separable bicubic: weights and sums in double, float32 between the passes, as `Resample.c` does it."""
-    work = torch.float32 if x.device.type == "mps" else torch.float64  # MPS has no float64
-    between = torch.float64 if x.dtype == torch.float64 else torch.float32
-    across = _pil_matrix(x.shape[3], size).to(x.device, work)
-    down = _pil_matrix(x.shape[2], size).to(x.device, work)
-    rows = (x.to(work) @ across.T).to(between).to(work)
-    return (down @ rows).clamp(0, 255).to(x.dtype)
+    rows, top, bottom, y_weight = _tf1_positions(x.shape[2], size, dtype, x.device)
+    columns, left, right, x_weight = _tf1_positions(x.shape[3], size, dtype, x.device)
+    if len(rows) < x.shape[2]:  # the others need not be looked at
+        x = x.index_select(2, rows)
+    lower, upper = (x.index_select(3, columns[side]).to(dtype) for side in (left, right))
+    across = upper.sub_(lower).mul_(x_weight).add_(lower)
+    lower, upper = (across.index_select(2, side) for side in (top, bottom))
+    return upper.sub_(lower).mul_(y_weight[:, None]).add_(lower)
 
 
 @lru_cache(maxsize=64)
-def _pil_matrix(n_in: int, n_out: int) -> Tensor:
-    """Pillow's resampling weights as a dense `(n_out, n_in)` float64 matrix (`precompute_coeffs` in Resample.c)."""
-    scale = n_in / n_out
-    stretch = max(scale, 1.0)
-    support = 2.0 * stretch
-    matrix = torch.zeros(n_out, n_in, dtype=torch.float64)
-    for i in range(n_out):
-        centre = (i + 0.5) * scale
-        first = max(int(centre - support + 0.5), 0)
-        last = min(int(centre + support + 0.5), n_in)
-        weights = [_keys_cubic((j - centre + 0.5) / stretch) for j in range(first, last)]
-        matrix[i, first:last] = torch.tensor(weights, dtype=torch.float64) / math.fsum(weights)
-    return matrix
+def _tf1_positions(n_in: int, n_out: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """The positions that are read; where among them each result has its lower and its upper one; the upper's weight."""
+    scale = torch.tensor(n_in / n_out, dtype=torch.float32)
+    position = torch.arange(n_out, dtype=dtype) * scale
+    low = position.long()
+    high = (low + 1).clamp(max=n_in - 1)
+    read, places = torch.unique(torch.stack((low, high)), return_inverse=True)
+    return tuple(t.to(device) for t in (read, *places, position - low))
 
 
-def _keys_cubic(t: float, a: float = -0.5) -> float:
-    """Keys' cubic convolution kernel with a = -0.5, which is Pillow's BICUBIC."""
-    t = abs(t)
-    if t < 1:
-        return ((a + 2) * t - (a + 3)) * t * t + 1
-    if t < 2:
-        return (((t - 5) * t + 8) * t - 4) * a
-    return 0.0
+def bilinear(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    return F.interpolate(x.to(dtype), size=(size, size), mode="bilinear", align_corners=False)
 
 
-RESIZES: dict[str, Callable[[Tensor, int], Tensor]] = {
+def bilinear_antialias(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    return F.interpolate(x.to(dtype), size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def pil_bicubic(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Pillow's separable bicubic: weights and sums in double, float32 between the passes, as `Resample.c` does it.
+
+    PyTorch's antialiased bicubic has Pillow's kernel (Keys, a = -0.5) and support.
+    """
+    home = x.device
+    if home.type == "mps" or (home.type == "cuda" and max(x.shape[2:]) > CUDA_SHRINKS * size):
+        x = x.cpu()  # MPS has no float64
+    across = F.interpolate(x.double(), size=(x.shape[2], size), mode="bicubic", antialias=True)
+    across = across.to(dtype).double()
+    return F.interpolate(across, size=(size, size), mode="bicubic", antialias=True).clamp_(0, 255).to(home, dtype)
+
+
+RESIZES: dict[str, Callable[[Tensor, int, torch.dtype], Tensor]] = {
     "tf1-bilinear": tf1_bilinear,
     "bilinear": bilinear,
     "bilinear-antialias": bilinear_antialias,
