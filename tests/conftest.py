@@ -21,7 +21,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from tests.runs import Processes
 
-os.environ["GANMETRICS_CACHE_LIMIT"] = "0"  # no test but that of the cache keeps or finds statistics
+os.environ["GANMETRICS_CACHE_LIMIT"] = "0"  # no test without `statistics_cache` keeps or finds statistics
 REPOSITORY = Path(__file__).parent.parent
 GANMETRICS = [sys.executable, "-m", "ganmetrics"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
@@ -224,3 +224,39 @@ def real_and_fake(rng: np.random.Generator, tmp_path: Path) -> dict[str, np.ndar
     for name, pixels in found.items():
         write_folder(tmp_path / name, pixels)
     return found
+
+
+@pytest.fixture
+def statistics_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics of reference images are kept, in an empty cache of the usual limit."""
+    from ganmetrics.statistics import cache as entries
+
+    monkeypatch.setenv("GANMETRICS_CACHE", str(tmp_path / ".cache"))
+    monkeypatch.delenv("GANMETRICS_CACHE_LIMIT")
+    entries.tell.cache_clear()
+
+
+@pytest.fixture
+def sides_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sides that images were read of, each as often as it was."""
+    from ganmetrics import parts
+
+    found: list[str] = []
+    extract = parts.extract
+
+    def recording(source: Any, feeds: Any, **options: Any) -> Any:
+        found.append(options["label"])
+        return extract(source, feeds, **options)
+
+    monkeypatch.setattr(parts, "extract", recording)
+    return found
+
+
+@pytest.fixture
+def class_folders(rng: np.random.Generator, tmp_path: Path) -> tuple[Path, Path]:
+    """`real` and `fake`, 70 and 60 images of 4x4 in two classes each."""
+    for side, n in (("real", 70), ("fake", 60)):
+        for part in "ab":
+            pixels = rng.integers(0, 256, (n // 2, 4, 4, 3), dtype=np.uint8)
+            write_folder(tmp_path / side / part, pixels, "bmp")
+    return tmp_path / "real", tmp_path / "fake"
