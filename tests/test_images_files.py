@@ -2,10 +2,7 @@
 
 import os
 import re
-import shutil
 import struct
-import tempfile
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -14,21 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ganmetrics.errors import ImageError, SourceError
+from ganmetrics.errors import ImageError
 from ganmetrics.images import decode, open_images, read_batches
 from ganmetrics.images.decode import ALPHA, ANIMATED, CMYK, DEEP, ROTATED
-from ganmetrics.text import printable
+from tests.pictures import GREY, NO_IMAGE, RGB, chw
 
-RNG = np.random.default_rng(3)
-GREY = RNG.integers(0, 256, (5, 7), np.uint8)
-RGB = RNG.integers(0, 256, (5, 7, 3), np.uint8)
 RGBA = np.dstack([RGB, GREY])
-DEEP_GREY = RNG.integers(0, 65536, (5, 7), np.uint16)
-DEEP_RGB = RNG.integers(0, 65536, (5, 7, 3), np.uint16)
-
-
-def chw(pixels):
-    return torch.from_numpy(np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)))
+DEEP_PIXELS = np.random.default_rng(4).integers(0, 65536, (5, 7, 4), np.uint16)
+DEEP_GREY, DEEP_RGB = DEEP_PIXELS[..., 0], DEEP_PIXELS[..., 1:]
 
 
 def by_pil(path):
@@ -162,7 +152,6 @@ def cut(path, **options):
     path.write_bytes(data[: len(data) // 2])
 
 
-NO_IMAGE = "not an image, or cut off in its header (expected BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
 BAD = {
     "bomb": ("x.png", bomb, r"more than 178,956,970 pixels: refused as a decompression bomb"),
     "truncated png": ("x.png", cut, "truncated file"),
@@ -231,188 +220,3 @@ def test_a_picture_just_below_the_limit_is_no_bomb(monkeypatch, tmp_path):
     monkeypatch.setattr(decode, "MAX_PIXELS", 35)
     Image.fromarray(RGB).save(tmp_path / "x.png")
     assert len(list(read_batches(open_images(tmp_path), 4))) == 1
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop to a user who may not read")
-def test_unreadable_file_and_folder_as_another_user():
-    folder = Path(tempfile.mkdtemp())
-    try:
-        folder.chmod(0o755)
-        for name in ("bad.png", "good.png", "sub/closed.png"):
-            (folder / name).parent.mkdir(exist_ok=True)
-            Image.fromarray(RGB).save(folder / name)
-        (folder / "bad.png").chmod(0)
-        (folder / "sub").chmod(0)
-        os.seteuid(65534)
-        try:
-            reader = read_batches(open_images(folder), 4, on_error="skip")
-            [[stack]] = list(reader)
-            with pytest.raises(SourceError) as closed:
-                open_images(folder / "sub")
-        finally:
-            os.seteuid(0)
-        assert len(stack) == 1
-        assert reader.summary.skipped == [
-            {"image": f"{folder}/bad.png", "reason": "permission denied"},
-            {"image": f"{folder}/sub/", "reason": "folder cannot be listed: permission denied"},
-        ]
-        assert str(closed.value) == f"{folder}/sub: the folder cannot be listed: permission denied"
-    finally:
-        shutil.rmtree(folder)
-
-
-def test_folder_named_like_an_image_is_a_folder(tmp_path):
-    (tmp_path / "x.png").mkdir()
-    Image.fromarray(RGB).save(tmp_path / "x.png" / "y.png")
-    assert len(open_images(tmp_path)) == 1
-
-
-def test_folders_are_walked_sorted_linked_and_without_circles(tmp_path):
-    root, outside = tmp_path / "root", tmp_path / "outside"
-    names = ["b/2.PNG", "b/10.png", "a.png", "c.d/x.png", ".hidden/x.png", "__MACOSX/x.png", "._a.png", "notes.txt"]
-    for number, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((2, 2), number, np.uint8)).save(root / name, format="PNG")
-    outside.mkdir()
-    Image.fromarray(np.full((2, 2), 99, np.uint8)).save(outside / "o.png")
-    (root / "linked").symlink_to(outside)
-    (root / "b" / "up").symlink_to(root)
-    values = [int(stack[i, 0, 0, 0]) for [stack] in read_batches(open_images(root), 1) for i in range(len(stack))]
-    assert values == [2, 1, 0, 3, 99]  # a.png, b/10.png, b/2.PNG, c.d/x.png, linked/o.png
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        (b"caf\xe9.png", "caf\\xe9.png"),
-        (b"two\nlines.png", "two\\nlines.png"),
-        (b"bell\x07\x1b[31m.png", "bell\\x07\\x1b[31m.png"),
-        ("größe 猫.png".encode(), "größe 猫.png"),
-    ],
-)
-def test_any_name_is_read_and_shown_on_one_line(name, shown, tmp_path):
-    path = os.path.join(os.fsencode(tmp_path), name)
-    with open(path, "wb") as stream:
-        Image.fromarray(RGB).save(stream, format="PNG")
-    assert len(list(read_batches(open_images(tmp_path), 4))) == 1
-    with open(path, "wb") as stream:
-        stream.write(b"text")
-    with pytest.raises(ImageError) as caught:
-        list(read_batches(open_images(tmp_path), 4))
-    assert str(caught.value) == f"{tmp_path}/{shown}: {NO_IMAGE}"
-    assert printable(shown) == shown
-    str(caught.value).encode("utf-8")
-
-
-def test_folder_without_images_says_what_it_saw(tmp_path):
-    for name in ("a.txt", "b.txt", "c.npy", "README", "train/x.csv"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    with pytest.raises(SourceError) as caught:
-        open_images(tmp_path)
-    assert str(caught.value) == (
-        f"{tmp_path}: no image in this folder; searched it for .bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp; "
-        "saw 2 .txt, 1 .csv, 1 .npy, 1 without extension; subfolders train"
-    )
-
-
-def test_all_bad_is_an_error(tmp_path):
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(b"")
-    with pytest.raises(SourceError) as caught:
-        list(read_batches(open_images(tmp_path), 4, on_error="skip"))
-    assert str(caught.value) == (
-        f"{tmp_path}: none of its 2 images can be read; the first is {tmp_path}/a.png: empty file (0 bytes)"
-    )
-
-
-def test_list_of_paths_keeps_its_order(tmp_path):
-    for number in range(3):
-        Image.fromarray(np.full((2, 2), number, np.uint8)).save(tmp_path / f"{number}.png")
-    [[stack]] = list(read_batches(open_images([tmp_path / "2.png", str(tmp_path / "0.png")]), 4))
-    assert stack[:, 0, 0, 0].tolist() == [2, 0]
-    with pytest.raises(ImageError, match="no such file or directory"):
-        list(read_batches(open_images([tmp_path / "absent.png"]), 4))
-    with pytest.raises(SourceError, match="is a folder; a list of paths holds image files"):
-        open_images([tmp_path])
-
-
-def png_bytes(pixels=RGB):
-    path = Path(tempfile.mkstemp(suffix=".png")[1])
-    try:
-        Image.fromarray(pixels).save(path)
-        return path.read_bytes()
-    finally:
-        path.unlink()
-
-
-def write_zip(path, members, compression=zipfile.ZIP_DEFLATED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
-
-
-def test_zip_equals_folder(tmp_path):
-    folder = tmp_path / "f"
-    members = {}
-    for number, name in enumerate(["b/2.png", "b/10.png", "a.PNG", ".x/h.png", "__MACOSX/._a.png", "t.txt"]):
-        members[name] = png_bytes(np.roll(RGB, number, 0))
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(members[name])
-    [[packed]] = list(read_batches(open_images(write_zip(tmp_path / "x.ZIP", members)), 8))
-    [[plain]] = list(read_batches(open_images(folder), 8))
-    assert len(packed) == 3
-    assert torch.equal(packed, plain)
-
-
-CLIMBS = "its path leaves the zip archive (absolute, or with ..): refused"
-
-
-@pytest.mark.parametrize("name", ["../x.png", "a/../../x.png", "/etc/x.png", "..\\x.png", "C:\\x.png"])
-def test_zip_member_that_climbs_out_is_bad(name, tmp_path):
-    source = open_images(write_zip(tmp_path / "x.zip", {name: png_bytes(), "good.png": png_bytes()}))
-    reader = read_batches(source, 4, on_error="skip")
-    [[stack]] = list(reader)
-    assert len(stack) == 1
-    assert reader.summary.skipped == [{"image": f"{tmp_path}/x.zip/{name}", "reason": CLIMBS}]
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["x.zip"]
-
-
-def patch_flags(path):
-    data = bytearray(path.read_bytes())
-    data[6] |= 1  # local header of the first member
-    data[data.index(b"PK\x01\x02") + 8] |= 1
-    path.write_bytes(data)
-
-
-def patch_pixels(path):
-    data = bytearray(path.read_bytes())
-    data[60] ^= 255
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("patch", "reason"),
-    [
-        (patch_flags, "encrypted zip member; unpack the archive with its password first"),
-        (patch_pixels, "damaged zip member (Bad CRC-32 for file 'a.png')"),
-    ],
-)
-def test_encrypted_and_corrupt_zip_members_are_bad(patch, reason, tmp_path):
-    path = write_zip(tmp_path / "x.zip", {"a.png": png_bytes(), "b.png": png_bytes()}, zipfile.ZIP_STORED)
-    patch(path)
-    with pytest.raises(ImageError) as caught:
-        list(read_batches(open_images(path), 4))
-    assert str(caught.value) == f"{path}/a.png: {reason}"
-    reader = read_batches(open_images(path), 4, on_error="skip")
-    assert [len(batch[0]) for batch in reader] == [1]
-    assert len(reader.summary.skipped) == 1
-
-
-def test_zip_that_is_none_and_zip_without_images(tmp_path):
-    (tmp_path / "text.zip").write_text("no zip")
-    with pytest.raises(SourceError, match=r"text.zip: is no zip archive, or a damaged one \(File is not a zip file\)"):
-        open_images(tmp_path / "text.zip")
-    with pytest.raises(SourceError, match=r"no image in this zip; searched its 0 files for \.bmp"):
-        open_images(write_zip(tmp_path / "empty.zip", {}))

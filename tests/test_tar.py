@@ -12,18 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import ganmetrics as gm
 from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images import open_images, read_batches
 from tests.conftest import PIXELS, Cli, write_folder
-
-
-def png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return file.getvalue()
+from tests.pictures import png
 
 
 def pack(path: Path, members: Mapping[str, bytes]) -> Path:

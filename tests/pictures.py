@@ -1,0 +1,39 @@
+"""Pictures for the tests of reading: one in grey and one in colour, as pixels, as files, and as they come back."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganmetrics.images import open_images, read_batches
+
+_DRAWN = np.random.default_rng(3).integers(0, 256, (5, 7, 4), np.uint8)
+GREY, RGB = np.ascontiguousarray(_DRAWN[..., 0]), np.ascontiguousarray(_DRAWN[..., 1:])
+NO_IMAGE = "not an image, or cut off in its header (expected BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
+
+
+def chw(pixels: np.ndarray) -> Tensor:
+    """`(H, W)` or `(H, W, C)` -> `(C, H, W)`."""
+    return torch.from_numpy(np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)))
+
+
+def png(pixels: np.ndarray = RGB) -> bytes:
+    """A file of them."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
+
+
+def read(source: Any, batch_size: int = 4, num_workers: int | None = None, **options: Any) -> Tensor:
+    """All images of a source of one size; asserts that its batches are full and as many as it said."""
+    opened = open_images(source, **options)
+    batches = list(read_batches(opened, batch_size, num_workers=num_workers))
+    sizes = [sum(map(len, batch)) for batch in batches]
+    assert all(size == batch_size for size in sizes[:-1])
+    assert opened.n_images in (None, sum(sizes))
+    return torch.cat([stack for batch in batches for stack in batch])
