@@ -13,7 +13,7 @@ import pytest
 
 from ganmetrics.statistics import files
 from tests.conftest import PIXELS, Cli, Ran, write_folder
-from tests.test_cli_sources import BYTES, spoil
+from tests.spoiled import BYTES, spoil
 
 NOT_OURS = "expected a statistics file (.npz with mu and sigma)"
 SAME = "measure both with the same --features, --weights and --protocol"

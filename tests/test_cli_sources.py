@@ -1,24 +1,22 @@
-"""Sources and options on the command line: the exact line a mistake is answered with, and what `--on-error` does."""
+"""Sources and options on the command line: the exact line that a mistake is answered with."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
-from PIL import Image
 
-from tests.conftest import PIXELS, Cli, Ran, write_folder
+from tests.conftest import PIXELS, Cli, write_folder
+from tests.spoiled import BYTES
 
 KINDS = ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
 DATASETS = "digits, mnist, fashion-mnist, cifar10, cifar100, svhn"
 NOT_THERE = f"no such file or folder, and no dataset of that name (known: {DATASETS})"
-BYTES = os.fsdecode(b"caf\xe9")  # a name that is not UTF-8
+
 
 pytestmark = pytest.mark.usefixtures("real_and_fake")
 
@@ -224,90 +222,3 @@ def test_extractor_of_the_users_own(features: str, error: str, cli: Cli, monkeyp
     ran = cli("fid", "real", "fake", "--features", features, "--batch-size", "8")
     sys.modules.pop("own", None)
     assert ran.error == error
-
-
-# bad files
-
-
-def spoil(folder: Path, good: bytes) -> dict[str, str]:
-    """Put one bad file of every kind into a folder; returns their printed paths and the reasons."""
-    (folder / "empty.png").touch()
-    (folder / "text.jpg").write_text("no image")
-    (folder / "cut.png").write_bytes(good[:50])
-    Image.fromarray(np.zeros((2, 2), np.float32)).save(folder / "float.tiff")
-    os.symlink("nowhere", folder / "link.png")
-    os.mkfifo(folder / "pipe.png")
-    (folder / "new\nline.png").touch()
-    (folder / f"{BYTES}.png").touch()
-    unknown = "not an image, or cut off in its header (expected BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
-    reasons = {
-        r"caf\xe9.png": "empty file (0 bytes)",
-        "cut.png": "truncated file",
-        "empty.png": "empty file (0 bytes)",
-        "float.tiff": "floating point pixels have no range to scale by; save it with 8 bits a channel",
-        "link.png": "broken link",
-        r"new\nline.png": "empty file (0 bytes)",
-        "pipe.png": "not a regular file",
-        "text.jpg": unknown,
-    }
-    return {f"{folder}/{name}": reason for name, reason in reasons.items()}
-
-
-def test_skip_lists_every_bad_file_and_changes_nothing_else(cli: Cli):
-    (clean,) = cli("fid", "real", "fake", *PIXELS, "--json").scores
-    reasons = spoil(Path("fake"), Path("fake/00000.png").read_bytes())
-    asked = ("fid", "real", "fake", *PIXELS, "--on-error", "skip")
-    (score,) = cli(*asked, "--json").scores
-    assert score["skipped"] == [{"image": image, "reason": reason} for image, reason in reasons.items()]
-    assert score["warnings"] == ["8 fake images were skipped; the score lists them"]
-    assert (score["value"], score["n_fake"]) == (clean["value"], 60)
-    assert cli(*asked) == Ran(
-        0,
-        f"fd-pixels {clean['value']:.4f}  (70 real, 60 fake; pixels; float32)\n",
-        "Warning: 8 fake images were skipped; the score lists them\n"
-        + "".join(f"Skipped: {image}: {reason}\n" for image, reason in reasons.items()),
-    )
-
-
-def test_fail_names_the_first_bad_file(cli: Cli):
-    """In the order of their names, whatever thread meets one first: each in turn becomes the first."""
-    reasons = spoil(Path("fake"), Path("fake/00000.png").read_bytes())
-    for image, reason in reasons.items():
-        assert cli("fid", "real", "fake", *PIXELS).error == f"{image}: {reason}"
-        os.unlink(os.fsdecode(image.encode("latin-1").decode("unicode_escape").encode("latin-1")))
-    assert cli("fid", "real", "fake", *PIXELS).code == 0
-
-
-def test_skip_where_nothing_is_left(cli: Cli):
-    Path("bad").mkdir()
-    for name in ("bad/a.png", "bad/b.png"):
-        Path(name).touch()
-    assert cli("fid", "bad", "fake", *PIXELS, "--on-error", "skip").error == (
-        "bad: none of its 2 images can be read; the first is bad/a.png: empty file (0 bytes)"
-    )
-
-
-def test_zip_is_its_folder(cli: Cli):
-    (folder,) = cli("fid", "real", "fake", *PIXELS, "--json").scores
-    with zipfile.ZipFile("fake.zip", "w") as archive:
-        for path in Path("fake").iterdir():
-            archive.write(path, path.name)
-        archive.writestr("../up.png", b"")
-        archive.writestr("empty.png", b"")
-    assert cli("fid", "real", "fake.zip", *PIXELS).error == (
-        "fake.zip/../up.png: its path leaves the zip archive (absolute, or with ..): refused"
-    )
-    (score,) = cli("fid", "real", "fake.zip", *PIXELS, "--on-error", "skip", "--json").scores
-    assert score["value"] == folder["value"]
-    assert [entry["image"] for entry in score["skipped"]] == ["fake.zip/../up.png", "fake.zip/empty.png"]
-
-
-def test_names_of_any_bytes_are_read(cli: Cli):
-    """Folder and files: the score is that of the same images under plain names."""
-    (plain,) = cli("fid", "real", "fake", *PIXELS, "--json").scores
-    odd = Path(f"{BYTES}\nfolder")
-    odd.mkdir()
-    for path in Path("fake").iterdir():
-        shutil.copy(path, odd / f"{path.stem}{BYTES}\n\x1b[31m.png")
-    (score,) = cli("fid", "real", str(odd), *PIXELS, "--json").scores
-    assert (score["value"], score["n_fake"]) == (plain["value"], 60)
