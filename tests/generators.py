@@ -65,6 +65,22 @@ def photos(n: int) -> Tensor:
     return torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
+WIDE = Linear.value_range
+WIDTH = WIDE[1] - WIDE[0]
+
+
+def own_images(network: nn.Module, n: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    """Images that the generator made itself, in its range."""
+    z = torch.randn(n, *network.latent_shape, generator=torch.Generator().manual_seed(seed)) * scale
+    with torch.no_grad():
+        return network(z)
+
+
+def others(n: int, shape: tuple[int, int, int] = (1, 4, 4), seed: int = 0, scale: float = 3.0) -> Tensor:
+    """Images that it cannot make."""
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+
+
 class Classes(Linear):
     """A shift of its own for each of three classes: labels as numbers, or as probabilities."""
 
