@@ -20,7 +20,7 @@ from ganmetrics.features.timm_backbone import is_clip
 from ganmetrics.metrics.cmmd import ClipDistance, cmmd
 from ganmetrics.metrics.resampling import counts
 from ganmetrics.runtime import exact_arithmetic
-from tests.test_kid import Points, store
+from tests.kernels import Points, store
 
 
 def published(x: np.ndarray, y: np.ndarray) -> float:

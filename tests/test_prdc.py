@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: by hand, in closed form, against the peers, and how sure they are."""
+"""Precision, recall, density and coverage: by hand, in closed form, and against the peers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,11 @@ import torch
 from torch import Tensor
 
 import ganmetrics as gm
-from ganmetrics.confidence import interval
 from ganmetrics.errors import StatisticsError
-from ganmetrics.metrics.prdc import KYNKAANNIEMI, NAEEM, PRDC, Manifold, membership
+from ganmetrics.metrics.prdc import KYNKAANNIEMI, NAEEM, PRDC, Manifold
 from ganmetrics.protocols import PROTOCOLS, MetricOptions
 from tests.conftest import PIXELS, Cli, write_folder
-
-NAMES = ("precision", "recall", "density", "coverage")
-
-
-def prdc(real: Tensor, fake: Tensor, **manifolds: Manifold) -> dict[str, float]:
-    metric = fed(real, fake, **manifolds)
-    return {name: result.value for name, result in metric.results().items()}
-
-
-def fed(real: Tensor, fake: Tensor, **manifolds: Manifold) -> PRDC:
-    metric = PRDC(device="cpu", **manifolds)
-    metric.update(real, "real")
-    metric.update(fake, "fake")
-    return metric
+from tests.manifolds import NAMES, fed, prdc, two_sides
 
 
 def line(*points: float) -> Tensor:
@@ -126,16 +112,9 @@ def reference(real: Tensor, fake: Tensor, k: int, closed: bool) -> dict[str, flo
     }
 
 
-def network_like(rng: np.random.Generator, n: int, dim: int, shift: float) -> Tensor:
-    """Not negative, correlated, of low rank beside noise; float32."""
-    mixing = np.random.default_rng(7).standard_normal((12, dim))
-    found = rng.standard_normal((n, 12)) @ mixing + 0.1 * rng.standard_normal((n, dim)) + shift
-    return torch.from_numpy(np.maximum(found, 0)).float()
-
-
 @pytest.fixture
 def features(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    return network_like(rng, 310, 96, 0.0), network_like(rng, 270, 96, 0.3)
+    return two_sides(rng)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -234,68 +213,6 @@ def test_statistics_are_left_as_they_are(features: tuple[Tensor, Tensor]) -> Non
     metric.replicates(100, 0)
     for side, kept in zip(metric.sides, before, strict=True):
         assert torch.equal(torch.cat(list(metric.statistics[side].blocks())), kept)
-
-
-def test_replicates_are_means_over_drawn_images(features: tuple[Tensor, Tensor]) -> None:
-    metric = fed(*features)
-    drawn = metric.replicates(4000, 3)
-    members = membership(*features, device="cpu")
-    assert list(drawn) == list(NAMES)
-    for name, values in drawn.items():
-        of_each = getattr(members, name)
-        assert len(of_each) == len(features[name in ("precision", "density")])
-        assert float(values.mean()) == pytest.approx(float(of_each.mean()), abs=5 * float(values.std()) / 4000**0.5)
-        if name != "coverage":  # whose balls move too
-            error = float(of_each.std(correction=0)) / len(of_each) ** 0.5
-            assert float(values.std()) == pytest.approx(error, rel=0.06)
-    assert not torch.equal(drawn["precision"], metric.replicates(4000, 4)["precision"])
-
-
-def test_a_share_of_one_has_no_interval() -> None:
-    """Drawn anew it would stay 1, and an interval of no width would say that it is certain."""
-    grid = torch.arange(40.0)[:, None]
-    assert list(fed(grid, torch.cat([grid, grid[:3]])).replicates(100, 0)) == ["density"]
-
-
-def test_coverage_of_few_reals_has_no_interval(rng: np.random.Generator) -> None:
-    real, fake = (torch.from_numpy(rng.standard_normal((n, 2))) for n in (8, 40))
-    assert "coverage" not in fed(real, fake + 1).replicates(100, 0)
-    assert "coverage" in fed(torch.cat([real, fake]), fake + 1).replicates(100, 0)
-
-
-def shares_held(trials: int, n: int, dim: int, rng: np.random.Generator) -> dict[str, float]:
-    """How often an interval holds the value that it is for, which is the mean over all trials.
-
-    Precision and density: one set of reals, new fakes in each trial. Recall and coverage: one set of fakes, new reals.
-    """
-
-    def draw(shift: float) -> Tensor:
-        return torch.from_numpy(rng.standard_normal((n, dim)) + shift)
-
-    real, fake = draw(0), draw(0.6)
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in NAMES}
-    for trial in range(trials):
-        tried = {("precision", "density"): fed(real, draw(0.6)), ("recall", "coverage"): fed(draw(0), fake)}
-        for names, metric in tried.items():
-            replicates = metric.replicates(500, trial)
-            for name in names:
-                value = metric.results()[name].value
-                found[name].append((value, *interval(value, replicates[name])))
-    values, low, high = torch.tensor([found[name] for name in NAMES], dtype=torch.float64).unbind(dim=2)
-    target = values.mean(dim=1, keepdim=True)
-    return dict(zip(NAMES, ((low <= target) & (target <= high)).double().mean(dim=1).tolist(), strict=True))
-
-
-def test_intervals_hold_their_target(rng: np.random.Generator) -> None:
-    for name, share in shares_held(60, 150, 3, rng).items():
-        assert share >= 0.85, name
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dim", [3, 12])
-def test_intervals_hold_their_target_closely(dim: int, rng: np.random.Generator) -> None:
-    for name, share in shares_held(600, 300, dim, rng).items():
-        assert 0.915 <= share <= 0.985, name
 
 
 def test_gm_prdc_and_the_command_line(cli: Cli, rng: np.random.Generator, tmp_path: Path) -> None:
