@@ -15,10 +15,11 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cpu_tables import aligned
 from benchmarks.process import circumstances, run
 
 OURS = {  # protocol: the peer it must agree with
@@ -35,7 +36,11 @@ EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run of one tool; `value` is None where it failed, and `error` says why in one line."""
+    """One run of one tool; `value` is None where it failed, and `error` says why in one line.
+
+    conv_gflop_s, gflop_an_image: the rate that oneDNN reached on convolutions just before the round, and what the
+        network takes for an image; None in results from before they were measured.
+    """
 
     tool: str
     round: int
@@ -44,6 +49,8 @@ class Measurement:
     images_per_s: float | None
     peak_mb: float
     error: str | None = None
+    conv_gflop_s: float | None = None
+    gflop_an_image: float | None = None
 
 
 def command(tool: str, real: Path, fake: Path, weights: Path, workers: int | None = None) -> list[str]:
@@ -127,13 +134,32 @@ def table(measurements: Sequence[Measurement]) -> str:
                 f"{base / walls[tool]:.2f}" if base else "",
             ]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    )
+    return "\n".join([aligned(rows), *shares(good)])
+
+
+def shares(good: Sequence[Measurement]) -> list[str]:
+    """What the convolutions alone would take, and the share of that speed each of ours reaches, in its own rounds."""
+    reached: dict[str, list[float]] = {}
+    floors = []
+    for item in good:
+        if item.conv_gflop_s and item.gflop_an_image and item.images_per_s:
+            floors.append(item.conv_gflop_s / item.gflop_an_image)
+            if item.tool.startswith("ganmetrics:"):
+                reached.setdefault(item.tool.partition(":")[2], []).append(item.images_per_s / floors[-1])
+    if not floors:
+        return []
+    size = next(item.gflop_an_image for item in good if item.gflop_an_image)
+    said = ", ".join(f"{protocol} {100 * statistics.median(found):.0f} %" for protocol, found in reached.items())
+    return [
+        f"floor: {size:.2f} GFLOP an image at oneDNN's convolution rate, {statistics.median(floors):.1f} images/s",
+        *([f"reached by ganmetrics, start-up and all: {said}"] if reached else []),
+    ]
+
+
+def floor(threads: int | None) -> dict[str, Any]:
+    """The rate of convolutions and the network's own count, measured in a process of its own; empty where it fails."""
+    ran = run([sys.executable, "-m", "benchmarks.cpu_network"], threads=threads)
+    return {} if ran.code else json.loads(ran.out)
 
 
 def load(path: Path) -> list[Measurement]:
@@ -162,10 +188,12 @@ def default_tools(*, float64: bool) -> list[str]:
 def measurements(options: argparse.Namespace, real: Path, fake: Path, n_images: int) -> Iterator[Measurement]:
     """All rounds, told on stderr one line each."""
     for round_ in range(1, options.rounds + 1):
+        rate = floor(options.threads)
         for tool in options.tools if round_ % 2 else options.tools[::-1]:
             print(f"round {round_}/{options.rounds}  {tool} ...", end=" ", file=sys.stderr, flush=True)
             argv = command(tool, real, fake, options.weights.resolve(), options.workers)
             done = measure(tool, argv, n_images=n_images, round_=round_, threads=options.threads)
+            done = replace(done, **rate)
             print(done.error or f"{done.value:.6f} in {done.wall_s:.1f} s", file=sys.stderr)
             yield done
 

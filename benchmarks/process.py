@@ -55,7 +55,7 @@ def circumstances(packages: Sequence[str]) -> dict[str, Any]:
     """Machine (no names, no paths), versions of the packages, commit, date."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu_model(), "cores": _cores(), "system": f"{platform.system()} {platform.machine()}"},
+        "machine": {"cpu": _cpu_model(), "cores": cores(), "system": f"{platform.system()} {platform.machine()}"},
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "commit": _commit(),
     }
@@ -69,7 +69,7 @@ def _cpu_model() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _cores() -> int | None:
+def cores() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
