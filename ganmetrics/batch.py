@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import Feeds, default_batch_size, feed
-from ganmetrics.features.extractor import Extractor
+from ganmetrics.features.extractor import Extractor, Finite
 from ganmetrics.runtime import exact_arithmetic
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples
@@ -21,14 +21,16 @@ Vectors = dict[tuple[Extractor, str], list[Tensor]]
 def extracted(batch: Tensor, feeds: Feeds, batch_size: int | None) -> Vectors:
     """Vectors `(b, D)` of a batch by extractor and tap, `batch_size` images at a time or what suits an extractor."""
     found: Vectors = {}
+    finite = Finite()
     for extractor, taps in feeds.items():
         here: dict[str, list[Tensor]] = {tap: [] for tap in taps}
         with exact_arithmetic(extractor.device):
             for stack in batch.split(batch_size or default_batch_size(extractor)):
-                feed(extractor, [stack], {tap: [blocks.append] for tap, blocks in here.items()})
+                feed(extractor, [stack], {tap: [blocks.append] for tap, blocks in here.items()}, finite)
                 for blocks in here.values():
                     blocks[-1] = blocks[-1].clone()  # an extractor may give the same memory every time
         found.update({(extractor, tap): blocks for tap, blocks in here.items()})
+    finite.check()
     return found
 
 

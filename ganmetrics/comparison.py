@@ -15,6 +15,8 @@ from ganmetrics.statistics.files import StatisticsFile
 
 # Vectors measured with another value of one of these live in another space.
 IDENTITY = ("features", "tap", "weights_sha256", "resize", "size")
+# With another value of one of these they differ slightly; beside it what goes without saying.
+PRECISION = {"dtype": None, "jpeg_decoder": "pillow"}
 
 
 @dataclass
@@ -54,7 +56,7 @@ def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -
     for side in sides:
         if side.file is None:
             described[side.name] = settings.describe(settings.tap(type(metric)))
-            warnings += [text for text in settings.extractor.warnings if text not in warnings]
+            warnings += [text for text in settings.warnings if text not in warnings]
         elif side.file.protocol:
             label = f"{side.name} ({side.file.origin})"
             described[label] = side.file.protocol
@@ -77,9 +79,11 @@ def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -
         merged["protocol"] = settings.protocol
     if cached := [side.name for side in sides if any(metric.statistics[side.name] is kept for kept in side.cached)]:
         merged["cached"] = cached
-    dtypes = {str(protocol.get("dtype")) for protocol in described.values()}
-    if len(dtypes) > 1:
-        warnings.append(f"the two sides were measured in unlike dtypes: {' and '.join(sorted(dtypes))}")
+    for key, usual in PRECISION.items():
+        values = {str(protocol.get(key, usual)) for protocol in described.values()}
+        if len(values) > 1:
+            unlike = f"{key.replace('_', ' ')}s: {' and '.join(sorted(values))}"
+            warnings.append(f"the two sides were measured in unlike {unlike}")
     return merged, warnings
 
 

@@ -34,7 +34,7 @@ NOTE = (
     "a Parzen log-likelihood can rank a bad model above the truth and says little about samples; compare it only at "
     "one protocol, beside the baselines (Theis, van den Oord & Bethge 2016, arXiv:1511.01844)"
 )
-FORBIDDEN = {"features", "weights", "protocol", "ddof", "splits", "shuffle"}
+FORBIDDEN = {"features", "weights", "protocol", "allow_tf32", "jpeg_decoder", "ddof", "splits", "shuffle"}
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,9 @@ class Parzen:
         wrong = sorted(FORBIDDEN & set(options))
         if wrong:
             raise OptionError(f"{wrong[0]}: a Parzen window is over pixels or points and takes no such option")
+        if (dtype := resolve_dtype(options.get("dtype", "float32"))) not in (torch.float32, torch.float64):
+            came = str(dtype).removeprefix("torch.")
+            raise OptionError(f"--dtype: expected float32 or float64, of a Parzen window's exponentials, came {came}")
         device, seed = resolve_device(options.get("device")), options.get("seed") or 0
         features = DequantizedPixels(device, seed) if self.options.dequantize else PixelBytes(device)
         return Settings.of(None, {**options, "features": features})

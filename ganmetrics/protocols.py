@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import torch
 
 
+DTYPES = ("float32", "float64", "bfloat16", "float16")  # that a network may run in
+JPEG_DECODERS = ("pillow", "torchvision")
+
+
 @dataclass(frozen=True)
 class Splits:
     """How the Inception Score is averaged.

@@ -13,8 +13,7 @@ import torch
 
 from ganmetrics import launched
 from ganmetrics.errors import OptionError
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+from ganmetrics.protocols import DTYPES
 
 
 def resolve_device(device: str | torch.device | None = None) -> torch.device:
@@ -41,10 +40,19 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
 
 def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """The dtype a network runs in, by name or as torch has it. Raises OptionError for any other."""
-    for name, known in DTYPES.items():
-        if dtype in (name, known):
+    for name in DTYPES:
+        if dtype in (name, known := getattr(torch, name)):
             return known
     raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, came {str(dtype)!r}")
+
+
+def require_tf32(device: torch.device, dtype: torch.dtype) -> None:
+    """Raises OptionError where TF32 would change nothing: it is how a CUDA device may multiply float32."""
+    if device.type != "cuda":
+        raise OptionError(f"--allow-tf32: expected a CUDA device, which alone has TF32, came {device}; leave it out")
+    if dtype != torch.float32:
+        came = str(dtype).removeprefix("torch.")
+        raise OptionError(f"--allow-tf32: expected --dtype float32, whose products it shortens, came {came}")
 
 
 def default_workers() -> int:
@@ -57,8 +65,8 @@ def cores() -> int:
     return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
 
 
-def _fp32_knobs(device: torch.device) -> list[tuple[Any, str, Any]]:
-    """(object, attribute, exact value) for every switch that lets torch round float32 to something shorter there.
+def _fp32_knobs(device: torch.device, *, tf32: bool) -> list[tuple[Any, str, Any]]:
+    """(object, attribute, value) for every switch that lets torch round float32 to something shorter there.
 
     Only those of the device: cuDNN's default cannot be written back, only the value that it reads as, which from then
     on ignores the wider switch `torch.backends.cudnn.fp32_precision`.
@@ -69,20 +77,22 @@ def _fp32_knobs(device: torch.device) -> list[tuple[Any, str, Any]]:
         owners = (
             (backends.cuda.matmul, backends.cudnn.conv) if on_cuda else (backends.mkldnn.matmul, backends.mkldnn.conv)
         )
-        return [(owner, "fp32_precision", "ieee") for owner in owners]
-    return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
+        return [(owner, "fp32_precision", "tf32" if tf32 else "ieee") for owner in owners]
+    return [(backends.cuda.matmul, "allow_tf32", tf32), (backends.cudnn, "allow_tf32", tf32)]
 
 
 @contextmanager
-def exact_arithmetic(device: torch.device) -> Iterator[None]:
+def exact_arithmetic(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
     """No gradient, no TF32, no shortened float32 products, no ambient autocast; the caller's settings come back.
+
+    tf32: let a CUDA device multiply float32 in TF32 after all (a product of 10-bit mantissas, summed in float32).
 
     Neither inference mode nor another default device reaches inside, so that what is kept can be added to later.
 
     A metric inside somebody's training loop meets whatever they set for speed: TF32 alone made FID depend on the
     batch size (torchmetrics#1620), and `set_float32_matmul_precision("medium")` is bfloat16 on this kind of CPU.
     """
-    knobs = _fp32_knobs(device)
+    knobs = _fp32_knobs(device, tf32=tf32 and device.type == "cuda")
     before = [getattr(owner, name) for owner, name, _ in knobs]
     plain = (
         torch.inference_mode(False),  # which would switch gradients on

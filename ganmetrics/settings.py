@@ -17,9 +17,10 @@ from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Extractor, Options
 from ganmetrics.images import ImageSource, open_images
 from ganmetrics.images.base import whole
+from ganmetrics.images.jpeg import JpegDecoder
 from ganmetrics.metrics.base import Metric
-from ganmetrics.protocols import MetricOptions, Protocol, get_protocol
-from ganmetrics.runtime import resolve_device, resolve_dtype
+from ganmetrics.protocols import JPEG_DECODERS, MetricOptions, Protocol, get_protocol
+from ganmetrics.runtime import require_tf32, resolve_device, resolve_dtype
 
 INCEPTION = "inception"
 LEAST = {
@@ -38,7 +39,9 @@ class Settings(MetricOptions):
             "pixels", "timm:NAME"), "module:attribute", or a callable from uint8 RGB `(N, 3, H, W)` to `(N, D)`.
         weights: a weights file of the user's own for that extractor.
         protocol: the tool to agree with; None is the original, "tensorflow".
-        dtype: "float32", "float64" or "bfloat16", of the network.
+        dtype: "float32", "float64", "bfloat16" or "float16", of the network.
+        allow_tf32: let a CUDA device shorten the network's float32 products to TF32; the score's dtype says so.
+        jpeg_decoder: "pillow", or "torchvision" for plain JPEG files, which then are decoded where the network runs.
         batch_size, num_workers: None chooses by device and cores; neither changes a score beyond rounding.
         on_error: "fail" stops at the first image that cannot be read, "skip" lists it in the score.
         value_range: of float images, (-1, 1) for tanh or (0, 1) for sigmoid; never guessed.
@@ -54,6 +57,8 @@ class Settings(MetricOptions):
     weights: str | os.PathLike[str] | None = None
     protocol: str | None = None
     dtype: str | torch.dtype = "float32"
+    allow_tf32: bool = False
+    jpeg_decoder: str = "pillow"
     batch_size: int | None = None
     num_workers: int | None = None
     on_error: Literal["fail", "skip"] = "fail"
@@ -81,6 +86,10 @@ class Settings(MetricOptions):
                 f"leave it out with --features {self.features}"
             )
         get_protocol(self.protocol)
+        if self.allow_tf32:
+            require_tf32(resolve_device(self.device), resolve_dtype(self.dtype))
+        if self.jpeg_decoder not in JPEG_DECODERS:
+            raise OptionError(f"--jpeg-decoder: expected {' or '.join(JPEG_DECODERS)}, came {self.jpeg_decoder!r}")
 
     @classmethod
     def of(cls, settings: Settings | None, options: dict[str, Any]) -> Settings:
@@ -110,10 +119,24 @@ class Settings(MetricOptions):
             resize=self.rules.resize if self.is_inception else None,
             device=resolve_device(self.device),
             dtype=resolve_dtype(self.dtype),
+            tf32=self.allow_tf32,
             progress=self.progress,
         )
         with torch.device("cpu"):  # whatever the caller's default is
-            return load_extractor(self.features, options)
+            loaded = load_extractor(self.features, options)
+        if self.allow_tf32 and not loaded.tf32:
+            raise OptionError(f"--allow-tf32: {loaded.name} is no network that --dtype applies to; leave it out")
+        return loaded
+
+    @property
+    def warnings(self) -> list[str]:
+        """Whole sentences for the score of images that are measured with these settings."""
+        return [*self.extractor.warnings, *([] if self._decoder is None else [self._decoder.warning])]
+
+    @cached_property
+    def _decoder(self) -> JpegDecoder | None:
+        """What decodes plain JPEG files; None is Pillow."""
+        return None if self.jpeg_decoder == "pillow" else JpegDecoder(resolve_device(self.device))
 
     def tap(self, metric: type[Metric]) -> str:
         """The vectors of the extractor that a metric reads. Raises OptionError where it has none of that kind."""
@@ -131,6 +154,7 @@ class Settings(MetricOptions):
             "protocol": self.rules.name if self.is_inception else None,
             **self.extractor.describe(tap),
             "quantize": self.rules.quantize,
+            **({} if self._decoder is None else {"jpeg_decoder": self._decoder.name}),
             "device": str(self.extractor.device),
             "torch": torch.__version__,
         }
@@ -144,4 +168,5 @@ class Settings(MetricOptions):
             quantize=self.rules.quantize,
             n_samples=self.n_samples,
             data_root=self.data_root,
+            jpeg_decoder=self._decoder,
         )

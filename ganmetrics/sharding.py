@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ganmetrics.comparison import IDENTITY, Side, require_alike, summary_remarks
+from ganmetrics.comparison import IDENTITY, PRECISION, Side, require_alike, summary_remarks
 from ganmetrics.distributed import Alone
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.measurement import configured
@@ -28,7 +28,7 @@ def shared_stats(source: Any, settings: Settings, group: Alone) -> files.Statist
     fill(side, [measurement], settings, group=group)
     protocol = {
         **settings.describe(measurement.tap),
-        "warnings": [*settings.extractor.warnings, *summary_remarks(side.summary, "images")],
+        "warnings": [*settings.warnings, *summary_remarks(side.summary, "images")],
         "skipped": side.skipped,
         "source": os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else str(side.opened),
         "sizes": [[list(size), n] for size, n in side.summary.sizes.most_common(20)],
@@ -55,7 +55,7 @@ def merge(paths: Sequence[Any]) -> files.StatisticsFile:
             raise StatisticsError(
                 f"{file.origin}: does not say over how many images it was taken; measure them instead"
             )
-    require_alike({file.origin: file.protocol for file in loaded}, [*IDENTITY, "dtype"])
+    require_alike({file.origin: file.protocol for file in loaded}, [*IDENTITY, *PRECISION])
     whole = Moments()
     for file in loaded:
         whole.merge(file.moments)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ganmetrics.batch import class_names, extracted, require_fit, take_in
-from ganmetrics.comparison import Side, require_alike
+from ganmetrics.comparison import IDENTITY, PRECISION, Side, require_alike
 from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.images import Summary, to_uint8
 from ganmetrics.images.fingerprint import mark_of_bytes, of_images
@@ -135,7 +135,11 @@ class Streaming:
             raise OptionError(f"expected side to be one of {', '.join(self._sides)}, came {side!r}")
 
     def scores(self) -> dict[str, Score]:
-        """Every value, by name, of everything since the last reset; StatisticsError where that is too little."""
+        """Every value, by name, of everything since the last reset.
+
+        Raises StatisticsError where that is too little; where it is for some of several metrics, PartialError, which
+        holds the scores of the others.
+        """
         return scores(self._measurements, list(self._sides.values()))
 
     def reset(self, side: str = "fake") -> None:
@@ -162,7 +166,8 @@ class Streaming:
         pairs = list(zip(self._measurements, other._measurements, strict=True))
         for mine, theirs in pairs:
             require_alike(
-                {"this one": mine.settings.describe(mine.tap), "the other": theirs.settings.describe(mine.tap)}
+                {"this one": mine.settings.describe(mine.tap), "the other": theirs.settings.describe(mine.tap)},
+                [*IDENTITY, *PRECISION],
             )
         merged: set[int] = set()
         for mine, theirs in pairs:
@@ -181,7 +186,7 @@ class Evaluator(Streaming):
     """Any set of metrics over one extraction: `Evaluator(["fid", "kid"], real="real/")`, `update`, `compute`."""
 
     def compute(self) -> dict[str, Score]:
-        """`scores`."""
+        """`scores`, and what it raises."""
         return self.scores()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganmetrics.protocols import DEFAULT, PROTOCOLS
+from ganmetrics.protocols import DEFAULT, DTYPES, JPEG_DECODERS, PROTOCOLS
 from ganmetrics.report.text import FORMATS
 from ganmetrics.text import printable
 
@@ -42,8 +42,12 @@ EXTRACTING = [
     click.option("--weights", metavar="FILE", help="Weights of your own for that extractor."),
     click.option("--protocol", type=click.Choice(list(PROTOCOLS)),
                  help=f"The tool to agree with.  [default: {DEFAULT}]"),
-    click.option("--dtype", type=click.Choice(["float32", "float64", "bfloat16"]), default="float32",
+    click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32",
                  show_default=True, help="Of the network; sums are always float64."),
+    click.option("--allow-tf32", is_flag=True,
+                 help="Let a CUDA device shorten the network's float32 products to TF32."),
+    click.option("--jpeg-decoder", type=click.Choice(list(JPEG_DECODERS)), default="pillow", show_default=True,
+                 help="torchvision decodes plain JPEG files where the network runs."),
 ]  # fmt: skip
 READING = [
     click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1.  [default: auto]"),

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ganmetrics.errors import OptionError
-from ganmetrics.features.extractor import CPU_BATCH, Extractor
+from ganmetrics.features.extractor import CPU_BATCH, Extractor, Finite
 from ganmetrics.images import ImageSource, Summary, read_batches
 from ganmetrics.runtime import bar_is_off, exact_arithmetic
 
 Consumers = Mapping[str, list[Callable[[Tensor], None]]]
 Feeds = Mapping[Extractor, Consumers]
+Sent = tuple[list[Tensor], torch.cuda.Event]
+Item = TypeVar("Item")
+ASK = 100  # batches between two looks at whether all was finite, each of which waits for a CUDA device
 
 
 def default_batch_size(extractor: Extractor) -> int:
@@ -47,27 +50,103 @@ def extract(
     """
     reader = read_batches(source, batch_size_for(feeds, batch_size), num_workers=num_workers, on_error=on_error)
     bar = tqdm(total=source.n_images, desc=label, unit="img", disable=bar_is_off(progress), leave=False)
+    devices = {extractor.device for extractor in feeds}
+    finite = Finite()
     with bar, ExitStack() as exact:
-        for device in {extractor.device for extractor in feeds}:
+        for device in devices:
             exact.enter_context(exact_arithmetic(device))
-        for stacks in reader:
+        for i, stacks in enumerate(placed(watched(reader, watchers), devices), 1):
             for extractor, consumers in feeds.items():
-                feed(extractor, stacks, consumers)
-            for watch in watchers:
-                for stack in stacks:
-                    watch(stack)
+                feed(extractor, stacks, consumers, finite)
             bar.update(sum(map(len, stacks)))
+            if i % ASK == 0:
+                finite.check()
+        finite.check()
     return reader.summary
 
 
-def feed(extractor: Extractor, stacks: list[Tensor], consumers: Consumers) -> None:
-    """One batch through the extractor and on to the consumers, with a helpful word when the device is full."""
-    try:
-        vectors = extractor(stacks, tuple(consumers))
-    except torch.OutOfMemoryError as error:
-        raise OptionError(
-            f"--batch-size: {sum(map(len, stacks))} images at once do not fit on {extractor.device}; use a smaller one"
-        ) from error
+def feed(extractor: Extractor, stacks: list[Tensor], consumers: Consumers, finite: Finite | None = None) -> None:
+    """One batch through the extractor and on to the consumers; `finite` as `Extractor.__call__` has it."""
+    with fitting(stacks, extractor.device):
+        vectors = extractor(stacks, tuple(consumers), finite)
     for tap, callers in consumers.items():
         for consume in callers:
             consume(vectors[tap])
+
+
+@contextmanager
+def fitting(stacks: list[Tensor], device: torch.device) -> Iterator[None]:
+    """A helpful word when the device is full. Raises OptionError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OptionError(
+            f"--batch-size: {sum(map(len, stacks))} images at once do not fit on {device}; use a smaller one"
+        ) from error
+
+
+def watched(batches: Iterable[list[Tensor]], watchers: Sequence[Callable[[Tensor], None]]) -> Iterator[list[Tensor]]:
+    """The same batches, every stack of them shown to the watchers first."""
+    for batch in batches:
+        for stack in batch:
+            for watch in watchers:
+                watch(stack)
+        yield batch
+
+
+def placed(batches: Iterable[list[Tensor]], devices: Collection[torch.device]) -> Iterator[list[Tensor]]:
+    """Every batch; where all that is fed lies on one CUDA device it is there, and the next is already on its way."""
+    if not _is_cuda(devices):
+        yield from batches
+        return
+    courier = Courier(*devices)
+    for sent in one_ahead(map(courier.send, batches)):
+        yield courier.receive(sent)
+
+
+def _is_cuda(devices: Collection[torch.device]) -> bool:
+    return [device.type for device in devices] == ["cuda"]
+
+
+def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, each given out when the one behind it has been asked for already."""
+    waiting: list[Item] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
+
+
+class Courier:
+    """Copies batches to a CUDA device on a stream of its own, out of pinned memory, beside what is computed there.
+
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-streams
+    """
+
+    def __init__(self, device: torch.device):
+        self.device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+        self.stream = torch.cuda.Stream(self.device)
+
+    def send(self, batch: list[Tensor]) -> Sent:
+        """Begin to copy uint8 stacks `(b, C, H, W)`. Raises OptionError where they do not fit.
+
+        Those on a CUDA device are copied there: whoever made them may write the next ones to the same memory.
+        """
+        with fitting(batch, self.device):
+            near = [stack.clone() if stack.is_cuda else stack for stack in batch]
+            with torch.cuda.stream(self.stream):
+                copies = [
+                    stack if stack.is_cuda else stack.pin_memory().to(self.device, non_blocking=True) for stack in near
+                ]
+                return copies, self.stream.record_event()
+
+    def receive(self, sent: Sent) -> list[Tensor]:
+        """The copies, for the stream that computes: it waits for them, and they are not overwritten before it ends."""
+        copies, done = sent
+        current = torch.cuda.current_stream(self.device)
+        current.wait_event(done)
+        for copy in copies:
+            if copy.device == self.device:
+                copy.record_stream(current)
+        return copies

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,41 @@ from torch import Tensor, nn
 
 from ganmetrics.errors import OptionError, StatisticsError, WeightsError
 from ganmetrics.images.resize import RESIZES
+from ganmetrics.runtime import exact_arithmetic
 
 CPU = torch.device("cpu")
 CPU_BATCH = 6  # small, so that a batch stays in the cache; a GPU wants to be full
 Network = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
+
+
+class Finite:
+    """Whether all vectors so far are finite, by extractor and tap; a CUDA device is waited for in `check` alone."""
+
+    def __init__(self) -> None:
+        self._flags: dict[tuple[str, str], Tensor] = {}
+
+    def note(self, name: str, tap: str, vectors: Tensor) -> None:
+        """Vectors `(N, D)` of a tap; at once on any other device. Raises StatisticsError."""
+        flag = torch.isfinite(vectors).all()
+        known = self._flags.get((name, tap))
+        self._flags[name, tap] = flag if known is None else known & flag
+        if not self._waits_for(flag.device):
+            self.check()
+
+    @staticmethod
+    def _waits_for(device: torch.device) -> bool:
+        """Whether a question takes until the device has done all that it was given."""
+        return device.type == "cuda"
+
+    def check(self) -> None:
+        """Raises StatisticsError that names the first tap with a number that is not finite."""
+        for (name, tap), flag in self._flags.items():
+            if not flag:
+                raise StatisticsError(
+                    f"features {name}: NaN or infinity in the {tap} vectors; "
+                    "check the weights, or run in --dtype float32"
+                )
+        self._flags.clear()
 
 
 class Extractor(ABC):
@@ -31,6 +63,7 @@ class Extractor(ABC):
     device: where it runs; images from elsewhere are moved there.
     batch_size: how many images at once suit it; None leaves that to the device.
     warnings: whole sentences for the score.
+    tf32: whether its float32 products may be shortened to TF32.
     """
 
     name: str
@@ -42,6 +75,7 @@ class Extractor(ABC):
     device: torch.device = CPU
     batch_size: int | None = None
     warnings: Sequence[str] = ()
+    tf32: bool = False
 
     @abstractmethod
     def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
@@ -55,8 +89,15 @@ class Extractor(ABC):
         """Name of the feature space in a score: the bare name for a default tap, else with the tap."""
         return self.name if tap in self.default_taps else f"{self.name}-{tap}"
 
-    def __call__(self, stacks: Sequence[Tensor], taps: Collection[str]) -> dict[str, Tensor]:
-        """`extract`, checked: every tap `(N, D)` and finite. Raises StatisticsError, OptionError."""
+    def __call__(
+        self, stacks: Sequence[Tensor], taps: Collection[str], finite: Finite | None = None
+    ) -> dict[str, Tensor]:
+        """`extract`, checked: every tap `(N, D)` and finite. Raises StatisticsError, OptionError.
+
+        finite: takes note of numbers that are not, and must be asked before the vectors are used for a score; None
+            asks here.
+        """
+        noted = finite or Finite()
         n = sum(len(stack) for stack in stacks)
         out = dict(self.extract(stacks, taps))
         for tap, vectors in out.items():
@@ -67,11 +108,9 @@ class Extractor(ABC):
                 )
             if vectors.is_complex() or vectors.dtype == torch.bool:
                 raise OptionError(f"features {self.name}: expected real numbers, came {vectors.dtype}")
-            if not torch.isfinite(vectors).all():
-                raise StatisticsError(
-                    f"features {self.name}: NaN or infinity in the {tap} vectors; "
-                    "check the weights, or run in --dtype float32"
-                )
+            noted.note(self.name, tap, vectors)
+        if finite is None:
+            noted.check()
         return out
 
 
@@ -81,6 +120,7 @@ class Options:
 
     weights: a file named by the user, or None for the extractor's own.
     resize: a name of RESIZES, or None for the extractor's own rule.
+    tf32: on a CUDA device, shorten the network's float32 products.
     progress: show a bar while downloading.
     """
 
@@ -88,6 +128,7 @@ class Options:
     resize: str | None = None
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
+    tf32: bool = False
     progress: bool = True
 
 
@@ -123,6 +164,7 @@ class NetworkExtractor(Extractor):
         self.default_taps = default_taps
         self.size, self.resize, self.weights_sha256 = size, resize, weights_sha256
         self.device, self.dtype, self.warnings = options.device, options.dtype, warnings
+        self.tf32 = options.tf32
         self._work = torch.float64 if options.dtype == torch.float64 else torch.float32
         self._mean = torch.tensor(mean, dtype=self._work, device=options.device).view(1, -1, 1, 1)
         self._std = torch.tensor(std, dtype=self._work, device=options.device).view(1, -1, 1, 1)
@@ -130,22 +172,33 @@ class NetworkExtractor(Extractor):
     def prepare(self, stacks: Sequence[Tensor]) -> Tensor:
         """Uint8 stacks of any sizes -> the network's input `(N, 3, size, size)`."""
         resize = RESIZES[self.resize]
-        square = [resize(stack.to(self.device).to(self._work), self.size) for stack in stacks]
+        square = [resize(stack.to(self.device), self.size, self._work) for stack in stacks]
         rgb = torch.cat([x.expand(-1, 3, -1, -1) for x in square])
         return rgb.sub_(self._mean).div_(self._std).to(self.dtype, memory_format=torch.channels_last)
 
     def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
-        return self.network(self.prepare(stacks), taps)
+        images = self.prepare(stacks)
+        with exact_arithmetic(self.device, tf32=True) if self.tf32 else nullcontext():
+            try:
+                return self.network(images, taps)
+            except NotImplementedError as error:
+                raise OptionError(
+                    f"--dtype {self._dtype}: torch {torch.__version__} cannot run {self.name} in it on {self.device} "
+                    f"({str(error).splitlines()[0]}); use --dtype float32"
+                ) from error
+
+    @property
+    def _dtype(self) -> str:
+        return "tf32" if self.tf32 else str(self.dtype).removeprefix("torch.")
 
     def describe(self, tap: str) -> dict[str, Any]:
-        dtype = str(self.dtype).removeprefix("torch.")
         return {
             "features": self.label(tap),
             "tap": tap,
             "weights_sha256": self.weights_sha256,
             "resize": self.resize,
             "size": self.size,
-            "dtype": dtype,
+            "dtype": self._dtype,
         }
 
 

@@ -7,11 +7,14 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from ganmetrics.errors import ImageError, OptionError
+
+if TYPE_CHECKING:
+    from ganmetrics.images.jpeg import JpegDecoder
 
 LAYOUTS = ("NHWC", "NCHW", "NHW")
 QUANTIZE = ("round", "truncate")
@@ -111,6 +114,7 @@ class IndexedSource(ImageSource, ABC):
 
     parallel = True
     problem: ImageError | None = None  # one that is known before any image is read
+    jpeg: JpegDecoder | None = None  # what decodes plain JPEG files in Pillow's place
 
     def __init__(self, name: str, n_images: int):
         super().__init__(name, n_images)

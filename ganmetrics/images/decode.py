@@ -26,6 +26,7 @@ from PIL import (  # noqa: F401 - the plug-ins are registered here, so that no t
 from torch import Tensor
 
 from ganmetrics.images.base import Picture
+from ganmetrics.images.jpeg import JpegDecoder
 
 MAX_PIXELS = 178_956_970  # PIL's own limit, twice a quarter gigabyte over three bytes; held whatever the user set
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -47,11 +48,12 @@ class BadImageError(Exception):
     """Why one image cannot be read, in words that need no name of the file."""
 
 
-def decode(stream: BinaryIO) -> Picture:
+def decode(stream: BinaryIO, jpeg: JpegDecoder | None = None) -> Picture:
     """Read one image file.
 
     Args:
         stream: the file, seekable, at its start.
+        jpeg: decodes plain JPEG files in Pillow's place.
 
     Returns:
         Picture with uint8 pixels `(C, H, W)`, C = 1 for grey and 3 for everything else.
@@ -61,7 +63,7 @@ def decode(stream: BinaryIO) -> Picture:
     """
     try:
         with Image.open(stream, formats=FORMATS) as image:
-            return from_pil(image)
+            return (_plain_jpeg(stream, image, jpeg) if jpeg is not None else None) or from_pil(image)
     except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -72,13 +74,28 @@ def decode(stream: BinaryIO) -> Picture:
         raise BadImageError(_damage(error)) from error
 
 
-def from_pil(image: Image.Image) -> Picture:
-    """The same policy for an image that PIL has already opened. Raises BadImageError, or what PIL raises."""
+def _plain_jpeg(stream: BinaryIO, image: Image.Image, jpeg: JpegDecoder) -> Picture | None:
+    """None where it is to be read by Pillow."""
+    if image.format != "JPEG" or _is_rotated(image):
+        return None
+    _require_size(image)
+    stream.seek(0)
+    pixels = jpeg.pixels(stream.read(), image)
+    stream.seek(0)
+    return None if pixels is None else Picture(pixels, (), "JPEG")
+
+
+def _require_size(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadImageError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels: refused as a decompression bomb")
     if not width or not height:
         raise BadImageError(f"{width} x {height} pixels")
+
+
+def from_pil(image: Image.Image) -> Picture:
+    """The same policy for an image that PIL has already opened. Raises BadImageError, or what PIL raises."""
+    _require_size(image)
     animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     notes = [ANIMATED] if animated else []
     image.load()

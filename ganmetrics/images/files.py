@@ -145,7 +145,7 @@ class FileSource(IndexedSource):
             raise ImageError(where, entry.problem)
         try:
             with open(entry.path, "rb") as stream:
-                return decode(stream)
+                return decode(stream, self.jpeg)
         except BadImageError as error:
             raise ImageError(where, str(error)) from error
         except OSError as error:
@@ -224,7 +224,7 @@ class ZipSource(IndexedSource):
     def read(self, index: int) -> Picture:
         """Decode one member. Raises ImageError with archive, member and reason."""
         try:
-            return decode(io.BytesIO(self._bytes(self._members[index])))
+            return decode(io.BytesIO(self._bytes(self._members[index])), self.jpeg)
         except BadImageError as error:
             raise ImageError(self.where(index), str(error)) from error
 

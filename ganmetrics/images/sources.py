@@ -17,9 +17,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from ganmetrics.errors import SourceError
 from ganmetrics.images import tar
 from ganmetrics.images.arrays import ArraySource
-from ganmetrics.images.base import ImageSource, PixelRule
+from ganmetrics.images.base import ImageSource, IndexedSource, PixelRule
 from ganmetrics.images.datasets import DATASETS, is_dataset_name, open_dataset
 from ganmetrics.images.files import ZipSource, open_folder, open_path_list, os_reason
+from ganmetrics.images.jpeg import JpegDecoder
 from ganmetrics.images.names import IMAGE_EXTENSIONS, extension
 from ganmetrics.images.npy import open_npy, open_npz
 from ganmetrics.images.streams import CallableSource, DatasetSource, IterableSource
@@ -49,6 +50,7 @@ def open_images(
     quantize: str = "round",
     n_samples: int | None = None,
     data_root: str | os.PathLike[str] | None = None,
+    jpeg_decoder: JpegDecoder | None = None,
 ) -> ImageSource:
     """A source of uint8 images from whatever holds them; docs/images.md lists the kinds.
 
@@ -62,6 +64,7 @@ def open_images(
         n_samples: how many images a callable is asked for, and the most that are taken from an iterable or a
             DataLoader, which may be endless. Sources that know their own size keep it.
         data_root: folder of torchvision's datasets; None takes the environment's GANMETRICS_DATA.
+        jpeg_decoder: of plain JPEG files in folders, archives and lists; None is Pillow.
 
     Raises:
         SourceError: when it cannot be opened, is of an unknown kind, or holds no image.
@@ -70,7 +73,10 @@ def open_images(
     options = Options(PixelRule.checked(value_range, layout, quantize), n_samples, data_root)
     for kind in KINDS:
         if kind.fits(source):
-            return kind.open(source, options)
+            opened = kind.open(source, options)
+            if isinstance(opened, IndexedSource):
+                opened.jpeg = jpeg_decoder
+            return opened
     raise SourceError(f"expected {UNDERSTOOD}; came {type(source).__name__}")
 
 

@@ -205,7 +205,7 @@ class TarSource(IndexedSource):
     def read(self, index: int) -> Picture:
         """Decode one image. Raises ImageError with archive, member and reason."""
         try:
-            return decode(io.BytesIO(_bytes(self._members[index])))
+            return decode(io.BytesIO(_bytes(self._members[index])), self.jpeg)
         except BadImageError as error:
             raise ImageError(self.where(index), str(error)) from error
 

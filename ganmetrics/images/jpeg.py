@@ -1,0 +1,111 @@
+"""Plain JPEG files by torchvision: libjpeg-turbo on the CPU, nvJPEG on a CUDA device, where the pixels then stay.
+
+Only what every decoder reads alike up to rounding goes this way: whole baseline files, grey or YCbCr, upright. All
+others are left to Pillow, with its notes and errors. nvJPEG rounds and interpolates colour in its own way, so that
+pixels differ from Pillow's by a few of 255.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganmetrics.errors import OptionError
+
+START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # ITU-T T.81, table B.1
+BASELINE, END_OF_IMAGE = 0xC0, b"\xff\xd9"
+MEAN_OFF, MOST_OFF = 2.0, 24  # of 255, from Pillow, on a picture without edges
+
+
+class JpegDecoder:
+    """Decodes on the device if that is a CUDA one, else on the CPU.
+
+    Attributes: name, for a score's protocol; warning, a whole sentence for the score.
+
+    Raises OptionError where torchvision cannot, or gives another picture than Pillow.
+    """
+
+    def __init__(self, device: torch.device):
+        self._device = device if device.type == "cuda" else torch.device("cpu")
+        self.name = f"torchvision-{self._device.type}"
+        self.warning = (
+            f"plain JPEG files were decoded by {self.name}: pixels, and with them the value, can differ slightly from "
+            "Pillow's, which the other tools use"
+        )
+        if self._device.type == "cuda":
+            self._stream, self._reader = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+        warnings.filterwarnings("ignore", "The image decoding and encoding capabilities", DeprecationWarning)
+        for mode in ("RGB", "L"):
+            self._require_right(mode)
+
+    def pixels(self, file: bytes, image: Image.Image) -> Tensor | None:
+        """Uint8 `(C, H, W)` of a file that PIL has opened but not yet decoded; None leaves it to Pillow."""
+        if not is_plain(file, image):
+            return None
+        try:
+            found = self._decoded(file, image.mode)
+        except RuntimeError:  # Pillow may read it, or say what is wrong with it
+            return None
+        right = found.dtype == torch.uint8 and tuple(found.shape) == (len(image.getbands()), image.height, image.width)
+        return found if right else None
+
+    def _decoded(self, file: bytes, mode: str) -> Tensor:
+        from torchvision.io import ImageReadMode, decode_jpeg
+
+        data = torch.frombuffer(bytearray(file), dtype=torch.uint8)
+        as_read = ImageReadMode.GRAY if mode == "L" else ImageReadMode.RGB
+        if self._device.type == "cpu":
+            return decode_jpeg(data, as_read)
+        with torch.cuda.stream(self._stream):  # on which nothing else runs, so that no memory of it is still being read
+            found = decode_jpeg(data, as_read, device=self._device)
+        self._stream.synchronize()
+        found.record_stream(self._reader)
+        return found
+
+    def _require_right(self, mode: str) -> None:
+        height, width = np.mgrid[0:48, 0:64] * 3
+        picture = np.stack((height, width, 255 - width), axis=-1).astype(np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(picture).convert(mode).save(file, "JPEG", quality=95, subsampling=0)
+        with Image.open(io.BytesIO(file.getvalue())) as image:
+            expected = torch.from_numpy(np.array(image)).reshape(48, 64, -1).permute(2, 0, 1).float()
+        try:
+            found = self._decoded(file.getvalue(), mode).cpu().float()
+        except (ImportError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise OptionError(
+                f"--jpeg-decoder torchvision: this torchvision cannot decode on {self._device} ({reason}); leave it out"
+            ) from error
+        off = (found - expected).abs() if found.shape == expected.shape else torch.tensor(torch.inf)
+        if float(off.mean()) > MEAN_OFF or float(off.max()) > MOST_OFF:
+            raise OptionError(
+                f"--jpeg-decoder torchvision: on {self._device} it gives another picture than Pillow (off by up to "
+                f"{float(off.max()):.0f} of 255); leave it out"
+            )
+
+
+def is_plain(file: bytes, image: Image.Image) -> bool:
+    """Whether decoders can differ by rounding alone: whole, baseline, grey or YCbCr; of its orientation nothing."""
+    says = image.info
+    return (
+        image.format == "JPEG"
+        and (image.mode == "L" or (image.mode == "RGB" and ("jfif" in says or "adobe" in says)))
+        and says.get("adobe_transform", 1) == 1
+        and file.endswith(END_OF_IMAGE)
+        and is_baseline(file)
+    )
+
+
+def is_baseline(file: bytes) -> bool:
+    """Whether the first frame of a JPEG file is baseline: not progressive, not arithmetic, not of 12 bits."""
+    at = 2
+    while at + 4 <= len(file) and file[at] == 0xFF:
+        if file[at + 1] in START_OF_FRAME:
+            return file[at + 1] == BASELINE
+        at += 2 + int.from_bytes(file[at + 2 : at + 4], "big")
+    return False
