@@ -128,7 +128,8 @@ class Monitor:
             generator: the network or networks that sample, to be in evaluation mode meanwhile; a sampler that is a
                 network, a method of one or holds one needs none. An empty list leaves every mode as it is.
 
-        Raises OptionError, SourceError for a sampler that does not do so, StatisticsError for what has no score.
+        Raises OptionError, SourceError for a sampler that does not do so, StatisticsError for what has no score; where
+        that is one metric of several, PartialError with the scores of the others. Nothing of such a step is kept.
         """
         step, started, self.is_best = whole("step", step, 0), time.perf_counter(), False
         if not callable(sampler):

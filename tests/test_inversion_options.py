@@ -12,7 +12,7 @@ import ganmetrics as gm
 from ganmetrics.errors import GanMetricsError, OptionError
 from ganmetrics.metrics.latent_search import METHODS
 from tests import generators as g
-from tests.generators import WIDE, WIDTH, others, photos, small
+from tests.generators import WIDE, WIDTH, others, own_images, photos, small
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -176,6 +176,25 @@ def test_wrong_sizes() -> None:
         )
     with pytest.raises(GanMetricsError, match="test images: floating-point images need their range: value_range="):
         gm.invert(small(), photos(2).float())
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_generator_of_other_channels(channels: int) -> None:
+    """Targets of four channels have lost their alpha when they are compared: they were called RGB, and no fit of it."""
+
+    class Channels(g.Small):
+        def forward(self, z: Tensor) -> Tensor:
+            return torch.cat([super().forward(z)] * 2, 1)[:, :channels]
+
+    network = Channels().eval()
+    for images in (own_images(network, 3), photos(3)) if channels == 4 else (photos(3),):
+        for call in (gm.invert, gm.reconstruction_loss):
+            with pytest.raises(OptionError) as raised:
+                call(network, images, value_range=(0, 1), progress=False)
+            assert str(raised.value) == (
+                "generator Channels: expected images of 1 channel (grey) or 3 (RGB), as test images are read, it makes "
+                f"{channels} channels; give one whose forward returns grey or RGB alone"
+            )
 
 
 @pytest.mark.parametrize(

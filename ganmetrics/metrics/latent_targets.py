@@ -14,6 +14,7 @@ from ganmetrics.images import to_uint8
 from ganmetrics.images.base import PixelRule
 
 OPTIMISE = "optimise"
+KINDS = {1: "grey", 3: "RGB"}  # by channels
 
 
 def as_targets(
@@ -36,17 +37,22 @@ def as_targets(
 
 
 def require_fit(shape: tuple[int, ...], generator: OpenGenerator) -> None:
-    """Raises OptionError for targets of another size or other channels than the generator makes."""
+    """Raises OptionError for targets of another size or other channels than the generator makes.
+
+    Targets are grey or RGB, as every source gives them, so a generator of other channels fits none.
+    """
     (channels, height, width), (own, own_height, own_width) = shape, generator.image_shape
-    kinds = {1: "grey", 3: "RGB"}
-    if (channels, height, width) == generator.image_shape:
-        return
-    came = f"{width}x{height} {kinds.get(channels, channels)}"
-    wants = f"{own_width}x{own_height} {kinds.get(own, own)}"
-    raise OptionError(
-        f"test images are {came}, and generator {generator.name} makes {wants}: prepare them as its training images "
-        "were (--resize where the generator's checkpoint says how)"
-    )
+    if own not in KINDS:
+        raise OptionError(
+            f"generator {generator.name}: expected images of 1 channel (grey) or 3 (RGB), as test images are read, it "
+            f"makes {own} channels; give one whose forward returns grey or RGB alone"
+        )
+    if (channels, height, width) != generator.image_shape:
+        raise OptionError(
+            f"test images are {width}x{height} {KINDS[channels]}, and generator {generator.name} makes "
+            f"{own_width}x{own_height} {KINDS[own]}: prepare them as its training images were (--resize where the "
+            "generator's checkpoint says how)"
+        )
 
 
 def as_labels(labels: Any, generator: OpenGenerator, n: int) -> tuple[Tensor | None, int]:
