@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import socket
 import subprocess
 import sys
 import warnings
@@ -123,6 +125,23 @@ def run_cli(*arguments: str | Path, check: bool = True, **options: object) -> su
     if check and result.returncode != 0:
         raise AssertionError(f"exit {result.returncode}\n{result.stdout}\n{result.stderr}")
     return result
+
+
+def cpu_seconds(*command: str | Path, **options: Any) -> float:
+    """What a command and its children took of the processors, which other work on the machine hardly changes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*map(str, command)], capture_output=True, timeout=300, **options)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.fixture
+def refused_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Downloads from it fail at once: its port is taken as long as the test runs, and nobody listens there."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}/file"
 
 
 @dataclass(frozen=True)

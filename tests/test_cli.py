@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,16 +26,12 @@ KEYS = [
 
 
 @pytest.fixture
-def closed_url(monkeypatch: pytest.MonkeyPatch) -> str:
+def closed_url(refused_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The Inception weights are nowhere, and downloading them fails at once."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}/weights"
-    entry = replace(weights.INCEPTION, url=url)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    entry = replace(weights.INCEPTION, url=refused_url)
     monkeypatch.setattr(weights, "INCEPTION", entry)
     monkeypatch.setitem(weights.WEIGHTS, "inception", entry)
-    return url
+    return refused_url
 
 
 def frechet(one: np.ndarray, other: np.ndarray) -> float:

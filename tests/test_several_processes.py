@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,19 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.distributed import TCPStore
 
+from tests.conftest import QUICK, torchrun
 from tests.runs import Processes, bits, log, options, weights
 
 
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def two(forks: Processes, *arguments: str | Path) -> list[tuple[int, str, str]]:
-    """What a launcher starts, without its seconds."""
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    """What a launcher starts, without its seconds; it serves their store too, so that nobody takes the port before."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    shared |= {"TORCHELASTIC_RESTART_COUNT": "0", "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
     started = [
         forks.start(*arguments, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"})
         for rank in range(2)
@@ -70,13 +66,12 @@ def test_a_batch_that_two_processes_cannot_share(forks: Processes, tmp_path: Pat
 @pytest.mark.slow
 def test_torchrun(tmp_path: Path) -> None:
     """The launcher itself, once; `accelerate launch --cpu` starts one process however many are asked for."""
-    launch = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node=2", f"--master_port={port()}"]
     train = [*options("gan"), "--no-batch-norm", "--data=digits", "--quiet", "--lr=1e-5", "--max-steps=6"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     alone = [sys.executable, "-m", "reference_models", *train, f"--out={tmp_path / 'alone'}"]
-    both = [*launch, "-m", "reference_models", *train, f"--out={tmp_path / 'both'}"]
-    for command in (alone, both):
-        ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+    for ran in (
+        subprocess.run(alone, capture_output=True, text=True, env=QUICK),
+        torchrun("-m", "reference_models", *train, f"--out={tmp_path / 'both'}"),
+    ):
         assert ran.returncode == 0, ran.stderr
     assert json.loads((tmp_path / "both/config.json").read_text())["processes"] == 2
     ours, theirs = network_values(tmp_path / "both"), network_values(tmp_path / "alone")

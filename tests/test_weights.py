@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -48,12 +47,6 @@ def written(path: Path, content: bytes = BODY) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
-
-
-def refused_url() -> str:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{unused.getsockname()[1]}/file"
 
 
 def test_index_names_the_published_inception_file():
@@ -110,8 +103,8 @@ def test_named_file_that_is_absent(how: str, tiny: WeightsFile, places: Path, mo
     assert str(caught.value) == f"tiny weights: {absent} cannot be read: No such file or directory"
 
 
-def test_offline_and_absent_is_one_line_with_the_way_on(tiny: WeightsFile, places: Path):
-    tiny = replace(tiny, url=refused_url())
+def test_offline_and_absent_is_one_line_with_the_way_on(tiny: WeightsFile, places: Path, refused_url: str):
+    tiny = replace(tiny, url=refused_url)
     written(places / "torch/hub/checkpoints/tiny-a.pth", BODY[::-1])
     written(places / "torch/hub/checkpoints/tiny-b.pth", b"short")
     with pytest.raises(WeightsError) as caught:
@@ -148,8 +141,8 @@ def test_cache_folder_that_cannot_be_written(tiny: WeightsFile, places: Path, mo
     assert f"cannot download {tiny.url}: {problem}. Looked at" in str(caught.value)
 
 
-def test_a_failed_fetch_names_the_way_on(tiny: WeightsFile):
-    tiny = replace(tiny, url=refused_url())
+def test_a_failed_fetch_names_the_way_on(tiny: WeightsFile, refused_url: str):
+    tiny = replace(tiny, url=refused_url)
     with pytest.raises(WeightsError) as caught:
         fetch(tiny)
     assert str(caught.value) == (
