@@ -33,7 +33,7 @@ PARTS = {  # each module has `measure_<part>(options) -> Iterator[Row]`
 }
 PACKAGES = ("torch", "numpy", "pillow", "timm", "pytorch-fid", "torch-fidelity")
 SMOKE = {
-    "rounds": 1, "burst": 0.01, "batches": 1, "memory": [("pixels", 4), ("pixels", 8)], "ranks_images": 2, "n": 60,
+    "rounds": 1, "burst": 0.01, "batches": 1, "memory": [("pixels", 4)], "ranks_images": 2, "n": 60,
     "metrics": ["fid", "is", "kid", "prdc"], "profile_images": 6, "peers": False,
 }  # fmt: skip
 

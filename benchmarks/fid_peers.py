@@ -53,13 +53,16 @@ class Measurement:
     gflop_an_image: float | None = None
 
 
-def command(tool: str, real: Path, fake: Path, weights: Path, workers: int | None = None) -> list[str]:
+def command(
+    tool: str, real: Path, fake: Path, weights: Path, workers: int | None = None, device: str = "cpu"
+) -> list[str]:
     """The process that measures `tool`: ours through its command line, a peer through `benchmarks.peers`."""
     if tool.startswith("ganmetrics:"):
-        options = ["--weights", str(weights), "--protocol", tool.split(":")[1], "--device", "cpu", "--json", "--quiet"]
+        options = ["--weights", str(weights), "--protocol", tool.split(":")[1], "--device", device, "--json", "--quiet"]
+        options += ["--no-cache"]  # every round measures both folders, as the peers do
         options += [] if workers is None else ["--num-workers", str(workers)]
         return [sys.executable, "-m", "ganmetrics", "fid", str(real), str(fake), *options]
-    return [sys.executable, "-m", "benchmarks.peers", tool, str(real), str(fake), str(weights), str(workers)]
+    return [sys.executable, "-m", "benchmarks.peers", tool, str(real), str(fake), str(weights), str(workers), device]
 
 
 def measure(
