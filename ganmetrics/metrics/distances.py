@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
+from ganmetrics.products import inner_products
 from ganmetrics.runtime import resolve_device
 from ganmetrics.statistics.samples import Samples
 
@@ -84,7 +85,7 @@ class Pairs:
 
     def _lower(self, x: Tensor, norms: Tensor, columns: slice) -> Tensor:
         y = self.centred(self.points[columns])
-        return torch.addmm(self._shortened[1][columns], x, y.T, alpha=-2).add_(norms[:, None])
+        return inner_products(-2 * x, y, self._shortened[1][columns]).add_(norms[:, None])
 
     def _slices(self, vectors: Tensor) -> list[slice]:
         return [slice(start, start + self.block_size) for start in range(0, len(vectors), self.block_size)]

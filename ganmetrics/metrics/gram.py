@@ -20,6 +20,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.distances import Device, place
 from ganmetrics.metrics.resampling import counts
+from ganmetrics.products import inner_products
 from ganmetrics.runtime import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
 
@@ -160,7 +161,7 @@ class Gram:
                     if one is other and left + len(block) <= top:
                         break
                     k = torch.add(own[i : i + size, None], theirs)
-                    k.add_(points[i : i + size] @ columns.T, alpha=self.kernel.scale(self.dim))
+                    k.add_(inner_products(points[i : i + size], columns), alpha=self.kernel.scale(self.dim))
                     k = self.kernel.finish(k, self.mean)
                     if one is other and left < top + len(k):
                         k.triu_(top - left + 1)

@@ -1,0 +1,36 @@
+"""Inner products by oneDNN are within rounding of those in float64, and are not used where they are wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ganmetrics import products
+from ganmetrics.runtime import exact_arithmetic
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "dim"), [(1, 1, 1), (1, 300, 7), (300, 1, 64), (513, 259, 2048), (0, 3, 4), (3, 0, 4)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_to_float64_within_rounding(n: int, m: int, dim: int, dtype: torch.dtype) -> None:
+    x, y, added = (torch.randn(*shape, dtype=dtype) for shape in ((n, dim), (m, dim), (m,)))
+    bound = dim * torch.finfo(dtype).eps * (x.double().abs() @ y.double().abs().T + added.double().abs())
+    with exact_arithmetic(torch.device("cpu")):
+        for term in (added, None):
+            expected = x.double() @ y.double().T + (0 if term is None else term.double())
+            found = products.inner_products(x, y, term)
+            assert found.dtype == dtype
+            assert bool(((found.double() - expected).abs() <= bound).all())
+        rows = torch.randn(2 * n, dim, dtype=dtype)[::2]
+        torch.testing.assert_close(products.inner_products(rows, y), products.inner_products(rows.contiguous(), y))
+
+
+def test_an_operator_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = torch.randn(9, 5), torch.randn(4, 5)
+    for wrong in (lambda x, y, added: x @ y.T, lambda x, y, added: x.neither):
+        monkeypatch.setattr(products, "_by_onednn", wrong)
+        products.available.cache_clear()
+        assert not products.available()
+        torch.testing.assert_close(products.inner_products(x, y), x @ y.T)
+    products.available.cache_clear()
