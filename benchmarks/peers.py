@@ -7,7 +7,9 @@ in, and `scipy.linalg.sqrtm` gets back the argument that SciPy 1.18 removed. Def
 What they make of a folder: pytorch-fid takes lower-case extensions of the folder itself, the others also its
 subfolders. They stack images before resizing, so a folder must hold one size (clean-fid excepted).
 
-    python -m benchmarks.peers TOOL REAL FAKE WEIGHTS [WORKERS]        prints {"value": ...}
+    python -m benchmarks.peers TOOL REAL FAKE WEIGHTS [WORKERS [DEVICE]]        prints {"value": ...}
+
+A device other than the CPU is for pytorch-fid and torch-fidelity.
 """
 
 from __future__ import annotations
@@ -32,14 +34,21 @@ EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", 
 
 
 def pytorch_fid_value(
-    real: Folder, fake: Folder, weights: Folder, *, batch_size: int = 50, workers: int = 0, dims: int = 2048
+    real: Folder,
+    fake: Folder,
+    weights: Folder,
+    *,
+    batch_size: int = 50,
+    workers: int = 0,
+    dims: int = 2048,
+    device: str = "cpu",
 ) -> float:
     """FID as `python -m pytorch_fid REAL FAKE` prints it; `dims` 64, 192 or 768 for the lower taps."""
     from pytorch_fid import fid_score
 
     with _pytorch_fid_weights(weights), sqrtm_with_disp():
         paths = [os.fspath(real), os.fspath(fake)]
-        return float(fid_score.calculate_fid_given_paths(paths, batch_size, "cpu", dims, workers))
+        return float(fid_score.calculate_fid_given_paths(paths, batch_size, device, dims, workers))
 
 
 def torch_fidelity_metrics(
@@ -50,6 +59,7 @@ def torch_fidelity_metrics(
     batch_size: int = 64,
     workers: int = 0,
     float64: bool = False,
+    device: str = "cpu",
     **metrics: Any,
 ) -> dict[str, float]:
     """`torch_fidelity.calculate_metrics` with `fid=True`, `isc=True`, ...; the fakes are its first input.
@@ -69,7 +79,7 @@ def torch_fidelity_metrics(
             batch_size=batch_size,
             save_cpu_ram=workers == 0,  # its only way to load without worker processes
             samples_find_deep=True,
-            cuda=False,
+            cuda=device != "cpu",
             cache=False,
             verbose=False,
             **metrics,
@@ -212,9 +222,10 @@ def own_workers(tool: str) -> int:
 def main(arguments: list[str]) -> None:
     """One value as JSON on stdout; whatever the tool itself prints goes to stderr."""
     tool, real, fake, weights, *rest = arguments
-    workers = own_workers(tool) if rest in ([], ["None"]) else int(rest[0])
+    workers = own_workers(tool) if rest[:1] in ([], ["None"]) else int(rest[0])
+    device = {"device": rest[1]} if rest[1:] and rest[1] != "cpu" else {}
     with redirect_stdout(sys.stderr):
-        value = PEERS[tool](real, fake, weights, workers=workers)
+        value = PEERS[tool](real, fake, weights, workers=workers, **device)
     print(json.dumps({"value": value}))
 
 
