@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.cpu_tables import TABLES
 from benchmarks.process import ROOT, circumstances
+from ganmetrics.metrics.index import METRICS
 
 Row = dict[str, Any]
 PARTS = {  # each module has `measure_<part>(options) -> Iterator[Row]`
@@ -54,8 +55,11 @@ def child(part: str, given: str) -> None:
     """One part, in this process: a JSON line a figure on stdout, progress on stderr."""
     options = argparse.Namespace(**json.loads(given))
     module = importlib.import_module(f"benchmarks.{PARTS[part]}")
-    for row in getattr(module, f"measure_{part}")(options):
-        print(json.dumps(row), flush=True)
+    try:
+        for row in getattr(module, f"measure_{part}")(options):
+            print(json.dumps(row), flush=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def load(path: Path) -> list[Row]:
@@ -109,6 +113,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.parts) - set(PARTS)):
         parser.error(f"--parts: expected some of {', '.join(PARTS)}, came {', '.join(unknown)}")
+    known = [name for name, entry in METRICS.items() if set(entry.sides) <= {"real", "fake"}]
+    if unknown := sorted(set(options.metrics or ()) - set(known)):
+        parser.error(f"--metrics: expected some of {', '.join(known)}, came {', '.join(unknown)}")
     if not options.weights.is_file():
         parser.error(f"--weights: no such file: {options.weights}; python -m benchmarks.synthetic_inception makes one")
     if options.smoke:

@@ -212,7 +212,9 @@ def test_of_a_part_measured_twice_the_last_run_counts(tmp_path: Path) -> None:
     assert [row["peak_mb"] for row in cpu.load(path)] == [0, 650, 660]
 
 
-@pytest.mark.parametrize("extra", [["--parts", "speed"], ["--memory", "inception"], ["--weights", "nowhere.pth"]])
+@pytest.mark.parametrize(
+    "extra", [["--parts", "speed"], ["--metrics", "parzen"], ["--memory", "inception"], ["--weights", "nowhere.pth"]]
+)
 def test_wrong_usage(extra: list[str], synthetic_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cpu.parse(["--weights", str(synthetic_weights), *extra])
