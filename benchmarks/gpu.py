@@ -48,7 +48,8 @@ CHOICES: dict[str, dict[str, Any]] = {
 }
 SMOKE = {
     "n": 6, "precision_n": 3, "peer_n": 3, "vectors": 40, "rounds": 1, "burst": 0.01, "batch_sizes": [1], "matrix": 64,
-    "features": ["efficientnet-lite0", "pixels"], "size": 32, "choices": ["bfloat16", "jpeg decoder"], "dtypes": ["float32"],
+    "features": ["efficientnet-lite0", "pixels"], "size": 32, "choices": ["bfloat16", "jpeg decoder"],
+    "dtypes": ["float32"],
 }  # fmt: skip
 
 
