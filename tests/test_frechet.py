@@ -10,7 +10,8 @@ from pytorch_fid.fid_score import calculate_frechet_distance
 from benchmarks.peers import sqrtm_with_disp
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.fid import FrechetDistance, frechet_distance
-from ganmetrics.statistics.moments import Moments, symmetric_factor
+from ganmetrics.statistics.factors import symmetric_factor
+from ganmetrics.statistics.moments import Moments
 
 
 def random_psd(rng: np.random.Generator, d: int, rank: int | None = None, spread: float = 2.0) -> torch.Tensor:

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from ganmetrics.statistics.factors import reflected
 from ganmetrics.statistics.moments import Moments
 
 
@@ -32,10 +33,12 @@ def frechet_influence(own: Moments, other: Moments, vectors: Iterable[Tensor], d
     left, strength, _ = torch.linalg.svd(factor @ other.factor(ddof).cpu().T, full_matrices=False)
     n = own.count or 0
     mapped = None if own.rows() is not None else _preimage(factor, left)
+    if mapped is None:
+        left = reflected(torch.cat([left.new_zeros(1, left.shape[1]), left]))
     found, start = [], 0
     for block in vectors:
         centred = block.cpu().double() - mean
-        # Where the factor's rows are the centred vectors themselves, these are rows of `left` up to their scale.
+        # Where the factor is of the centred vectors themselves, these are rows of `left` up to their scale.
         along = left[start : start + len(block)] * (n - ddof) ** 0.5 if mapped is None else centred @ mapped
         stretched = along.square() @ strength  # x' T x
         scatter = (centred.square().sum(dim=1) - stretched) * (n / (n - ddof))
@@ -46,7 +49,8 @@ def frechet_influence(own: Moments, other: Moments, vectors: Iterable[Tensor], d
 
 
 def _preimage(factor: Tensor, left: Tensor) -> Tensor:
-    """A^+ U of a square factor of full rank, or of one whose rows are orthogonal: `(D, k)`."""
+    """A^+ U of a factor whose rows are linearly independent: `(D, k)`."""
     if factor.shape[0] == factor.shape[1]:
         return torch.linalg.solve(factor, left)
-    return (factor.T / factor.square().sum(dim=1)) @ left
+    orthogonal, upper = torch.linalg.qr(factor.T)
+    return orthogonal @ torch.linalg.solve_triangular(upper.T, left, upper=False)

@@ -13,12 +13,9 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
+from ganmetrics.statistics.factors import reflected, symmetric_factor
 
 FOLD_ROWS = 512  # rows gathered before they are folded into the scatter matrix, once there is one
-# A pivot below this share of its own diagonal entry is rounding noise: the matrix has no full rank.
-PIVOT = 1e-11
-
-INDEFINITE = 1e-4  # share of the largest eigenvalue by which a negative one is more than a float32 file's rounding
 
 
 class Moments:
@@ -130,12 +127,12 @@ class Moments:
     def factor(self, ddof: int = 1) -> Tensor:
         """A with `A.T @ A` the covariance, `(r, D)` with r at most D: what a nuclear norm is taken of.
 
-        The centred vectors themselves while there are at most D of them; a Cholesky factor when the covariance has
-        full rank; else an eigendecomposition without the part that is rounding noise.
+        While there are at most D vectors, n - 1 rows: the `reflected` centred ones without the first, which is 0.
+        Else of `symmetric_factor`.
         """
         n, rows = self._need(ddof), self.rows()
         if rows is not None:
-            return (rows - rows.mean(dim=0)) / (n - ddof) ** 0.5
+            return reflected(rows - rows.mean(dim=0))[1:] / (n - ddof) ** 0.5
         return symmetric_factor(self.covariance(ddof))
 
     def rows(self) -> Tensor | None:
@@ -175,20 +172,3 @@ class Moments:
         self._scatter.addr_(delta, delta, alpha=self._folded * n / total)
         self._mean += delta * (n / total)
         self._folded = total
-
-
-def symmetric_factor(covariance: Tensor) -> Tensor:
-    """A `(r, D)` with `A.T @ A` equal to a symmetric positive semi-definite matrix `(D, D)`."""
-    lower, info = torch.linalg.cholesky_ex(covariance)
-    pivots = lower.diagonal().square()
-    if info == 0 and bool((pivots > PIVOT * covariance.diagonal()).all()):
-        return lower.T
-    values, vectors = torch.linalg.eigh(covariance)
-    if float(values[0]) < -INDEFINITE * float(values.abs().max()):
-        raise StatisticsError(
-            f"expected a covariance matrix, came one with the eigenvalue {float(values[0]):.4g} "
-            f"(largest {float(values[-1]):.4g}); it is not positive semi-definite"
-        )
-    floor = values[-1] * len(values) * torch.finfo(values.dtype).eps
-    keep = values > floor
-    return values[keep].sqrt()[:, None] * vectors[:, keep].T

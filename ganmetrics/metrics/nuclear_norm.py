@@ -1,0 +1,52 @@
+"""Sum of the singular values of a matrix M, in float64: by eigenvalues of M M' where these are good enough.
+
+The eigenvalues of M M' take a third of the time of the singular values of M, and lose half of the digits of the small
+ones: each is off by rounding of the largest. They lose almost nothing where the rows of M come in falling size, as they
+do where M is a product of Cholesky factors of sorted covariances: then each eigenvalue is off by rounding of the rows
+of its own size (Barlow & Demmel 1990; Demmel & Veselic 1992). What was lost is measured by the determinant, which an LU
+decomposition gives by another way, and where it is too much the singular values are computed after all.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SMALL = 640  # rows or columns up to which singular values are quick themselves
+TOLERANCE = 1e-11  # share of the given scale
+ROUNDING = 16.0  # of an eigenvalue, in units of eps times the squared norm of the rows of its size and below
+CHANCE = 100.0  # by how much errors of either sign may cancel in the determinant
+
+
+def nuclear_norm(matrix: Tensor, scale: Tensor) -> Tensor:
+    """`(r, k)` to a scalar: the sum of singular values, to 1e-11 of `scale` or to the rounding of `svdvals`."""
+    if min(matrix.shape) > SMALL:
+        values, error = by_eigenvalues(matrix)
+        if bool(error <= TOLERANCE * scale):
+            return values.sum()
+    return torch.linalg.svdvals(matrix).sum()
+
+
+def by_eigenvalues(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values of `(r, k)`, falling, and an estimate of the error of their sum: infinite where it is unknown."""
+    square = _graded(matrix)
+    eigenvalues = torch.linalg.eigvalsh(square @ square.T).flip(0)
+    values = eigenvalues.clamp(min=0).sqrt()
+    if not bool(eigenvalues[-1] > 0):
+        return values, torch.full_like(values[0], torch.inf)
+    missed = (eigenvalues.log().sum() - 2 * torch.linalg.slogdet(square).logabsdet).abs()
+    common = CHANCE * missed / eigenvalues.reciprocal().norm()
+    remaining = square.square().sum(dim=1).flip(0).cumsum(0).flip(0)
+    off = ROUNDING * torch.finfo(values.dtype).eps * remaining + common
+    return values, torch.minimum(off / (2 * values), off.sqrt()).sum()
+
+
+def _graded(matrix: Tensor) -> Tensor:
+    """A square matrix of the same singular values, its rows in falling size: rows or columns, which differ more."""
+    rows, columns = matrix.shape
+    if rows != columns:
+        matrix = torch.linalg.qr(matrix if rows > columns else matrix.T, mode="r").R
+    sizes = [matrix.square().sum(dim=dim) for dim in (1, 0)]
+    if bool(sizes[1].log().sum() < sizes[0].log().sum()):
+        matrix, sizes = matrix.T, sizes[::-1]
+    return matrix[sizes[0].argsort(descending=True)]
