@@ -38,6 +38,11 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
     return resolved
 
 
+def numbered(device: torch.device) -> torch.device:
+    """A CUDA device with its number, as tensors on it say it; `cuda` alone is the one that is current."""
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
 def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """The dtype a network runs in, by name or as torch has it. Raises OptionError for any other."""
     for name in DTYPES:

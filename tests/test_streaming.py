@@ -143,10 +143,10 @@ def test_evaluate_reads_each_source_once(images: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"batchsize": 4}, "unknown option 'batchsize' (close to batch_size); expected some of batch_size, cache"),
+        ({"batchsize": 4}, "unknown option 'batchsize' (close to batch_size); expected some of allow_tf32, batch_size"),
         ({"batch_size": 0}, "--batch-size: expected a whole number of at least 1, came 0"),
         ({"on_error": "ignore"}, "--on-error: expected fail or skip, came 'ignore'"),
-        ({"dtype": "float16x"}, "--dtype: expected one of float32, float64, bfloat16, came 'float16x'"),
+        ({"dtype": "float16x"}, "--dtype: expected one of float32, float64, bfloat16, float16, came 'float16x'"),
         ({"device": "gpu"}, "--device: expected auto, cpu, cuda or cuda:N, came 'gpu'"),
         ({"protocol": "fid"}, "--protocol: expected one of tensorflow, pytorch-fid, torch-fidelity"),
         ({"ddof": 2}, "--ddof: expected 1 (divide by n - 1) or 0 (by n), came 2"),

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ganmetrics.errors import OptionError
 from ganmetrics.features.extractor import CPU_BATCH, Extractor, Finite
 from ganmetrics.images import ImageSource, Summary, read_batches
-from ganmetrics.runtime import bar_is_off, exact_arithmetic
+from ganmetrics.runtime import bar_is_off, exact_arithmetic, numbered
 
 Consumers = Mapping[str, list[Callable[[Tensor], None]]]
 Feeds = Mapping[Extractor, Consumers]
@@ -125,7 +125,7 @@ class Courier:
     """
 
     def __init__(self, device: torch.device):
-        self.device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+        self.device = numbered(device)
         self.stream = torch.cuda.Stream(self.device)
 
     def send(self, batch: list[Tensor]) -> Sent:

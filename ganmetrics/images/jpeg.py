@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganmetrics.errors import OptionError
+from ganmetrics.runtime import numbered
 
 START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # ITU-T T.81, table B.1
 BASELINE, END_OF_IMAGE = 0xC0, b"\xff\xd9"
@@ -31,14 +32,14 @@ class JpegDecoder:
     """
 
     def __init__(self, device: torch.device):
-        self._device = device if device.type == "cuda" else torch.device("cpu")
+        self._device = numbered(device) if device.type == "cuda" else torch.device("cpu")
         self.name = f"torchvision-{self._device.type}"
         self.warning = (
             f"plain JPEG files were decoded by {self.name}: pixels, and with them the value, can differ slightly from "
             "Pillow's, which the other tools use"
         )
         if self._device.type == "cuda":
-            self._stream, self._reader = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+            self._stream, self._reader = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)
         warnings.filterwarnings("ignore", "The image decoding and encoding capabilities", DeprecationWarning)
         for mode in ("RGB", "L"):
             self._require_right(mode)
