@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,57 @@ def test_batches_by_courier_give_the_same(images: torch.Tensor, monkeypatch: pyt
     assert torch.equal(plain.covariance(), couriered.covariance())
     assert torch.equal(torch.cat(seen), images)
     assert torch.equal(torch.cat(seen_too), images)
+
+
+class Stream:
+    """Notes what CUDA would be told."""
+
+    def __init__(self, told: list[str], name: str):
+        self.told, self.name = told, name
+
+    def record_event(self) -> str:
+        self.told.append(f"{self.name} records")
+        return "the copy's event"
+
+    def wait_event(self, event: str) -> None:
+        self.told.append(f"{self.name} waits for {event}")
+
+
+def test_what_a_courier_tells_cuda(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pinned and copied within the side stream, whose event the computing one waits for before it takes the memory."""
+    told: list[str] = []
+
+    @contextmanager
+    def within(stream: Stream) -> Iterator[None]:
+        told.append(f"into {stream.name}")
+        yield
+        told.append(f"out of {stream.name}")
+
+    def pinned(stack: torch.Tensor) -> torch.Tensor:
+        told.append("pin")
+        return stack.clone()
+
+    monkeypatch.setattr(extraction, "numbered", lambda device: CPU)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream(told, "side"))
+    monkeypatch.setattr(torch.cuda, "stream", within)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream(told, "computing"))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda stack, stream: told.append(f"used by {stream.name}"))
+    courier = extraction.Courier(torch.device("cuda"))
+    sent = courier.send([images[:4], images[4:]])
+    assert told == ["into side", "pin", "pin", "side records", "out of side"]
+    told.clear()
+    assert torch.equal(torch.cat(courier.receive(sent)), images)
+    assert told == ["computing waits for the copy's event", "used by computing", "used by computing"]
+
+
+def test_a_full_device_is_told_with_the_option(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def extract(self: NetworkExtractor, stacks: Any, taps: Any) -> dict[str, torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(NetworkExtractor, "extract", extract)
+    with pytest.raises(OptionError, match="--batch-size: 9 images at once do not fit on cpu; use a smaller one"):
+        extraction.feed(small(Pooled()), [images[:4], images[4:]], {"features": []})
 
 
 # JPEG
