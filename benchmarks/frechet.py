@@ -104,7 +104,7 @@ def route(one: Any, other: Any) -> str:
     factors = [moments.factor() for moments in (one, other)]
     product = factors[0] @ factors[1].T
     shape = f"{product.shape[0]} x {product.shape[1]}"
-    if min(product.shape) <= module.SMALL:
+    if min(product.shape) <= module.SMALL or not module.is_graded(product):
         return f"{shape}, singular values"
     _, error = module.by_eigenvalues(product)
     accepted = bool(error <= module.TOLERANCE * sum(factor.square().sum() for factor in factors))

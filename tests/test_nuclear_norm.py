@@ -75,6 +75,7 @@ def test_a_matrix_of_any_shape_and_its_known_singular_values(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(module, "SMALL", 0)
+    monkeypatch.setattr(module, "GRADED", 0)
     u, v = (np.linalg.qr(rng.standard_normal((k, min(shape))))[0] for k in shape)
     values = 10 ** rng.uniform(-4, 0, min(shape))
     found = nuclear_norm(torch.from_numpy(u * values @ v.T), torch.tensor(values.sum()))
@@ -86,6 +87,7 @@ def test_a_singular_matrix_takes_the_other_way(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
     monkeypatch.setattr(module, "SMALL", 0)
+    monkeypatch.setattr(module, "GRADED", 0)
     matrix = torch.from_numpy(rng.standard_normal((40, rank)) @ rng.standard_normal((rank, 40)))
     exact = torch.linalg.svdvals(matrix).sum()
     assert float(nuclear_norm(matrix, exact)) == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
@@ -93,3 +95,18 @@ def test_a_singular_matrix_takes_the_other_way(
 
 def test_sides_without_rank() -> None:
     assert float(nuclear_norm(torch.zeros(0, 5, dtype=torch.float64), torch.tensor(1.0))) == 0
+
+
+def test_a_matrix_that_is_not_graded_goes_the_other_way_at_once(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SMALL", 0)
+    tried: list[Tensor] = []
+    monkeypatch.setattr(module, "by_eigenvalues", lambda matrix: tried.append(matrix) or by_eigenvalues(matrix))
+    matrix = torch.from_numpy(rng.standard_normal((40, 40)))
+    sizes = torch.logspace(0, -4, 40, dtype=torch.float64)
+    for graded in (matrix * sizes, sizes[:, None] * matrix):
+        nuclear_norm(graded, graded.square().sum())
+    assert len(tried) == 2
+    nuclear_norm(matrix, matrix.square().sum())
+    assert len(tried) == 2

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+GRADED = 1e3  # largest by smallest squared row from which eigenvalues are worth a try; others lose digits, or are rare
 SMALL = 640  # rows or columns up to which singular values are quick themselves
 TOLERANCE = 1e-11  # share of the given scale
 ROUNDING = 16.0  # of an eigenvalue, in units of eps times the squared norm of the rows of its size and below
@@ -20,11 +21,16 @@ CHANCE = 100.0  # by how much errors of either sign may cancel in the determinan
 
 def nuclear_norm(matrix: Tensor, scale: Tensor) -> Tensor:
     """`(r, k)` to a scalar: the sum of singular values, to 1e-11 of `scale` or to the rounding of `svdvals`."""
-    if min(matrix.shape) > SMALL:
+    if min(matrix.shape) > SMALL and is_graded(matrix):
         values, error = by_eigenvalues(matrix)
         if bool(error <= TOLERANCE * scale):
             return values.sum()
     return torch.linalg.svdvals(matrix).sum()
+
+
+def is_graded(matrix: Tensor) -> bool:
+    """Whether its rows, or its columns, are of very unlike sizes."""
+    return any(bool(sizes.max() > GRADED * sizes.min()) for sizes in _sizes(matrix))
 
 
 def by_eigenvalues(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,7 +52,13 @@ def _graded(matrix: Tensor) -> Tensor:
     rows, columns = matrix.shape
     if rows != columns:
         matrix = torch.linalg.qr(matrix if rows > columns else matrix.T, mode="r").R
-    sizes = [matrix.square().sum(dim=dim) for dim in (1, 0)]
-    if bool(sizes[1].log().sum() < sizes[0].log().sum()):
-        matrix, sizes = matrix.T, sizes[::-1]
-    return matrix[sizes[0].argsort(descending=True)]
+    by_rows, by_columns = _sizes(matrix)
+    if bool(by_columns.log().sum() < by_rows.log().sum()):
+        matrix, by_rows = matrix.T, by_columns
+    return matrix[by_rows.argsort(descending=True)]
+
+
+def _sizes(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared norms of rows and of columns."""
+    squares = matrix.square()
+    return squares.sum(dim=1), squares.sum(dim=0)
