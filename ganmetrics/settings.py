@@ -142,9 +142,10 @@ class Settings(MetricOptions):
         """The vectors of the extractor that a metric reads. Raises OptionError where it has none of that kind."""
         tap = getattr(self.extractor, f"{metric.kind}_tap")
         if tap is None:
+            needed = {"features": "feature vectors", "logits": "class logits", "spatial": "features at every place"}
             raise OptionError(
-                f"--features {self.features}: the {metric.entry.title} needs {metric.kind}, and this extractor gives "
-                f"{', '.join(self.extractor.taps)}" + ("" if not self.is_inception else "; use --features inception")
+                f"--features {self.features}: the {metric.entry.title} is over {needed[metric.kind]}, which this "
+                f"extractor lacks (it gives {', '.join(self.extractor.taps)}); use --features inception"
             )
         return tap
 

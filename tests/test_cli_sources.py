@@ -114,7 +114,8 @@ def test_timm_weights_offline(cli: Cli, monkeypatch: pytest.MonkeyPatch):
 
 def test_inception_score_needs_logits_and_images(cli: Cli):
     assert cli("is", "fake", *PIXELS).error == (
-        "--features pixels: the Inception Score needs logits, and this extractor gives features"
+        "--features pixels: the Inception Score is over class logits, which this extractor lacks (it gives features); "
+        "use --features inception"
     )
     assert cli("is", "fake", "--protocol", "clean-fid").error == (
         "--protocol clean-fid: that tool has no Inception Score; expected one of tensorflow, torch-fidelity, "

@@ -158,7 +158,7 @@ def test_scores_on_it(clip: tuple[torch.nn.Module, Path], images: torch.Tensor) 
     scores = gm.evaluate(images, images.flip(2), ["cmmd", "fid"], **options)
     assert [score.metric for score in scores.values()] == [f"cmmd-timm-{CLIP}", f"fd-timm-{CLIP}"]
     assert scores["cmmd"].protocol["tap"] == "embedding"
-    with pytest.raises(OptionError, match="needs logits, and this extractor gives embedding"):
+    with pytest.raises(OptionError, match=r"over class logits, which this extractor lacks \(it gives embedding"):
         gm.inception_score(images, **options)
 
 

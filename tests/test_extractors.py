@@ -180,7 +180,7 @@ def test_names_that_mean_nothing(name: str, said: str) -> None:
 @pytest.mark.parametrize("features", ["pixels", "inception:768"])
 def test_no_inception_score_of_features(features: str, synthetic_weights: Path, images: torch.Tensor) -> None:
     weights = synthetic_weights if "inception" in features else None
-    with pytest.raises(OptionError, match="the Inception Score needs logits, and this extractor gives"):
+    with pytest.raises(OptionError, match="the Inception Score is over class logits, which this extractor lacks"):
         gm.inception_score(images, features=features, weights=weights, device="cpu", progress=False)
 
 

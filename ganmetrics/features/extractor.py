@@ -18,7 +18,7 @@ from ganmetrics.images.resize import RESIZES
 from ganmetrics.runtime import exact_arithmetic
 
 CPU = torch.device("cpu")
-CPU_BATCH = 6  # small, so that a batch stays in the cache; a GPU wants to be full
+CPU_BATCH = 4  # small, so that a batch stays in the cache; a GPU wants to be full
 Network = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
 
 
