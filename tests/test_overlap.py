@@ -18,7 +18,6 @@ from ganmetrics.statistics.moments import Moments
 from tests.small_network import Pooled, small
 
 CPU = torch.device("cpu")
-LITE = {"features": "efficientnet-lite0", "device": "cpu", "progress": False}
 
 
 def test_finite_is_noted_and_asked_of_the_device_later(monkeypatch: pytest.MonkeyPatch) -> None:
