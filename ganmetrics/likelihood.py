@@ -109,9 +109,7 @@ class Parzen:
         own = {name: options.pop(name) for name in ParzenOptions.__dataclass_fields__ if name in options}
         self.options = settings or ParzenOptions(**own)
         if settings is None and (self.options.baseline or validation is None or test is None):
-            raise OptionError(
-                "Parzen: expected validation and test, and no baseline; parzen_log_likelihood makes those"
-            )
+            raise OptionError("Parzen: expected validation and test, no baseline; parzen_log_likelihood makes those")
         self._settings = self._reading(options)
         self.metric = ParzenLogLikelihood(
             rule=Rule.parse(self.options.bandwidths),

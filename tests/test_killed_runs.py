@@ -17,7 +17,7 @@ from tests.runs import NEVER, Processes, bits, log, options, run, weights
 @pytest.mark.parametrize("variant", ["dcgan"])
 def test_killed_at_random_moments(variant: str, forks: Processes, tmp_path: Path) -> None:
     """SIGKILL while every step is saved; what is left loads each time, and the end is the same to the bit."""
-    steps, draw, found = 90, random.Random(5), []
+    steps, draw, found = 240, random.Random(5), []
     train = [*options(variant), "--data=digits", f"--max-steps={steps}", "--log-every=3", "--grid-every=9", "--quiet"]
     assert forks(*train, f"--out={tmp_path / 'whole'}")[0] == 0
     out = tmp_path / "run"
@@ -27,7 +27,7 @@ def test_killed_at_random_moments(variant: str, forks: Processes, tmp_path: Path
         before, patience = step_of(out), time.monotonic() + 60
         while step_of(out) in (None, before) and time.monotonic() < patience:
             time.sleep(0.005)  # until it goes on; a kill before that proves little
-        time.sleep(draw.uniform(0, 0.2))
+        time.sleep(draw.uniform(0, 0.1))
         process.kill()
         code, _, err = process.wait()
         assert (code, err) == (-signal.SIGKILL, "")
