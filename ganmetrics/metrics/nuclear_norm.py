@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-GRADED = 1e3  # largest by smallest squared row from which eigenvalues are worth a try; others lose digits, or are rare
+GRADED = 16  # largest by smallest squared row from which eigenvalues are worth a try; others lose digits, or are rare
 SMALL = 640  # rows or columns up to which singular values are quick themselves
 TOLERANCE = 1e-11  # share of the given scale
 ROUNDING = 16.0  # of an eigenvalue, in units of eps times the squared norm of the rows of its size and below
