@@ -122,13 +122,17 @@ def variants_table() -> str:
 
 
 def test_the_benchmark_is_what_was_measured() -> None:
-    from benchmarks import fid_peers, inversion, metric_peers, modes, one_pass, parzen, zoo_report
+    from benchmarks import cpu, fid_peers, frechet, inversion, metric_peers, modes, one_pass, parzen, zoo_report
 
     measured = fid_peers.load(REPOSITORY / "benchmarks" / "results" / "fid_peers.jsonl")
     assert table("benchmark").endswith(f"```text\n{fid_peers.table(measured)}\n```")
     page = (REPOSITORY / "benchmarks" / "README.md").read_text()
     for kept in (REPOSITORY / "benchmarks" / "results").glob("fid_peers-*.jsonl"):
         assert f"```text\n{fid_peers.table(fid_peers.load(kept))}\n```" in page
+    page = (REPOSITORY / "docs" / "speed.md").read_text()
+    rows = cpu.load(REPOSITORY / "benchmarks" / "results" / "cpu.jsonl")
+    assert f"```text\n{cpu.report(rows)}\n```" == table("cpu", page)
+    assert f"```text\n{frechet.table(frechet.load())}\n```" == table("frechet", page)
     trained = zoo_report.load(REPOSITORY / "benchmarks" / "results" / "zoo.jsonl")
     page = (REPOSITORY / "docs" / "reference_models.md").read_text()
     assert f"```text\n{zoo_report.table(trained)}\n```" == table("zoo", page)

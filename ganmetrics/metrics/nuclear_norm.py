@@ -14,6 +14,7 @@ from torch import Tensor
 
 GRADED = 16  # largest by smallest squared row from which eigenvalues are worth a try; others lose digits, or are rare
 SMALL = 640  # rows or columns up to which singular values are quick themselves
+BLOCKS = 8  # of rows in half of a symmetric product
 TOLERANCE = 1e-11  # share of the given scale
 ROUNDING = 16.0  # of an eigenvalue, in units of eps times the squared norm of the rows of its size and below
 CHANCE = 100.0  # by how much errors of either sign may cancel in the determinant
@@ -36,7 +37,7 @@ def is_graded(matrix: Tensor) -> bool:
 def by_eigenvalues(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Singular values of `(r, k)`, falling, and an estimate of the error of their sum: infinite where it is unknown."""
     square = _graded(matrix)
-    eigenvalues = torch.linalg.eigvalsh(square @ square.T).flip(0)
+    eigenvalues = torch.linalg.eigvalsh(_lower_half_of_products(square)).flip(0)
     values = eigenvalues.clamp(min=0).sqrt()
     if not bool(eigenvalues[-1] > 0):
         return values, torch.full_like(values[0], torch.inf)
@@ -45,6 +46,15 @@ def by_eigenvalues(matrix: Tensor) -> tuple[Tensor, Tensor]:
     remaining = square.square().sum(dim=1).flip(0).cumsum(0).flip(0)
     off = ROUNDING * torch.finfo(values.dtype).eps * remaining + common
     return values, torch.minimum(off / (2 * values), off.sqrt()).sum()
+
+
+def _lower_half_of_products(rows: Tensor) -> Tensor:
+    """X X' of rows X `(r, k)` on and below the diagonal; above it there is more, or nothing."""
+    products = rows.new_zeros(len(rows), len(rows))
+    size = -(-len(rows) // BLOCKS) or 1
+    for start in range(0, len(rows), size):
+        products[start : start + size, : start + size] = rows[start : start + size] @ rows[: start + size].T
+    return products
 
 
 def _graded(matrix: Tensor) -> Tensor:
