@@ -117,7 +117,7 @@ def test_samples_stay_in_the_file_and_can_be_added_to(
         sides.fill(Side("real", images), own, settings)
         found.append(own[0].metric.statistics["real"])
     one, two = found
-    assert not two._blocks
+    assert not two._held.count
     shutil.rmtree(entries.folder())  # another process clears the cache: what is open stays readable
     for rows in (7, 4096):
         assert [len(block) for block in one.blocks(rows)] == [len(block) for block in two.blocks(rows)]

@@ -158,5 +158,5 @@ def test_spilled_memory_is_flat() -> None:
     store = Samples(memory_limit=10_000)
     for _ in range(100):
         store.update(torch.randn(50, 20))
-        assert sum(block.nbytes for block in store._blocks) <= 10_000
+        assert sum(piece.nbytes for piece in store._held.pieces()) <= 10_000
     assert sum(map(len, store.blocks())) == 5000

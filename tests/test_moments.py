@@ -66,7 +66,7 @@ def test_memory_is_flat_in_the_number_of_vectors() -> None:
     moments, d = Moments(), 32
     for _ in range(200):
         moments.update(torch.randn(50, d))
-        held = sum(rows.numel() for rows in moments._rows)
+        held = sum(rows.numel() for rows in moments._rows.pieces())
         assert held <= (FOLD_ROWS + 50) * d
     assert moments.count == 10_000
 

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from ganmetrics.errors import OptionError
 from ganmetrics.features.extractor import CPU_BATCH, Extractor, Finite
 from ganmetrics.images import ImageSource, Summary, read_batches
+from ganmetrics.memory import trim
 from ganmetrics.runtime import bar_is_off, exact_arithmetic, numbered
 
 Consumers = Mapping[str, list[Callable[[Tensor], None]]]
@@ -62,6 +63,7 @@ def extract(
             if i % ASK == 0:
                 finite.check()
         finite.check()
+    trim()
     return reader.summary
 
 

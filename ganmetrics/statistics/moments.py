@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.statistics.factors import reflected, symmetric_factor
+from ganmetrics.statistics.rows import Rows
 
 FOLD_ROWS = 512  # rows gathered before they are folded into the scatter matrix, once there is one
 
@@ -27,7 +28,7 @@ class Moments:
 
     def __init__(self) -> None:
         self.count: int | None = 0
-        self._rows: list[Tensor] = []  # not yet folded
+        self._rows = Rows()  # not yet folded
         self._folded = 0  # how many vectors are in _mean and _scatter
         self._mean: Tensor | None = None
         self._scatter: Tensor | None = None
@@ -51,8 +52,8 @@ class Moments:
         moments = cls()
         moments._folded = folded
         moments._mean, moments._scatter = arrays.get("mean"), arrays.get("scatter")
-        moments._rows = [arrays["rows"]] if "rows" in arrays else []
-        moments.count = folded + sum(map(len, moments._rows))
+        moments._rows = Rows(arrays["rows"]) if "rows" in arrays else Rows()
+        moments.count = folded + moments._rows.count
         return moments
 
     @property
@@ -67,8 +68,7 @@ class Moments:
         """
         if self.count is None:
             raise StatisticsError("statistics of unknown count hold no scatter; measure the images instead")
-        rows = torch.cat(self._rows) if self._rows else None
-        held = {"mean": self._mean, "scatter": self._scatter, "rows": rows}
+        held = {"mean": self._mean, "scatter": self._scatter, "rows": self._rows.whole()}
         return {name: tensor for name, tensor in held.items() if tensor is not None}
 
     @property
@@ -76,7 +76,8 @@ class Moments:
         """D, or None before the first vector."""
         if self._mean is not None:
             return len(self._mean)
-        return self._rows[0].shape[1] if self._rows else None
+        pieces = self._rows.pieces()
+        return pieces[0].shape[1] if pieces else None
 
     def update(self, vectors: Tensor) -> None:
         """Take in vectors `(N, D)` of any float dtype. Raises StatisticsError for another D."""
@@ -88,7 +89,7 @@ class Moments:
             return
         on_cpu = vectors.device.type == "mps"  # which has no float64
         home = torch.device("cpu") if on_cpu else vectors.device
-        self._rows.append(vectors.detach().to(home, torch.float64, copy=True))
+        self._rows.add(vectors, torch.float64, home)
         self.count += len(vectors)
         waiting = self.count - self._folded
         if waiting > (FOLD_ROWS if self._folded else vectors.shape[1]):
@@ -104,7 +105,7 @@ class Moments:
             self._fold()
             self._add(other._folded, other._mean, other._scatter)
             self.count += other._folded
-        for rows in other._rows:
+        for rows in other._rows.pieces():
             self.update(rows)
 
     def mean(self) -> Tensor:
@@ -137,7 +138,7 @@ class Moments:
 
     def rows(self) -> Tensor | None:
         """The vectors themselves `(n, D)` while all are kept, else None."""
-        return torch.cat(self._rows) if self._rows and not self._folded else None
+        return None if self._folded else self._rows.whole()
 
     def _need(self, ddof: int) -> int:
         n = self.count if self.count is not None else 1 + ddof
@@ -155,9 +156,9 @@ class Moments:
 
     def _fold(self) -> None:
         """Move the waiting rows into mean and scatter."""
-        if self._rows:
-            rows = torch.cat(self._rows)
-            self._rows = []
+        rows = self._rows.whole()
+        if rows is not None:
+            self._rows = Rows()
             mean = rows.mean(dim=0)
             centred = rows - mean
             self._add(len(rows), mean, centred.T @ centred)

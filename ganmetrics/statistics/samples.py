@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
+from ganmetrics.statistics.rows import Rows
 
+CPU = torch.device("cpu")
 MEMORY_LIMIT = 256 * 2**20  # bytes kept in memory; 65,000 rows of 1008 float32 logits
 STORED = {torch.uint8: np.uint8, torch.float32: np.float32, torch.float64: np.float64}
 
@@ -27,8 +29,7 @@ class Samples:
         self.count = 0
         self.dim: int | None = None
         self._limit = memory_limit
-        self._blocks: list[Tensor] = []
-        self._bytes = 0
+        self._held = Rows()
         self._file: IO[bytes] | None = None
         self._spilled = 0
         self._kept: tuple[IO[bytes], int, int] | None = None  # a file of somebody else's, where rows begin, how many
@@ -51,11 +52,9 @@ class Samples:
             self.dtype = vectors.dtype if vectors.dtype in STORED else torch.float32
         if (vectors.dtype == torch.uint8) != (self.dtype == torch.uint8):
             raise StatisticsError("expected bytes after bytes and points after points, came one after the other")
-        block = vectors.detach().to("cpu", self.dtype, copy=True)
-        self._blocks.append(block)
-        self._bytes += block.nbytes
-        self.count += len(block)
-        if self._bytes > self._limit:
+        self._held.add(vectors, self.dtype, CPU)
+        self.count += len(vectors)
+        if self._held.count * vectors.shape[1] * self.dtype.itemsize > self._limit:
             self._spill()
 
     def merge(self, other: Samples) -> None:
@@ -73,7 +72,7 @@ class Samples:
         if self._file is not None:
             self._file.flush()
             yield from self._read(self._file, 0, self._spilled, rows)
-        yield from self._blocks
+        yield from self._held.pieces()
 
     def _read(self, file: IO[bytes], start: int, count: int, rows: int) -> Iterator[Tensor]:
         """Seeks for every block, because one store may be gone through within another pass over it."""
@@ -87,10 +86,10 @@ class Samples:
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the store)
         self._file.seek(0, os.SEEK_END)
-        for block in self._blocks:
+        for block in self._held.pieces():
             self._file.write(block.numpy().tobytes())
             self._spilled += len(block)
-        self._blocks, self._bytes = [], 0
+        self._held = Rows()
 
 
 def _gathered(blocks: Iterable[Tensor], rows: int) -> Iterator[Tensor]:
