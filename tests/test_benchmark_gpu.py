@@ -10,6 +10,7 @@ import pytest
 
 import ganmetrics as gm
 from benchmarks import fid_peers, gpu, gpu_network
+from ganmetrics.errors import StatisticsError
 from ganmetrics.features.extractor import CPU
 from ganmetrics.metrics import METRICS
 
@@ -28,7 +29,7 @@ def test_agreement_is_over_every_metric_of_images(
     measured = {row["metric"] for row in rows if "metric" in row}
     for name in gpu.measurable("pixels", 6, gpu.parse(["--weights", str(synthetic_weights), "--device", "cpu"])):
         assert set(METRICS[name].values) <= measured, name
-    assert "parzen" in measured
+    assert {"parzen", "reconstruction"} <= measured
     for row in (row for row in rows if "not_measured" in row):
         assert set(row["not_measured"]) <= {"fid-infinity", "sfid", "is"}
     assert all(row["right"] and row["commit"] and row["machine"] and row["smoke"] for row in rows)
@@ -49,6 +50,23 @@ def test_a_value_that_is_off_or_missing_ends_with_1(
     code, _ = ran(synthetic_weights, tmp_path / "out.jsonl", "--parts", "agreement")
     assert code == 1
     assert "WRONG: 1 values on cpu are not those on the CPU" in capsys.readouterr().err
+
+
+def test_a_metric_or_a_part_that_fails_is_told_and_leaves_the_others(
+    synthetic_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any) -> None:
+        raise StatisticsError("no kernel today")
+
+    monkeypatch.setattr(METRICS["kid"].load(), "compute", broken)
+    monkeypatch.setitem(gpu.SMOKE, "features", ["pixels"])
+    monkeypatch.setitem(gpu.PARTS, "network", lambda options: (row for row in [{}] if 1 / 0))
+    code, rows = ran(synthetic_weights, tmp_path / "out.jsonl", "--parts", "network,agreement")
+    assert code == 1
+    said = [row["error"] for row in rows if row.get("right") is False]
+    assert said[0] == "ZeroDivisionError: division by zero"
+    assert any("no kernel today" in error for error in said)
+    assert {"parzen", "reconstruction", "precision"} <= {row["metric"] for row in rows if "metric" in row}
 
 
 def test_steps_and_precision(synthetic_weights: Path, tmp_path: Path) -> None:

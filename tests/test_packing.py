@@ -60,6 +60,18 @@ def test_the_network() -> None:
             assert float((vectors - expected).norm() / expected.norm()) < 1e-5, tap
 
 
+def test_float32_is_within_1e_5_of_the_plain_network(synthetic_weights: Path, images: Tensor) -> None:
+    """Batch norm folded, pools behind convolutions, convolutions packed: against none of that."""
+    plain = InceptionV3().eval()
+    plain.load_state_dict(torch.load(synthetic_weights))
+    ours = build("", Options(weights=synthetic_weights))
+    x = ours.prepare([images[:4]])
+    with torch.no_grad():
+        found, expected = (network(x, ("64", "192", "768", "2048")) for network in (ours.network, plain))
+    for tap, vectors in found.items():
+        assert float((vectors - expected[tap]).norm() / expected[tap].norm()) < 1e-5, tap
+
+
 def test_without_the_operators_the_network_is_plain(synthetic_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "available", lambda dtype: False)
     network = build("", Options(weights=synthetic_weights)).network

@@ -31,6 +31,7 @@ def calls(folder: Path, rank: int) -> dict[str, Callable[[], Any]]:
     everything = ["fid", "kid", "prdc"]
     return {
         "folders": lambda: gm.evaluate(real, fake, everything, confidence=True, **SHARED),
+        "tar and zip": lambda: gm.evaluate(folder / "real-{0..3}.tar", folder / "fake.zip", everything, **SHARED),
         "array and memory map": lambda: gm.evaluate(array, folder / "fake.npy", everything, **SHARED),
         "folded": lambda: {"fid": gm.fid(folder / "many.npy", torch.from_numpy(array), **SHARED)},
         "fewer batches than processes": lambda: gm.evaluate(real, fake, everything, **{**SHARED, "batch_size": 100}),
