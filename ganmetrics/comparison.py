@@ -107,6 +107,10 @@ def _refuse_contradiction(file: StatisticsFile, settings: Settings) -> None:
         )
 
 
+UNSAID = {"jpeg_decoder": "pillow"}  # what a protocol that does not name it means
+ADVICE = {"jpeg_decoder": "--jpeg-decoder", "dtype": "--dtype (and --allow-tf32)"}
+
+
 def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str] = IDENTITY) -> None:
     """Raises StatisticsError naming the first of the keys in which protocols differ."""
     names = list(described)
@@ -114,9 +118,11 @@ def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str
         for key in keys:
             values = described[names[0]].get(key), described[other].get(key)
             if values[0] != values[1]:
+                said = " and ".join(str(value or UNSAID.get(key)) for value in values)
+                advice = ADVICE.get(key, "--features, --weights and --protocol")
                 raise StatisticsError(
-                    f"{names[0]} and {other} were measured in unlike ways: {key} is {values[0]} and {values[1]}; "
-                    "measure both with the same --features, --weights and --protocol"
+                    f"{names[0]} and {other} were measured in unlike ways: {key} is {said}; "
+                    f"measure both with the same {advice}"
                 )
 
 

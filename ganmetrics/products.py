@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganmetrics.runtime import exact_arithmetic
+
 
 def inner_products(x: Tensor, y: Tensor, added: Tensor | None = None) -> Tensor:
     """All x'y + added of `(n, D)`, `(m, D)` and `(m,)`: `(n, m)`. No gradient goes through."""
     if x.device.type == "cpu" and x.dtype == torch.float32 and len(x) and len(y) and available():
-        return _by_onednn(x, y, added)
+        return _by_onednn(x, y, None if added is None else added.contiguous())
     return F.linear(x, y, added)
 
 
@@ -30,11 +32,14 @@ def available() -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     draw = torch.Generator().manual_seed(0)
-    x, y, added = (torch.randn(*shape, generator=draw) for shape in ((37, 129), (53, 129), (53,)))
-    expected = F.linear(x.double(), y.double(), added.double())
-    try:
-        found = _by_onednn(x, y, added).double()
-    except (RuntimeError, AttributeError, TypeError, NotImplementedError):
-        return False
+    with exact_arithmetic(torch.device("cpu")):  # whatever is set around us now
+        x, y, added = (
+            torch.randn(*shape, generator=draw, dtype=torch.float32) for shape in ((37, 129), (53, 129), (53,))
+        )
+        expected = F.linear(x.double(), y.double(), added.double())
+        try:
+            found = _by_onednn(x, y, added).double()
+        except (RuntimeError, AttributeError, TypeError, NotImplementedError):
+            return False
     tolerance = x.shape[1] * torch.finfo(torch.float32).eps * float(expected.abs().max())
     return found.shape == expected.shape and float((found - expected).abs().max()) <= tolerance

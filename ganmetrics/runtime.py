@@ -55,6 +55,10 @@ def require_tf32(device: torch.device, dtype: torch.dtype) -> None:
     """Raises OptionError where TF32 would change nothing: it is how a CUDA device may multiply float32."""
     if device.type != "cuda":
         raise OptionError(f"--allow-tf32: expected a CUDA device, which alone has TF32, came {device}; leave it out")
+    if torch.cuda.is_available() and torch.cuda.get_device_capability(device) < (8, 0):
+        raise OptionError(
+            "--allow-tf32: expected a card of compute capability 8.0 or more, others lack it; leave it out"
+        )
     if dtype != torch.float32:
         came = str(dtype).removeprefix("torch.")
         raise OptionError(f"--allow-tf32: expected --dtype float32, whose products it shortens, came {came}")

@@ -14,7 +14,7 @@ import torch
 
 from ganmetrics.errors import OptionError
 from ganmetrics.features import load_extractor
-from ganmetrics.features.extractor import Extractor, NetworkExtractor, Options
+from ganmetrics.features.extractor import Extractor, Options
 from ganmetrics.images import ImageSource, open_images
 from ganmetrics.images.base import whole
 from ganmetrics.images.jpeg import JpegDecoder
@@ -124,11 +124,8 @@ class Settings(MetricOptions):
         )
         with torch.device("cpu"):  # whatever the caller's default is
             loaded = load_extractor(self.features, options)
-        shortened = (
-            "--allow-tf32" if self.allow_tf32 else f"--dtype {self.dtype}" if options.dtype.itemsize < 4 else None
-        )
-        if shortened and not isinstance(loaded, NetworkExtractor):
-            raise OptionError(f"{shortened}: {loaded.name} is no network that it applies to; leave it out")
+        if self.allow_tf32 and not loaded.tf32:
+            raise OptionError(f"--allow-tf32: {loaded.name} is no network that --dtype applies to; leave it out")
         return loaded
 
     @property
@@ -165,6 +162,8 @@ class Settings(MetricOptions):
 
     def open(self, source: Any) -> ImageSource:
         """Any source as images. Raises SourceError."""
+        if self._decoder is not None:
+            self._decoder.read_here()
         return open_images(
             source,
             value_range=self.value_range,

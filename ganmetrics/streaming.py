@@ -65,11 +65,15 @@ class Streaming:
         if "real" not in self._sides:
             raise OptionError(f"{', '.join(self.metrics)}: compares with nothing, so it takes no real source")
         self.reset("real")
-        with restored_random():
-            side = open_side("real", source, self._measurements, self.settings)
-            check(self._measurements, [side])
-            share(self._measurements, [side])
-            fill(side, self._measurements, self.settings)
+        try:
+            with restored_random():
+                side = open_side("real", source, self._measurements, self.settings)
+                check(self._measurements, [side])
+                share(self._measurements, [side])
+                fill(side, self._measurements, self.settings)
+        except BaseException:
+            self.reset("real")  # nothing of what was read until then
+            raise
         self._sides["real"] = side
 
     def reference(self) -> str | None:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import ganmetrics as gm
+from ganmetrics.errors import StatisticsError, WeightsError
 from ganmetrics.features import packing
 from ganmetrics.features.extractor import Options
 from ganmetrics.features.inception import build
@@ -70,6 +72,36 @@ def test_float32_is_within_1e_5_of_the_plain_network(synthetic_weights: Path, im
         found, expected = (network(x, ("64", "192", "768", "2048")) for network in (ours.network, plain))
     for tap, vectors in found.items():
         assert float((vectors - expected[tap]).norm() / expected[tap].norm()) < 1e-5, tap
+
+
+@needed
+def test_what_is_set_around_the_trial_does_not_matter() -> None:
+    packing.available.cache_clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert packing.available(torch.float32)
+
+
+@needed
+def test_a_network_that_overflows_is_not_packed_and_ends_in_an_error(
+    synthetic_weights: Path, tmp_path: Path, images: Tensor
+) -> None:
+    """The packed ReLU would make 0 of NaN, and the score a number."""
+    state = torch.load(synthetic_weights)
+    state["Conv2d_2a_3x3.bn.weight"] *= 1e37
+    torch.save(state, tmp_path / "overflows.pth")
+    options = {"weights": tmp_path / "overflows.pth", "device": "cpu", "progress": False, "cache": False}
+    for dtype in ("float32", "bfloat16"):
+        with pytest.raises(StatisticsError, match="NaN or infinity"):
+            gm.fid(images[:4], images[4:8], dtype=dtype, **options)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(synthetic_weights: Path, tmp_path: Path, value: float) -> None:
+    state = torch.load(synthetic_weights)
+    state["Mixed_6b.branch1x1.conv.weight"][0, 0] = value
+    torch.save(state, tmp_path / "spoiled.pth")
+    with pytest.raises(WeightsError, match=r"NaN or infinity in Mixed_6b.branch1x1.conv.weight; fetch or save"):
+        build("", Options(weights=tmp_path / "spoiled.pth"))
 
 
 def test_without_the_operators_the_network_is_plain(synthetic_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,23 @@ def test_equal_to_float64_within_rounding(n: int, m: int, dim: int, dtype: torch
             found = products.inner_products(x, y, term)
             assert found.dtype == dtype
             assert bool(((found.double() - expected).abs() <= bound).all())
+        for strided in (torch.randn(2 * m, dtype=dtype)[::2], torch.randn(1, dtype=dtype).expand(m)):
+            torch.testing.assert_close(
+                products.inner_products(x, y, strided), products.inner_products(x, y, strided.clone())
+            )
         rows = torch.randn(2 * n, dim, dtype=dtype)[::2]
         torch.testing.assert_close(products.inner_products(rows, y), products.inner_products(rows.contiguous(), y))
+
+
+def test_what_is_set_around_the_trial_does_not_matter() -> None:
+    products.available.cache_clear()
+    expected = products.available()
+    products.available.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert products.available() == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_an_operator_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 import ganmetrics as gm
-from ganmetrics.errors import OptionError, SourceError, StatisticsError
+from ganmetrics.errors import ImageError, OptionError, SourceError, StatisticsError
+from tests.conftest import write_folder
 
 OPTIONS = {"features": "efficientnet-lite0", "device": "cpu", "progress": False}
 
@@ -281,3 +283,15 @@ def test_one_metric_may_be_named_alone() -> None:
         gm.Monitor(metrics="mifid", **given)
     with pytest.raises(OptionError, match=r"came 'fidd'$"):
         gm.Evaluator("fidd", **given)
+
+
+def test_a_real_side_that_breaks_off_leaves_nothing(tmp_path: Path, rng: np.random.Generator) -> None:
+    """What was read before the broken image once stayed, and a score came out over it."""
+    folder = write_folder(tmp_path / "real", rng.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8))
+    sorted(folder.iterdir())[15].write_bytes(b"no image")
+    metric = gm.FID(features="pixels")
+    with pytest.raises(ImageError):
+        metric.read_real(folder)
+    metric.update(torch.from_numpy(rng.integers(0, 256, (9, 3, 8, 8), dtype=np.uint8)))
+    with pytest.raises(StatisticsError, match="real"):
+        metric.compute()

@@ -44,6 +44,7 @@ def build(argument: str, options: Options) -> NetworkExtractor:
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay theirs
         model = timm.create_model(MODEL, pretrained=False)
     load_weights(model, renamed(weights.load_state_dict(path), model), str(path), "an EfficientNet-Lite0 state dict")
+    sha256 = state_dict_sha256(model)  # of the weights as they came, whatever dtype they then run in
     return NetworkExtractor(
         "efficientnet-lite0",
         place(TimmTaps(model), options),
@@ -55,7 +56,7 @@ def build(argument: str, options: Options) -> NetworkExtractor:
         resize=options.resize or "pil-bicubic",
         mean=[127.0],
         std=[128.0],
-        weights_sha256=state_dict_sha256(model),
+        weights_sha256=sha256,
         options=options,
     )
 

@@ -211,7 +211,7 @@ def place(network: nn.Module, options: Options) -> nn.Module:
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], where: str, expected: str) -> None:
     """Load a state dict whose names and shapes must all fit; `num_batches_tracked`, which older files lack, may miss.
 
-    Raises WeightsError with the first entry that does not fit.
+    Raises WeightsError with the first entry that does not fit, or is not finite.
     """
     own = network.state_dict()
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
@@ -224,6 +224,9 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], where: str, ex
             if names
         ]
         raise WeightsError(f"{where}: expected {expected}; the file {', '.join(faults)}")
+    for name, value in state.items():
+        if not bool(torch.isfinite(value).all()):
+            raise WeightsError(f"{where}: NaN or infinity in {name}; fetch or save the file again")
     counters = {name: torch.zeros((), dtype=torch.long) for name in own if name not in state}
     network.load_state_dict({**state, **counters}, assign=True)
 

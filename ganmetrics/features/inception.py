@@ -59,7 +59,8 @@ def _ready(network: InceptionV3, options: Options) -> nn.Module:
     placed = place(network.fold_batch_norm(options.dtype), options)
     if options.device.type != "cpu" or not packing.available(options.dtype):
         return placed
-    example = torch.zeros(1, 3, SIZE, SIZE, dtype=options.dtype).to(memory_format=torch.channels_last)
+    noise = torch.rand(1, 3, SIZE, SIZE, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
+    example = (2 * noise - 1).to(options.dtype, memory_format=torch.channels_last)
     packed = packing.packed(placed, BasicConv2d, example, CPU_BATCH)
     trim()
     return packed

@@ -57,6 +57,7 @@ def build(argument: str, options: Options) -> NetworkExtractor:
     clip = is_clip(model.pretrained_cfg)
     if clip:
         taps = ("embedding",)
+    sha256 = state_dict_sha256(model)  # of the weights as they came, whatever dtype they then run in
     notes = model.pretrained_cfg.get("notes") or () if "quickgelu" not in argument else ()
     return NetworkExtractor(
         f"timm-{argument}",
@@ -69,7 +70,7 @@ def build(argument: str, options: Options) -> NetworkExtractor:
         resize=options.resize or INTERPOLATIONS.get(config["interpolation"], "pil-bicubic"),
         mean=[255.0 * value for value in config["mean"]],
         std=[255.0 * value for value in config["std"]],
-        weights_sha256=state_dict_sha256(model),
+        weights_sha256=sha256,
         options=options,
         warnings=[f"timm:{argument}: {note}" for note in notes],
     )

@@ -35,14 +35,20 @@ class JpegDecoder:
         self._device = numbered(device) if device.type == "cuda" else torch.device("cpu")
         self.name = f"torchvision-{self._device.type}"
         self.warning = (
-            f"plain JPEG files were decoded by {self.name}: pixels, and with them the value, can differ slightly from "
-            "Pillow's, which the other tools use"
+            f"plain JPEG files, if any, were decoded by {self.name}: pixels, and with them the value, can differ "
+            "slightly from Pillow's, which the other tools use"
         )
         if self._device.type == "cuda":
-            self._stream, self._reader = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)
+            self._stream = torch.cuda.Stream(self._device)
+            self.read_here()
         warnings.filterwarnings("ignore", "The image decoding and encoding capabilities", DeprecationWarning)
         for mode in ("RGB", "L"):
             self._require_right(mode)
+
+    def read_here(self) -> None:
+        """The stream that is current now is the one that pictures are read on from now on."""
+        if self._device.type == "cuda":
+            self._reader = torch.cuda.current_stream(self._device)
 
     def pixels(self, file: bytes, image: Image.Image) -> Tensor | None:
         """Uint8 `(C, H, W)` of a file that PIL has opened but not yet decoded; None leaves it to Pillow."""
@@ -50,6 +56,8 @@ class JpegDecoder:
             return None
         try:
             found = self._decoded(file, image.mode)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError:  # Pillow may read it, or say what is wrong with it
             return None
         right = found.dtype == torch.uint8 and tuple(found.shape) == (len(image.getbands()), image.height, image.width)
