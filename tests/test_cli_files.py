@@ -95,8 +95,8 @@ def test_unlike_protocols_are_not_compared(cli: Cli, whole: dict[str, Any]):
     protocol = {**json.loads(str(whole["protocol"])), "dtype": "bfloat16"}
     rewritten("half.npz", whole, protocol=json.dumps(protocol))
     assert cli("merge", "whole.npz", "half.npz", "-o", "new.npz").error == (
-        "whole.npz and half.npz were measured in unlike ways: dtype is float32 and bfloat16; measure both with the same "
-        "--dtype (and --allow-tf32)"
+        "whole.npz and half.npz were measured in unlike ways: dtype is float32 and bfloat16; measure both with the "
+        "same --dtype (and --allow-tf32)"
     )
     (score,) = cli("fid", "whole.npz", "half.npz", "--json").scores
     assert "the two sides were measured in unlike dtypes: bfloat16 and float32" in score["warnings"]

@@ -241,7 +241,7 @@ def test_windows_that_do_not_belong_together(digits: np.ndarray) -> None:
         with pytest.raises(OptionError, match="merge: expected"):
             window.merge(other)
     for wrong in ({"baseline": "kmeans"}, {"test": None}):
-        with pytest.raises(OptionError, match="expected validation and test, and no baseline"):
+        with pytest.raises(OptionError, match="expected validation and test, no baseline"):
             gm.Parzen(digits[400:500], **{"test": digits[500:600], "layout": "NHW", **wrong})
 
 
