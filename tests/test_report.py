@@ -2,73 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
-import os
 import re
 import shlex
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageFilter
 
 import ganmetrics as gm
-from ganmetrics.errors import OptionError, PartialError
 from ganmetrics.history import Scored
 from ganmetrics.metrics import METRICS
 from ganmetrics.report.checks import percent
 from ganmetrics.report.contents import number, per_class
-from ganmetrics.report.page import require_writable
 from ganmetrics.report.words import sentence, title
 from ganmetrics.score import Score
-from tests.conftest import PIXELS, REPOSITORY, Cli, write_folder
+from tests.conftest import PIXELS, REPOSITORY, Cli
+from tests.pages import Page, folder_of, page_of
 
 pytest.importorskip("jinja2", reason="the page needs jinja2")
-VOID = {"meta", "link", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Elements with their attributes, and the text, of a page whose tags must fit into each other."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not {"style"} & set(self.open):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
-def page_of(real: object, fake: object, path: Path, metrics: tuple[str, ...] = ("fid",), **options: object) -> Page:
-    gm.evaluate(real, fake, metrics, features="pixels", report=path, progress=False, cache=False, **options)
-    return Page(path.read_text(encoding="utf-8"))
 
 
 def noisy(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -113,10 +68,6 @@ def test_few_images_are_shown_and_not_judged(n: int, rng: np.random.Generator, t
     assert "In short" not in page.text
     expected = "No verdict in words: that takes 50" if n >= 4 else "not held against real images: that takes 4"
     assert expected in page.text
-
-
-def folder_of(path: Path, n: int, rng: np.random.Generator) -> Path:
-    return write_folder(path, rng.integers(0, 256, (n, 6, 6, 3), dtype=np.uint8))
 
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}<script>"
@@ -224,58 +175,6 @@ def test_the_call_of_the_library_is_python(rng: np.random.Generator, tmp_path: P
     scores = eval(call[0], {"gm": gm})
     assert list(scores) == ["precision", "recall", "density", "coverage", "fid"]
     assert (tmp_path / "page.html").exists()
-
-
-def unreadable(n: int) -> torch.Tensor:
-    raise AssertionError("the work began")
-
-
-MISTAKES = {
-    "page.txt": "--report: expected a name that ends in .html, came {path!r}",
-    "a folder.html": "--report {path}: is a folder; expected the name of a page",
-    "nowhere/page.html": "--report {path}: its folder does not exist or cannot be written to",
-    "mine.html": "--report {path}: is there already and is no report of ganmetrics; choose another name",
-}
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes_are_told_before_the_work(name: str, tmp_path: Path) -> None:
-    (tmp_path / "a folder.html").mkdir()
-    (tmp_path / "mine.html").write_text("<p>my own</p>")
-    path = tmp_path / name
-    with pytest.raises(OptionError) as error:
-        gm.evaluate(unreadable, unreadable, ["fid"], features="pixels", n_samples=30, report=path, progress=False)
-    assert str(error.value) == MISTAKES[name].format(path=str(path))
-
-
-def test_a_report_is_replaced(rng: np.random.Generator, tmp_path: Path) -> None:
-    real, fake = folder_of(tmp_path / "a", 5, rng), folder_of(tmp_path / "b", 5, rng)
-    first = page_of(real, fake, tmp_path / "page.html").text
-    assert page_of(fake, real, tmp_path / "page.html").text != first
-    assert [path.name for path in tmp_path.glob("*page*")] == ["page.html"]
-
-
-def test_a_disk_that_fills_up_does_not_cost_the_scores(
-    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    real, fake = folder_of(tmp_path / "a", 5, rng), folder_of(tmp_path / "b", 5, rng)
-    path = tmp_path / "page.html"
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(PartialError) as caught:
-        gm.evaluate(real, fake, ["fid"], features="pixels", report=path, progress=False, cache=False)
-    assert str(caught.value) == f"--report: {path}: cannot be written (No space left on device)"
-    assert list(caught.value.scores) == ["fid"]
-    assert list(tmp_path.glob("*.html*")) == []
-    assert list(tmp_path.glob(".*.html*")) == []
-
-
-def test_without_jinja2_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(OptionError, match=r"^--report needs jinja2: pip install 'ganmetrics\[report\]'$"):
-        require_writable(tmp_path / "page.html")
 
 
 @pytest.mark.parametrize(("share", "text"), [(0, "0 %"), (0.004, "under 1 %"), (0.313, "31 %"), (0.998, "over 99 %")])
