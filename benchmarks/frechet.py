@@ -99,7 +99,7 @@ def by_square_root(one: Any, other: Any) -> float:
 
 def route(one: Any, other: Any) -> str:
     """What the nuclear norm was taken of, and how."""
-    from ganmetrics.metrics import nuclear_norm as module
+    from ganmetrics.metrics.numerics import nuclear_norm as module
 
     factors = [moments.factor() for moments in (one, other)]
     product = factors[0] @ factors[1].T

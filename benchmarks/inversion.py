@@ -48,8 +48,8 @@ def measure(run_directory: Path, data_root: str, method: str, n_images: int, ste
     import torch
 
     from ganmetrics.generators import open_generator
-    from ganmetrics.heldout import read_test_images, reading
-    from ganmetrics.metrics.inversion import invert
+    from ganmetrics.held_out import read_test_images, reading
+    from ganmetrics.metrics.inversion.inverter import invert
 
     generator = open_generator(run_directory)
     source = f"mnist:test[0:{n_images}]"

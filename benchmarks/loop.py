@@ -25,9 +25,9 @@ from torch import nn
 
 from benchmarks.process import circumstances
 from reference_models import Cadence, train
-from reference_models.data import open_data
-from reference_models.networks import DCGANDiscriminator, DCGANGenerator
+from reference_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from reference_models.recipe import Recipe
+from reference_models.training.data import open_data
 
 BATCH, SIZE, WIDTH, NZ = 64, 32, 16, 100
 PACKAGES = ("torch", "accelerate")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.modes [--out results.jsonl] [--picture ring.png]
 
-Both networks are two layers of 128 tanh, Adam 1e-3 with beta1 0.5, batches of 512 (`reference_models/toy.py`). A mode
-is covered when a sample within 3 standard deviations of it is nearest to it; such samples are of high quality.
+Both networks are two layers of 128 tanh, Adam 1e-3 with beta1 0.5, batches of 512 (`reference_models/toy/mixtures.py`). A
+mode is covered when a sample within 3 standard deviations of it is nearest to it; such samples are of high quality.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks.process import circumstances
 from reference_models.losses import LOSSES
-from reference_models.toy import Mixture, fit
-from reference_models.toy_picture import draw
+from reference_models.toy.mixtures import Mixture, fit
+from reference_models.toy.picture import draw
 
 PACKAGES = ("torch", "numpy")
 MIXTURES: dict[str, Callable[[], Mixture]] = {"ring": Mixture.ring, "grid": Mixture.grid}

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fid_peers import synthetic_folders
+from benchmarks.peers.fid import synthetic_folders
 from benchmarks.process import ROOT, circumstances, run
 
 OUT = ROOT / "benchmarks" / "results" / "one_pass.jsonl"
@@ -28,9 +28,9 @@ GOAL = 1.05
 
 def measure(names: Sequence[str], real: str, fake: str, options: dict[str, Any]) -> dict[str, Any]:
     """Seconds of the pass over both sides, and of each metric's own step after it, in this process."""
-    from ganmetrics.measurement import configured, scores, share
-    from ganmetrics.settings import Settings
-    from ganmetrics.sides import fill, open_side
+    from ganmetrics.measurement.measurement import configured, scores, share
+    from ganmetrics.measurement.reading import fill, open_side
+    from ganmetrics.measurement.settings import Settings
 
     settings = Settings.of(None, {**options, "cache": False, "progress": False})
     measurements = configured(names, settings)
@@ -51,9 +51,9 @@ def measure(names: Sequence[str], real: str, fake: str, options: dict[str, Any])
 def available(features: str, weights: str | None) -> list[str]:
     """Metrics over real and fake images that this extractor has vectors for; classes are not among the images here."""
     from ganmetrics.errors import OptionError
-    from ganmetrics.measurement import configured
+    from ganmetrics.measurement.measurement import configured
+    from ganmetrics.measurement.settings import Settings
     from ganmetrics.metrics import METRICS
-    from ganmetrics.settings import Settings
 
     settings, found = Settings(features=features, weights=weights, progress=False), []
     for name, entry in METRICS.items():

@@ -49,8 +49,8 @@ def ours(sets: Sets, n_bandwidths: int, dtype: str) -> dict[str, Any]:
     """`KernelSums`, as `ganmetrics parzen` runs it; "bytes" is what images are, "float32" and "float64" are points."""
     import torch
 
-    from ganmetrics.metrics.bandwidth import log_grid
-    from ganmetrics.metrics.kernels import KernelSums
+    from ganmetrics.metrics.numerics.bandwidth import log_grid
+    from ganmetrics.metrics.numerics.kernels import KernelSums
 
     tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in sets]
     if dtype != "bytes":

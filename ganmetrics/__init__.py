@@ -1,7 +1,7 @@
 """GAN evaluation metrics whose numbers say how they were measured. See README.md."""
 
 from ganmetrics.errors import GanMetricsError
-from ganmetrics.lazy import lazily
+from ganmetrics.runtime.lazy import lazily
 from ganmetrics.version import __version__
 
 # `evaluate` lives in evaluation.py: a submodule of its own name would take its place on the package.
@@ -19,23 +19,23 @@ _LAZY = {
     "MiFID": "streaming",
     "Monitor": "monitor",
     "PRDC": "streaming",
-    "Parzen": "likelihood",
+    "Parzen": "parzen",
     "Reconstruction": "reconstruction",
     "SFID": "streaming",
     "Score": "score",
-    "Settings": "settings",
+    "Settings": "measurement.settings",
     "Vendi": "streaming",
     "evaluate": "evaluation",
     "fid": "evaluation",
     "inception_score": "evaluation",
-    "invert": "metrics.inversion",
+    "invert": "metrics.inversion.inverter",
     "kid": "evaluation",
     "merge": "sharding",
-    "parzen_log_likelihood": "likelihood",
+    "parzen_log_likelihood": "parzen",
     "prdc": "evaluation",
     "read_history": "history",
     "reconstruction_loss": "reconstruction",
-    "running_and_final": "heldout",
+    "running_and_final": "held_out",
     "stats": "sharding",
 }
 __all__ = ["GanMetricsError", "__version__", *_LAZY]

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import click
 
-from ganmetrics import launched
 from ganmetrics.commands import scores
 from ganmetrics.commands.cache import cache
+from ganmetrics.commands.console import CONTEXT, Commands, run
 from ganmetrics.commands.options import EPILOG
 from ganmetrics.commands.parzen import parzen
 from ganmetrics.commands.reconstruction import reconstruction
 from ganmetrics.commands.report import report
 from ganmetrics.commands.statistics import merge, stats
 from ganmetrics.commands.weights import weights
-from ganmetrics.console import CONTEXT, Commands, run
+from ganmetrics.runtime import launcher
 from ganmetrics.version import __version__
 
 SHARED = {"stats", *(command.name for command in scores.COMMANDS)}
@@ -29,7 +29,7 @@ class Launched(Commands):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         found = super().resolve_command(ctx, args)
-        if launched.rank() and found[0] not in SHARED:
+        if launcher.rank() and found[0] not in SHARED:
             ctx.exit()
         return found
 
@@ -46,5 +46,5 @@ for _command in (*scores.COMMANDS, parzen, reconstruction, stats, merge, report,
 
 def main() -> None:
     """The console script."""
-    with launched.one_voice():
+    with launcher.one_voice():
         run(cli, "ganmetrics")

@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ganmetrics.comparison import Side
-from ganmetrics.distributed import Alone, processes
 from ganmetrics.errors import GanMetricsError, OptionError, PartialError
-from ganmetrics.measurement import Measurement, configured, of_side, scores, share
+from ganmetrics.measurement.comparability import Side
+from ganmetrics.measurement.measurement import Measurement, configured, of_side, scores, share
+from ganmetrics.measurement.reading import check, fill, open_side
+from ganmetrics.measurement.settings import Settings
+from ganmetrics.runtime.distributed import Alone, processes
 from ganmetrics.score import Score
-from ganmetrics.settings import Settings
-from ganmetrics.sides import check, fill, open_side
 
 if TYPE_CHECKING:
     from ganmetrics.report.evidence import Evidence

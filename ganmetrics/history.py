@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import printable
 from ganmetrics.score import Score
-from ganmetrics.text import printable
 
 BEGINNING = b'{"step": 0, "scores": {'  # of every line, with another number
 

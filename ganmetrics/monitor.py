@@ -16,9 +16,7 @@ from torch import nn
 from ganmetrics.errors import OptionError
 from ganmetrics.history import History, Scored, standing
 from ganmetrics.images.base import whole
-from ganmetrics.score import Score
-from ganmetrics.streaming import Evaluator
-from ganmetrics.undisturbed import (
+from ganmetrics.runtime.guards import (
     evaluating,
     latents,
     modules_of,
@@ -26,6 +24,8 @@ from ganmetrics.undisturbed import (
     refusing_training_mode,
     restored_random,
 )
+from ganmetrics.score import Score
+from ganmetrics.streaming import Evaluator
 
 # Of a score's protocol, what another way of measuring need not change, or what the images themselves do.
 INCIDENTAL = frozenset(

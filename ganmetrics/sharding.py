@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ganmetrics.comparison import IDENTITY, PRECISION, Side, require_alike, summary_remarks
-from ganmetrics.distributed import Alone
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.measurement import configured
-from ganmetrics.settings import Settings
-from ganmetrics.sides import fill
+from ganmetrics.measurement.comparability import IDENTITY, PRECISION, Side, require_alike, summary_remarks
+from ganmetrics.measurement.measurement import configured
+from ganmetrics.measurement.reading import fill
+from ganmetrics.measurement.settings import Settings
+from ganmetrics.runtime.distributed import Alone
 from ganmetrics.statistics import files
 from ganmetrics.statistics.moments import Moments
 

@@ -3,18 +3,18 @@
 `VARIANTS` is the index by name, `train` makes a run directory, `load(path).sample(n)` images of it.
 """
 
-from ganmetrics.lazy import lazily
+from ganmetrics.runtime.lazy import lazily
 
 # Loaded at first use: torch takes seconds to import, and `reference-models --help` needs none of it.
 _LAZY = {
     "VARIANTS": "index",
-    "Cadence": "cadence",
-    "Model": "sampler",
-    "Outcome": "outcome",
-    "Scoring": "scoring",
+    "Cadence": "training.cadence",
+    "Model": "sampling.sampler",
+    "Outcome": "training.outcome",
+    "Scoring": "training.scoring",
     "Variant": "variant",
-    "load": "sampler",
-    "train": "runs",
+    "load": "sampling.sampler",
+    "train": "training.run",
 }
 __all__ = list(_LAZY)
 __getattr__, __dir__ = lazily(__name__, _LAZY)

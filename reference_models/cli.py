@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from ganmetrics.commands.console import CONTEXT, Commands, run
 from ganmetrics.commands.options import with_options
-from ganmetrics.console import CONTEXT, Commands, run
 from ganmetrics.errors import OptionError
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
 from ganmetrics.version import __version__
-from reference_models.cli_train import train
+from reference_models.commands.train import train
 from reference_models.index import ENTRIES
 
 SAMPLING = [
@@ -59,8 +59,8 @@ def sample(
     overwrite: bool,
 ) -> None:  # fmt: skip
     """Write N images of the generator in DIR; image i of a seed is always the same."""
-    from reference_models.output import require_writable, write_samples
-    from reference_models.sampler import load
+    from reference_models.sampling.output import require_writable, write_samples
+    from reference_models.sampling.sampler import load
 
     require_writable(out, overwrite=overwrite)
     model = load(directory, which=which, device=device)
@@ -95,9 +95,9 @@ def walk(
     device: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
     """Draw walks between samples of the generator in DIR."""
-    from reference_models.latent_pictures import walk_grid
-    from reference_models.pictures import require_png, save_picture
-    from reference_models.sampler import load
+    from reference_models.sampling.latent_pictures import walk_grid
+    from reference_models.sampling.pictures import require_png, save_picture
+    from reference_models.sampling.sampler import load
 
     require_png(output, overwrite=overwrite)
     model = load(directory, which=which, device=device)
@@ -120,9 +120,9 @@ def arithmetic(
     which: Any, seed: int, ema: bool, device: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
     """Draw base - minus + plus, on the averages of samples that show each; see `sample` for their numbers."""
-    from reference_models.latent_pictures import arithmetic_grid
-    from reference_models.pictures import require_png, save_picture
-    from reference_models.sampler import load
+    from reference_models.sampling.latent_pictures import arithmetic_grid
+    from reference_models.sampling.pictures import require_png, save_picture
+    from reference_models.sampling.sampler import load
 
     require_png(output, overwrite=overwrite)
     model = load(directory, which=which, device=device)
@@ -160,9 +160,9 @@ def toy(
 ) -> None:  # fmt: skip
     """Train losses on a mixture of Gaussians, and count the modes they cover."""
     from reference_models.losses import LOSSES
-    from reference_models.pictures import require_png
-    from reference_models.toy import Mixture, fit
-    from reference_models.toy_picture import draw
+    from reference_models.sampling.pictures import require_png
+    from reference_models.toy.mixtures import Mixture, fit
+    from reference_models.toy.picture import draw
 
     unknown = [loss for loss in losses if loss not in LOSSES]
     if unknown:
@@ -184,7 +184,7 @@ def toy(
 @click.option("--quiet", is_flag=True, help="Draw no curves.")
 def show(directory: str, as_json: bool, quiet: bool) -> None:
     """What the run in DIR is, how far it came, its curves as PNG and its last grid."""
-    from reference_models.show import describe
+    from reference_models.commands.show import describe
 
     found = describe(directory, curves=not quiet)
     if as_json:

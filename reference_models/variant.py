@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
     from reference_models.losses import Loss
-    from reference_models.training import Training
+    from reference_models.training.state import Training
 
 Networks = Mapping[str, "nn.Module"]
 

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 if TYPE_CHECKING:
-    from tests.runs import Processes
+    from tests.helpers.runs import Processes
 
 os.environ["GANMETRICS_CACHE_LIMIT"] = "0"  # no test without `statistics_cache` keeps or finds statistics
 REPOSITORY = Path(__file__).parent.parent
@@ -214,7 +214,7 @@ def models_cli(in_process: Callable[..., Cli], monkeypatch: pytest.MonkeyPatch, 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Processes of `reference-models`, one parent a module."""
-    from tests.runs import processes
+    from tests.helpers.runs import processes
 
     with processes(tmp_path_factory.mktemp("processes")) as found:
         yield found
@@ -223,7 +223,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dcgan of three steps, to be read."""
-    from tests.runs import run
+    from tests.helpers.runs import run
 
     out = tmp_path_factory.mktemp("trained") / "run"
     run("dcgan", out, 3)
@@ -248,7 +248,7 @@ def real_and_fake(rng: np.random.Generator, tmp_path: Path) -> dict[str, np.ndar
 @pytest.fixture
 def statistics_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics of reference images are kept, in an empty cache of the usual limit."""
-    from ganmetrics.statistics import cache as entries
+    from ganmetrics.measurement import cache_files as entries
 
     monkeypatch.setenv("GANMETRICS_CACHE", str(tmp_path / ".cache"))
     monkeypatch.delenv("GANMETRICS_CACHE_LIMIT")
@@ -258,16 +258,16 @@ def statistics_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sides_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sides that images were read of, each as often as it was."""
-    from ganmetrics import parts
+    from ganmetrics.measurement import shared_reading
 
     found: list[str] = []
-    extract = parts.extract
+    extract = shared_reading.extract
 
     def recording(source: Any, feeds: Any, **options: Any) -> Any:
         found.append(options["label"])
         return extract(source, feeds, **options)
 
-    monkeypatch.setattr(parts, "extract", recording)
+    monkeypatch.setattr(shared_reading, "extract", recording)
     return found
 
 

@@ -15,9 +15,9 @@ import torch
 
 import ganmetrics as gm
 from ganmetrics.errors import PartialError, StatisticsError
-from ganmetrics.measurement import configured, require_counts
+from ganmetrics.measurement.measurement import configured, require_counts
+from ganmetrics.measurement.settings import Settings
 from ganmetrics.report.page import require_writable
-from ganmetrics.settings import Settings
 from tests.conftest import PIXELS, Cli, write_folder
 
 QUIET = (*PIXELS, "--quiet")
@@ -38,7 +38,7 @@ def copies(tmp_path: Path, rng: np.random.Generator) -> None:
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading of images that must not begin."""
-    monkeypatch.setattr("ganmetrics.sides.extract_parts", None)
+    monkeypatch.setattr("ganmetrics.measurement.reading.extract_parts", None)
 
 
 # --- one metric fails

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 import ganmetrics as gm
-from benchmarks import gpu
+from benchmarks.gpu import __main__ as gpu_benchmark
 from ganmetrics.errors import ImageError, StatisticsError
 from ganmetrics.images import open_images
 from ganmetrics.images.jpeg import JpegDecoder
 from ganmetrics.images.resize import RESIZES
 from ganmetrics.protocols import PROTOCOLS
-from tests import generators
+from tests.helpers import generators
 
 pytestmark = [
     pytest.mark.gpu,
@@ -182,4 +182,4 @@ def test_jpeg_files_decoded_on_the_device(images: torch.Tensor, tmp_path: Path, 
 
 @pytest.mark.slow
 def test_the_benchmark_finds_no_wrong_value(synthetic_weights: Path) -> None:
-    assert gpu.main(["--weights", str(synthetic_weights), "--smoke"]) == 0
+    assert gpu_benchmark.main(["--weights", str(synthetic_weights), "--smoke"]) == 0

@@ -14,10 +14,10 @@ from torch import Tensor
 import ganmetrics as gm
 from ganmetrics.errors import OptionError
 from ganmetrics.history import History
-from ganmetrics.measurement import SIDES
+from ganmetrics.measurement.measurement import SIDES
 from ganmetrics.metrics import METRICS
 from ganmetrics.monitor import INCIDENTAL
-from tests.test_invariants import fed, sides_of
+from tests.metrics.test_invariants import fed, sides_of
 from tests.test_monitor import PIXELS, digits, monitor, pictures
 
 __all__ = ["digits"]  # a fixture

@@ -18,7 +18,7 @@ from PIL import Image
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 import ganmetrics as gm
-from benchmarks import peers
+from benchmarks.peers import tools as peers
 from tests.conftest import write_folder
 
 Folders = tuple[Path, Path]

@@ -10,10 +10,10 @@ import torch
 
 import ganmetrics as gm
 from ganmetrics.errors import OptionError, SourceError, StatisticsError
-from ganmetrics.metrics.bandwidth import PUBLISHED, Rule
+from ganmetrics.metrics.numerics.bandwidth import PUBLISHED, Rule
 from ganmetrics.metrics.parzen import ParzenLogLikelihood, log_likelihood
 from tests.conftest import REPOSITORY
-from tests.test_parzen_density import reference
+from tests.metrics.test_parzen_density import reference
 
 MNIST = REPOSITORY.parent / "shared" / "data"
 

@@ -10,8 +10,8 @@ import pytest
 
 import ganmetrics as gm
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.memory import parse_memory
-from ganmetrics.metrics.bandwidth import Rule
+from ganmetrics.metrics.numerics.bandwidth import Rule
+from ganmetrics.runtime.memory import parse_memory
 from tests.conftest import Cli, write_folder
 
 

@@ -13,13 +13,13 @@ from torch import Tensor
 
 import ganmetrics as gm
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.heldout import require_disjoint
-from ganmetrics.metrics.latent_search import METHODS, Search
+from ganmetrics.held_out import require_disjoint
+from ganmetrics.metrics.inversion.search import METHODS, Search
 from ganmetrics.metrics.reconstruction import ReconstructionLoss, mean_squared_errors
 from ganmetrics.report.reconstructions import chosen
-from tests import generators as g
 from tests.conftest import Cli
-from tests.generators import photos, small
+from tests.helpers import generators as g
+from tests.helpers.generators import photos, small
 
 
 def test_the_score() -> None:
@@ -122,18 +122,20 @@ def test_command_line(cli: Cli, tmp_path: Path) -> None:
     images = photos(9)
     np.save(tmp_path / "test.npy", images.numpy())
     options = ["--steps", "10", "--pool", "32", "--quiet"]
-    ran = cli("reconstruction", "tests.generators:Small", "test.npy", *options, "--json", "--save", "grid.png")
+    ran = cli("reconstruction", "tests.helpers.generators:Small", "test.npy", *options, "--json", "--save", "grid.png")
     (score,) = ran.scores if not ran.err else [json.loads(ran.out)]
     expected = gm.reconstruction_loss(g.Small(), images, steps=10, pool=32)
     assert score["value"] == pytest.approx(expected.value, rel=1e-9)
-    assert score["protocol"]["generator"] == "tests.generators:Small"
+    assert score["protocol"]["generator"] == "tests.helpers.generators:Small"
     with Image.open(tmp_path / "grid.png") as picture:
         assert picture.width >= 640
-    plain = cli("reconstruction", "tests.generators:Small", "test.npy", *options, "--n-images", "4")
+    plain = cli("reconstruction", "tests.helpers.generators:Small", "test.npy", *options, "--n-images", "4")
     assert plain.out.startswith("reconstruction 0.")
     assert "4 test, " in plain.out
     assert "auto, at most 10 steps; PSNR " in plain.out
-    one = cli("reconstruction", "tests.generators:Small", "test.npy", *options, "--n-images", "1", "--save", "1.png")
+    one = cli(
+        "reconstruction", "tests.helpers.generators:Small", "test.npy", *options, "--n-images", "1", "--save", "1.png"
+    )
     assert one.code == 0
 
 
@@ -141,10 +143,10 @@ MISTAKES = {
     "is there": (["--save", "old.png"], "--save old.png: is there already; give --overwrite, or another name"),
     "no picture": (["--save", "x.jpg"], "--save: expected a name that ends in .png, came 'x.jpg'"),
     "no folder": (["--save", "no/x.png"], "--save no/x.png: its folder does not exist or cannot be written to"),
-    "no rule": (["--resize"], "--resize: generator tests.generators:Small does not say how its training images were "
-                "prepared; prepare the test images yourself and leave it out"),
-    "labels": (["--labels", "2"], "labels: generator tests.generators:Small says no n_classes, so it takes none; "
-               "leave them out"),
+    "no rule": (["--resize"], "--resize: generator tests.helpers.generators:Small does not say how its training images "
+                "were prepared; prepare the test images yourself and leave it out"),
+    "labels": (["--labels", "2"], "labels: generator tests.helpers.generators:Small says no n_classes, so it takes "
+               "none; leave them out"),
     "device": (["--device", "cuda:99"], "--device cuda:99: this machine has N CUDA devices; use --device cpu"),
     "bound": (["--bound", "-1"], "--bound: expected a number above 0, such as 1 for a uniform prior, came -1.0"),
 }  # fmt: skip
@@ -155,7 +157,7 @@ def test_mistakes_are_one_clear_line(cli: Cli, tmp_path: Path, case: str) -> Non
     np.save(tmp_path / "test.npy", photos(3).numpy())
     (tmp_path / "old.png").touch()
     arguments, said = MISTAKES[case]
-    ran = cli("reconstruction", "tests.generators:Small", "test.npy", *arguments)
+    ran = cli("reconstruction", "tests.helpers.generators:Small", "test.npy", *arguments)
     assert ran.error == said.replace("N CUDA", f"{torch.cuda.device_count()} CUDA")
     assert (tmp_path / "old.png").stat().st_size == 0
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ganmetrics as gm
-from ganmetrics.measurement import SIDES
+from ganmetrics.measurement.measurement import SIDES
 from ganmetrics.metrics import METRICS
 from ganmetrics.streaming import Named
 

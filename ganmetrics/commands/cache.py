@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganmetrics.memory import size
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
+from ganmetrics.runtime.memory import size
 
 if TYPE_CHECKING:
-    from ganmetrics.statistics.cache import Listed
+    from ganmetrics.measurement.cache_files import Listed
 
 HEAD = ("source", "features", "kept", "images", "size", "last used")
 RIGHT = {3, 4}
@@ -26,7 +26,7 @@ def cache() -> None:
 @cache.command("list")
 def cache_list() -> None:
     """Every entry, those last used first."""
-    from ganmetrics.statistics import cache as entries
+    from ganmetrics.measurement import cache_files as entries
 
     listed = entries.listed()
     rows = [HEAD, *(_row(one) for one in listed)] if listed else []
@@ -53,7 +53,7 @@ def _row(one: Listed) -> tuple[str, ...]:
 @click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", default=0.0, help="What was last used before.")
 def cache_clear(older_than: float) -> None:
     """Remove all entries, or those not used for so many days. Weights stay."""
-    from ganmetrics.statistics import cache as entries
+    from ganmetrics.measurement import cache_files as entries
 
     n, nbytes = entries.clear(older_than * DAY)
     click.echo(printable(f"removed {_count(n)}, {size(nbytes)}, from {entries.folder()}"))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganmetrics.printable import printable
 from ganmetrics.protocols import DEFAULT, DTYPES, JPEG_DECODERS, PROTOCOLS
 from ganmetrics.report.text import FORMATS
-from ganmetrics.text import printable
 
 if TYPE_CHECKING:
     from ganmetrics.score import Score

@@ -44,7 +44,7 @@ def parzen(plot: str | None, style: str, quiet: bool, **options: Any) -> None:
 
     The bandwidth is chosen on VALIDATION. All three are images of one size, or points (N, D) in a .npy file.
     """
-    from ganmetrics.likelihood import parzen_log_likelihood
+    from ganmetrics.parzen import parzen_log_likelihood
 
     if plot is not None:
         from ganmetrics.report.curves import bandwidth_curve, require_drawable

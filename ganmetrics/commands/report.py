@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
 
 
 @click.command("report")

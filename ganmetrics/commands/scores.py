@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from ganmetrics import launched
+from ganmetrics.commands.console import fail
 from ganmetrics.commands.options import CONFIDENCE, EPILOG, MEASURING, OWN, SCORING, print_scores, with_options
-from ganmetrics.console import fail
 from ganmetrics.errors import GanMetricsError, PartialError
 from ganmetrics.metrics.index import ENTRIES, Entry
+from ganmetrics.runtime import launcher
 
 OF_IMAGES = {entry.name: entry for entry in ENTRIES if set(entry.sides) <= {"real", "fake"}}
 DEFAULT = [name for name in ("fid", "kid", "prdc") if name in OF_IMAGES]
@@ -64,7 +64,7 @@ def _score(
 ) -> None:
     from ganmetrics.evaluation import evaluate
 
-    several = launched.size() > 1
+    several = launcher.size() > 1
     errors: dict[str, GanMetricsError] = {}
     try:
         scores = evaluate(real, fake, metrics, progress=not quiet, report=report, distributed=several, **options)

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from ganmetrics import launched
 from ganmetrics.commands.options import EPILOG, MEASURING, print_remarks, with_options
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
+from ganmetrics.runtime import launcher
 
 
 @click.command(epilog=EPILOG)
@@ -18,12 +18,12 @@ from ganmetrics.text import printable
 @with_options(MEASURING)
 def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any) -> None:
     """Keep the statistics of SOURCE in a file that stands for it in `fid` and `merge`."""
-    from ganmetrics.distributed import processes
-    from ganmetrics.settings import Settings
+    from ganmetrics.measurement.settings import Settings
+    from ganmetrics.runtime.distributed import processes
     from ganmetrics.sharding import shared_stats
     from ganmetrics.statistics.files import require_writable, write
 
-    with processes(launched.size() > 1) as group:
+    with processes(launcher.size() > 1) as group:
         group.first(lambda: require_writable(output, overwrite=overwrite))
         file = shared_stats(source, Settings(progress=not quiet, **options), group)
         group.first(lambda: write(output, file, overwrite=overwrite))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ganmetrics.errors import GanMetricsError
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
 
 
 @click.group()

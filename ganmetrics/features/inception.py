@@ -9,7 +9,7 @@ from ganmetrics.errors import OptionError
 from ganmetrics.features import packing, weights
 from ganmetrics.features.extractor import CPU_BATCH, NetworkExtractor, Options, load_weights, place
 from ganmetrics.features.inception_network import SIZE, TAPS, BasicConv2d, InceptionV3
-from ganmetrics.memory import trim
+from ganmetrics.runtime.memory import trim
 
 INPUT_SCALING = {  # [0, 255] to the network's input: (x - shift) / scale
     "tf1-bilinear": (128.0, 128.0),

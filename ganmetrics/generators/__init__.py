@@ -17,8 +17,8 @@ from torch import nn
 from ganmetrics.errors import GanMetricsError, OptionError
 from ganmetrics.features.custom import blame, import_attribute
 from ganmetrics.generators.opened import OpenGenerator
-from ganmetrics.runtime import resolve_device
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
+from ganmetrics.runtime.device import resolve_device
 
 __all__ = ["GROUP", "OpenGenerator", "open_generator"]
 GROUP = "ganmetrics.generators"

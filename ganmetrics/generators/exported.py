@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError
 from ganmetrics.features.custom import blame
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
 
 
 class ExportedGenerator:

@@ -19,8 +19,8 @@ from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
 from ganmetrics.features.custom import blame
 from ganmetrics.features.extractor import state_dict_sha256
 from ganmetrics.images.base import PixelRule, whole
-from ganmetrics.runtime import exact_arithmetic
-from ganmetrics.undisturbed import modules_of, refusing_training_mode
+from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.guards import modules_of, refusing_training_mode
 
 PROBES = 8  # samples of the prior that are looked at
 SLACK = 1e-3  # of the range: what rounding may overshoot, and how far two calls may differ

@@ -20,7 +20,7 @@ from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images.base import PixelRule, Stack, StreamSource
 from ganmetrics.images.decode import ALPHA
 from ganmetrics.images.fingerprint import mark_of_bytes, of_images
-from ganmetrics.runtime import release_pages
+from ganmetrics.runtime.device import release_pages
 
 CHANNELS = (1, 3, 4)
 SLACK = 1e-3  # of the stated range: what resampling and rounding may overshoot

@@ -17,7 +17,7 @@ import numpy as np
 from ganmetrics.errors import SourceError
 from ganmetrics.images.arrays import ArraySource
 from ganmetrics.images.base import PixelRule
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
 
 ENVIRONMENT = "GANMETRICS_DATA"
 SYNTAX = re.compile(r"(?P<name>[a-z0-9-]+)(:(?P<split>[a-z]+))?(\[(?P<start>\d*):(?P<stop>\d*)\])?", re.ASCII)

@@ -17,7 +17,7 @@ from ganmetrics.images import fingerprint
 from ganmetrics.images.base import IndexedSource, Picture
 from ganmetrics.images.decode import BadImageError, decode
 from ganmetrics.images.names import IMAGE_EXTENSIONS, classes, extension, is_hidden, some
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
 
 MAX_MEMBER = 1 << 30  # bytes one member of a zip may unpack to
 ENCRYPTED = 0x1

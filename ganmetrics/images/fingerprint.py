@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from ganmetrics.runtime import default_workers
+from ganmetrics.runtime.device import default_workers
 
 CHUNK = 1 << 20
 TASK, WAVE = 32, 4096  # files that a thread takes at a time, and that are waited for at a time

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganmetrics.errors import OptionError
-from ganmetrics.runtime import numbered
+from ganmetrics.runtime.device import numbered
 
 START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # ITU-T T.81, table B.1
 BASELINE, END_OF_IMAGE = 0xC0, b"\xff\xd9"

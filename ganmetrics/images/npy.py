@@ -15,7 +15,7 @@ from ganmetrics.images.arrays import ArraySource
 from ganmetrics.images.base import PixelRule
 from ganmetrics.images.files import ENCRYPTED, os_reason
 from ganmetrics.images.names import some
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
 
 STATISTICS, LABELS = {"mu", "sigma"}, "arr_1"
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]  # shape, Fortran order, dtype

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganmetrics.errors import ImageError, OptionError, SourceError
 from ganmetrics.images.base import ImageSource, IndexedSource, Picture, Stack, StreamSource, whole
-from ganmetrics.runtime import default_workers
+from ganmetrics.runtime.device import default_workers
 
 CHUNK = 4  # images a task; small, because each may be large
 Read = Picture | Exception

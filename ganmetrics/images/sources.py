@@ -25,7 +25,7 @@ from ganmetrics.images.names import IMAGE_EXTENSIONS, extension
 from ganmetrics.images.npy import open_npy, open_npz
 from ganmetrics.images.streams import CallableSource, DatasetSource, IterableSource
 from ganmetrics.images.tar import TarSource
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
 
 UNDERSTOOD = (
     "a folder, .zip, .tar, .npy or .npz, a dataset (" + ", ".join(DATASETS) + "), a tensor, an array, a Dataset, "

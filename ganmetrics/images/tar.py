@@ -22,8 +22,8 @@ from ganmetrics.images.base import IndexedSource, Picture
 from ganmetrics.images.decode import BadImageError, decode
 from ganmetrics.images.files import MAX_MEMBER, climbs, is_image, os_reason
 from ganmetrics.images.names import IMAGE_EXTENSIONS, classes
-from ganmetrics.runtime import default_workers
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
+from ganmetrics.runtime.device import default_workers
 
 RANGE = re.compile(r"(\d+)\.\.(\d+)", re.ASCII)
 INNERMOST = re.compile(r"\{([^{}]*)\}")

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ganmetrics.metrics.base import Result, SingleValued
-from ganmetrics.metrics.distances import Device, Vectors
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.neighbours import nearest_squared
-from ganmetrics.metrics.resampling import UNMOVED, linear
+from ganmetrics.metrics.numerics.distances import Device, Vectors
+from ganmetrics.metrics.numerics.neighbours import nearest_squared
+from ganmetrics.metrics.numerics.resampling import UNMOVED, linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 

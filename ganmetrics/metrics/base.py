@@ -96,7 +96,7 @@ class Metric(ABC):
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
         """`(n,)` float64 values on images drawn from those seen, with replacement, as many as there are; by name.
 
-        A name that is absent has no interval on these statistics. See `ganmetrics/confidence.py`.
+        A name that is absent has no interval on these statistics. See `ganmetrics/measurement/confidence.py`.
         """
         return {}
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.base import Kind, Result, SingleValued
-from ganmetrics.metrics.frechet_influence import frechet_influence
 from ganmetrics.metrics.index import METRICS, TWO
-from ganmetrics.metrics.nuclear_norm import nuclear_norm
-from ganmetrics.metrics.resampling import linear
+from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
+from ganmetrics.metrics.numerics.nuclear_norm import nuclear_norm
+from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.factors import symmetric_factor
 from ganmetrics.statistics.moments import Moments

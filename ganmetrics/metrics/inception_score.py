@@ -14,7 +14,7 @@ from torch import Tensor
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.resampling import BLOCK, replicate
+from ganmetrics.metrics.numerics.resampling import BLOCK, replicate
 from ganmetrics.protocols import PROTOCOLS, MetricOptions, Protocol, Splits
 from ganmetrics.statistics.samples import Samples
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.classes import of_images, require_two_of_each
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.resampling import linear
+from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.metrics.vendi import units
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
-from ganmetrics.metrics.distances import Device
-from ganmetrics.metrics.gram import Gram, Kernel, Sums
 from ganmetrics.metrics.index import METRICS
+from ganmetrics.metrics.numerics.distances import Device
+from ganmetrics.metrics.numerics.gram import Gram, Kernel, Sums
 from ganmetrics.protocols import MetricOptions, Protocol, Subsets
 from ganmetrics.statistics.samples import Samples
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
-from ganmetrics.metrics.distances import Device, Vectors, hold
 from ganmetrics.metrics.fid import FrechetDistance, ddof_of
-from ganmetrics.metrics.frechet_influence import frechet_influence
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.neighbours import nearest_squared
-from ganmetrics.metrics.resampling import linear
+from ganmetrics.metrics.numerics.distances import Device, Vectors, hold
+from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
+from ganmetrics.metrics.numerics.neighbours import nearest_squared
+from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 

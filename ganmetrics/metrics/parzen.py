@@ -5,7 +5,7 @@ numbers this reproduces: bandwidth from a grid by the validation data, log p(x) 
 D log(h sqrt(2 pi)), mean over the test points, standard error std / sqrt(n). Theis, van den Oord & Bethge 2016
 (arXiv:1511.01844) show that it can rank a bad model above the truth, so every score says so.
 
-It differs in the arithmetic, which is `ganmetrics/metrics/kernels.py`.
+It differs in the arithmetic, which is `ganmetrics/metrics/numerics/kernels.py`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ganmetrics.errors import StatisticsError
-from ganmetrics.metrics.bandwidth import Rule
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.kernels import BYTE, DEFAULT_MEMORY, KernelSums
+from ganmetrics.metrics.numerics.bandwidth import Rule
+from ganmetrics.metrics.numerics.kernels import BYTE, DEFAULT_MEMORY, KernelSums
 from ganmetrics.protocols import MetricOptions, Protocol
-from ganmetrics.runtime import bar_is_off
+from ganmetrics.runtime.device import bar_is_off
 from ganmetrics.statistics.samples import Samples
 
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from ganmetrics.metrics.base import Metric, Result
-from ganmetrics.metrics.distances import Device, Vectors
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.neighbours import Balls, ball_counts, nearest_squared
-from ganmetrics.metrics.resampling import UNMOVED, linear
+from ganmetrics.metrics.numerics.distances import Device, Vectors
+from ganmetrics.metrics.numerics.neighbours import Balls, ball_counts, nearest_squared
+from ganmetrics.metrics.numerics.resampling import UNMOVED, linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 

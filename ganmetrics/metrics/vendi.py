@@ -17,7 +17,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.resampling import linear
+from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganmetrics.comparison import Side
 from ganmetrics.errors import GanMetricsError
+from ganmetrics.measurement.comparability import Side
+from ganmetrics.printable import printable
 from ganmetrics.report import checks, svg
 from ganmetrics.report.contents import SKIPPED, Contents, Pair, per_class, protocol, row
 from ganmetrics.report.evidence import Evidence
@@ -20,7 +21,6 @@ from ganmetrics.report.page import write
 from ganmetrics.report.pictures import KEPT, Pictures, grid, reduced
 from ganmetrics.score import Score
 from ganmetrics.statistics.samples import Samples
-from ganmetrics.text import printable
 
 GRID = 8  # pictures a row and a column
 COPIES, TYPES = 12, 8  # pairs shown

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ganmetrics.errors import OptionError
-from ganmetrics.metrics.bandwidth import Rule
+from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.report import has_matplotlib
 from ganmetrics.score import Score
 

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ganmetrics.comparison import Side
-from ganmetrics.measurement import SIDES, Measurement
+from ganmetrics.measurement.comparability import Side
+from ganmetrics.measurement.measurement import SIDES, Measurement
+from ganmetrics.measurement.settings import Settings
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric, Result
 from ganmetrics.metrics.index import TWO, Entry
+from ganmetrics.printable import printable
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.report.page import require_writable
 from ganmetrics.report.pictures import Pictures, Thumbnails, can_be_read_again
-from ganmetrics.settings import Settings
 from ganmetrics.statistics.samples import Samples
-from ganmetrics.text import printable
 
 if TYPE_CHECKING:
     from typing_extensions import Self

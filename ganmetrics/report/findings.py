@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganmetrics.metrics.neighbours import nearest
+from ganmetrics.metrics.numerics.neighbours import nearest
 from ganmetrics.statistics.samples import Samples
 
 PAIRS = 10**8  # distances taken for one question; 10,000 fakes against 10,000 real images

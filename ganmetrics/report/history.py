@@ -12,12 +12,12 @@ from typing import Any
 
 from ganmetrics.errors import OptionError
 from ganmetrics.history import Scored, standing
+from ganmetrics.printable import printable
 from ganmetrics.report import svg
 from ganmetrics.report.contents import number
 from ganmetrics.report.page import render, require_writable, save
 from ganmetrics.report.words import sentence, title
 from ganmetrics.score import Score
-from ganmetrics.text import printable
 
 
 @dataclass(frozen=True)

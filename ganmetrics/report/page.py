@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import printable
 from ganmetrics.report import has, svg
 from ganmetrics.report.contents import Contents
-from ganmetrics.text import printable
 from ganmetrics.version import __version__
 
 MARK = '<meta name="generator" content="ganmetrics'  # at the top of every page; what bears it may be replaced

@@ -14,11 +14,11 @@ from PIL import Image, features
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from ganmetrics.comparison import Side
 from ganmetrics.errors import ImageError
 from ganmetrics.images.base import IndexedSource
 from ganmetrics.images.files import FileSource
-from ganmetrics.text import printable
+from ganmetrics.measurement.comparability import Side
+from ganmetrics.printable import printable
 
 KEPT = 48  # longest side of a picture kept from a stream
 SHOWN = 96  # and of one on the page, in its own pixels

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import printable
 from ganmetrics.score import Score
-from ganmetrics.text import printable
 
 EACH = 5  # images a group
 SIDE = 64  # pixels of one image on the page, at least

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ganmetrics.text import printable
+from ganmetrics.printable import printable
 
 if TYPE_CHECKING:
     from ganmetrics.score import Score

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from ganmetrics.errors import StatisticsError
+from ganmetrics.printable import printable
 from ganmetrics.statistics.moments import Moments
-from ganmetrics.text import printable
 
 WIDEST = 16_384  # dimensions whose covariance, 2 GB, is worth a file
 FORMAT = "ganmetrics-moments-1"

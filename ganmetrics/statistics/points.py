@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import SourceError
-from ganmetrics.runtime import release_pages
+from ganmetrics.runtime.device import release_pages
 
 Points = np.ndarray | Tensor
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reference_models.began_control import IGNORED, Equilibrium
+from reference_models.networks.began_control import IGNORED, Equilibrium
 from reference_models.recipe import Recipe, setting
 from reference_models.variant import Variant
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from reference_models.training import Training
+    from reference_models.training.state import Training
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class BEGAN(Variant):
         self.equilibrium = Equilibrium()
 
     def networks(self) -> dict[str, nn.Module]:
-        from reference_models.began_networks import BEGANDiscriminator, BEGANGenerator
+        from reference_models.networks.began import BEGANDiscriminator, BEGANGenerator
 
         r, (channels, size, _) = self.recipe, self.image_shape
         return {
@@ -93,7 +93,7 @@ class BEGAN(Variant):
         return {**measured, **{name: torch.tensor(value, device=real.device) for name, value in values.items()}}
 
     def _steer(self, training: Training, real: float, fake: float) -> dict[str, float]:
-        from reference_models.began_control import convergence
+        from reference_models.networks.began_control import convergence
 
         r, control = self.recipe, self.equilibrium
         stalls = control.update(real, fake, gamma=r.gamma, rate=r.lambda_k, patience=r.patience)

@@ -43,7 +43,7 @@ class DCGAN(Variant):
     recipe: DCGANRecipe
 
     def networks(self) -> dict[str, nn.Module]:
-        from reference_models.networks import DCGANDiscriminator, DCGANGenerator
+        from reference_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 
         r, (channels, size, _) = self.recipe, self.image_shape
         return {

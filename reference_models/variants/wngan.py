@@ -51,7 +51,7 @@ class WNGAN(Variant):
     value_range = (0.0, 1.0)
 
     def networks(self) -> dict[str, nn.Module]:
-        from reference_models.wngan_networks import WNGANDiscriminator, WNGANGenerator
+        from reference_models.networks.wngan import WNGANDiscriminator, WNGANGenerator
 
         r, (channels, size, _) = self.recipe, self.image_shape
         return {
@@ -76,7 +76,7 @@ class WNGAN(Variant):
 
 
 def _clamp_after_each_step(optimizers: Mapping[str, Optimizer], networks: Networks) -> None:
-    from reference_models.weight_norm import clamp_slopes
+    from reference_models.networks.weight_norm import clamp_slopes
 
     for name, optimizer in optimizers.items():
 

@@ -1,0 +1,62 @@
+"""How every command line of the project ends: a mistake is one line, Ctrl-C is exit code 130. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from ganmetrics.errors import GanMetricsError
+from ganmetrics.printable import printable
+
+NO_MEMORY = "not enough memory; use a smaller --batch-size, a smaller network or fewer workers"
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class Commands(click.Group):
+    """click itself answers Ctrl-C with an empty line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+
+def run(cli: click.Command, name: str) -> None:
+    """Run the command line called `name` and exit."""
+    if sys.stderr is None:  # closed by the caller: the score still goes to stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # other packages' remarks; ours are part of the score
+    try:
+        code = cli.main(prog_name=name, standalone_mode=False)
+    except GanMetricsError as error:
+        code = fail(f"Error: {' '.join(str(error).split())}", 1)
+    except MemoryError:
+        code = fail(f"Error: {NO_MEMORY}", 1)
+    except (click.Abort, KeyboardInterrupt):
+        if sys.stderr.isatty():
+            click.echo(err=True)  # below the terminal's own ^C
+        code = fail("Interrupted: nothing was written.", 130)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except RuntimeError as error:
+        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch's, on a GPU and on a CPU
+            sys.exit(fail(f"Error: {NO_MEMORY}", 1))
+        if "home directory" not in str(error):
+            raise
+        code = fail("Error: this user has no home directory; set HOME, or GANMETRICS_CACHE and TORCH_HOME", 1)
+    except OSError as error:  # a full disk, a device that went away; a closed pipe click ends by itself
+        reason = " ".join(str(error.strerror or error).split())
+        code = fail(f"Error: {f'{error.filename}: ' if error.filename else ''}{reason}", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(line: str, code: int) -> int:
+    click.echo(printable(line), err=True)
+    return code

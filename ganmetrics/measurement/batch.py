@@ -1,0 +1,69 @@
+"""One batch of images on its way into statistics, in whole or not at all: everything that may fail comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.features.extract import Feeds, default_batch_size, feed
+from ganmetrics.features.extractor import Extractor, Finite
+from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.samples import Samples
+
+Vectors = dict[tuple[Extractor, str], list[Tensor]]
+
+
+def extracted(batch: Tensor, feeds: Feeds, batch_size: int | None) -> Vectors:
+    """Vectors `(b, D)` of a batch by extractor and tap, `batch_size` images at a time or what suits an extractor."""
+    found: Vectors = {}
+    finite = Finite()
+    for extractor, taps in feeds.items():
+        here: dict[str, list[Tensor]] = {tap: [] for tap in taps}
+        with exact_arithmetic(extractor.device):
+            for stack in batch.split(batch_size or default_batch_size(extractor)):
+                feed(extractor, [stack], {tap: [blocks.append] for tap, blocks in here.items()}, finite)
+                for blocks in here.values():
+                    blocks[-1] = blocks[-1].clone()  # an extractor may give the same memory every time
+        found.update({(extractor, tap): blocks for tap, blocks in here.items()})
+    finite.check()
+    return found
+
+
+def require_fit(statistic: Moments | Samples, blocks: Sequence[Tensor]) -> None:
+    """Raises StatisticsError where the statistic would take in some of the vectors `(b, D)` and refuse others."""
+    if statistic.count is None:
+        raise StatisticsError("statistics of unknown count cannot be added to; measure the images instead")
+    dim = statistic.dim or blocks[0].shape[1]
+    for block in blocks:
+        if block.shape[1] != dim:
+            raise StatisticsError(f"expected vectors of shape (N, {dim}), came {tuple(block.shape)}")
+    if isinstance(statistic, Samples):
+        kinds = {(statistic.dtype or blocks[0].dtype) == torch.uint8, *(block.dtype == torch.uint8 for block in blocks)}
+        if len(kinds) > 1:
+            raise StatisticsError("expected bytes after bytes and points after points, came one after the other")
+
+
+def take_in(vectors: Vectors, feeds: Feeds) -> None:
+    """Hand vectors that fit to their statistics, in order."""
+    for (extractor, tap), blocks in vectors.items():
+        with exact_arithmetic(extractor.device):
+            for consume in feeds[extractor][tap]:
+                for block in blocks:
+                    consume(block)
+
+
+def class_names(labels: Any, n: int) -> list[str]:
+    """Of n images. Raises OptionError for anything but a sequence of one for each."""
+    if getattr(labels, "ndim", 1) != 1:
+        raise OptionError(f"labels: expected the shape ({n},), one for each image, came {tuple(labels.shape)}")
+    plain = labels.tolist() if hasattr(labels, "tolist") else labels
+    if not isinstance(plain, Sequence) or isinstance(plain, (str, bytes)):
+        raise OptionError(f"labels: expected a sequence of {n}, one for each image, came {type(labels).__name__}")
+    if len(plain) != n:
+        raise OptionError(f"labels: expected {n}, one for each image, came {len(plain)}")
+    return list(map(str, plain))

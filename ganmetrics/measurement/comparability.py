@@ -1,0 +1,196 @@
+"""Two sides held against each other: were they measured alike, and does anything about them mislead?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.images import ImageSource, Summary
+from ganmetrics.measurement.settings import INCEPTION, Settings
+from ganmetrics.metrics.base import Metric
+from ganmetrics.statistics.files import StatisticsFile
+
+# Vectors measured with another value of one of these live in another space.
+IDENTITY = ("features", "tap", "weights_sha256", "resize", "size")
+# With another value of one of these they differ slightly; beside it what goes without saying.
+PRECISION = {"dtype": None, "jpeg_decoder": "pillow"}
+
+
+@dataclass
+class Side:
+    """One side of a comparison: an opened source with what reading it brought to light, or statistics from a file."""
+
+    name: str
+    given: Any
+    opened: ImageSource | None = None
+    file: StatisticsFile | None = None
+    summary: Summary = field(default_factory=Summary)
+    cached: list[Any] = field(default_factory=list)  # statistics that were not taken of the images this time
+
+    @property
+    def origin(self) -> Any:
+        """What was given, or where a statistics file says that its images were."""
+        return (self.file.protocol.get("source") or self.given) if self.file else self.given
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The class of every image that was read, in order, where the source knows them."""
+        if self.opened is None or self.opened.labels is None:
+            return None
+        left_out = set(self.summary.left_out)
+        return [label for i, label in enumerate(self.opened.labels) if i not in left_out]
+
+    @property
+    def skipped(self) -> list[dict[str, str]]:
+        """Images left out, those that the makers of a statistics file left out included."""
+        return [*self.summary.skipped, *((self.file.protocol.get("skipped") or []) if self.file else [])]
+
+
+def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -> tuple[dict[str, Any], list[str]]:
+    """How all sides were measured, and warnings. Raises StatisticsError where they were measured in unlike ways."""
+    described: dict[str, Mapping[str, Any]] = {}
+    warnings: list[str] = []
+    for side in sides:
+        if side.file is None:
+            described[side.name] = settings.describe(settings.tap(type(metric)))
+            warnings += [text for text in settings.warnings if text not in warnings]
+        elif side.file.protocol:
+            label = f"{side.name} ({side.file.origin})"
+            described[label] = side.file.protocol
+            warnings += [f"{label}: {text}" for text in side.file.protocol.get("warnings") or []]
+        else:
+            warnings.append(
+                f"{side.name}: {side.file.origin or 'these statistics'} does not say how it was measured, nor over "
+                "how many images; make sure that it was with the same features, weights and resize"
+            )
+    require_alike(described)
+    for side in sides:
+        if side.file is not None and side.file.protocol:
+            _refuse_contradiction(side.file, settings)
+    if settings.ddof == 0 and settings.protocol is not None:
+        warnings.append(f"--ddof 0 is not what {settings.protocol} does: the value does not equal that tool's")
+    merged: dict[str, Any] = dict(next(iter(described.values()), {"features": None, "tap": None}))
+    for name in ("skipped", "source", "warnings", "sizes", "formats"):
+        merged.pop(name, None)
+    if settings.protocol is not None and described:
+        merged["protocol"] = settings.protocol
+    if cached := [side.name for side in sides if any(metric.statistics[side.name] is kept for kept in side.cached)]:
+        merged["cached"] = cached
+    for key, usual in PRECISION.items():
+        values = {str(protocol.get(key, usual)) for protocol in described.values()}
+        if len(values) > 1:
+            unlike = f"{key.replace('_', ' ')}s: {' and '.join(sorted(values))}"
+            warnings.append(f"the two sides were measured in unlike {unlike}")
+    return merged, warnings
+
+
+def _refuse_contradiction(file: StatisticsFile, settings: Settings) -> None:
+    """Options that say otherwise than a statistics file. Raises OptionError; defaults say nothing."""
+    held = file.protocol
+    if settings.protocol is not None and held.get("resize") != settings.rules.resize:
+        raise OptionError(
+            f"--protocol {settings.protocol} resizes by {settings.rules.resize}, and {file.origin} was measured with "
+            f"{held.get('resize')}; leave the option out or measure again"
+        )
+    label = settings.features.replace(":", "-") if isinstance(settings.features, str) else None
+    if (
+        label is not None
+        and label != INCEPTION
+        and label not in (held.get("features"), f"{held.get('features')}-{held.get('tap')}")
+    ):
+        raise OptionError(
+            f"--features {settings.features}: {file.origin} was measured with {held.get('features')}; "
+            "leave the option out or measure again"
+        )
+
+
+UNSAID = {"jpeg_decoder": "pillow"}  # what a protocol that does not name it means
+ADVICE = {"jpeg_decoder": "--jpeg-decoder", "dtype": "--dtype (and --allow-tf32)"}
+
+
+def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str] = IDENTITY) -> None:
+    """Raises StatisticsError naming the first of the keys in which protocols differ."""
+    names = list(described)
+    for other in names[1:]:
+        for key in keys:
+            values = described[names[0]].get(key), described[other].get(key)
+            if values[0] != values[1]:
+                said = " and ".join(str(value or UNSAID.get(key)) for value in values)
+                advice = ADVICE.get(key, "--features, --weights and --protocol")
+                raise StatisticsError(
+                    f"{names[0]} and {other} were measured in unlike ways: {key} is {said}; "
+                    f"measure both with the same {advice}"
+                )
+
+
+def score_name(metric: Metric, value: str, protocol: Mapping[str, Any], dim: int | None) -> str:
+    """The name of a value of a metric: its own in the metric's canonical feature space, else one that tells the space.
+
+    Statistics files of other tools do not name theirs: 2048 dimensions are taken to be Inception's (with the warning
+    that `common_protocol` gives), any other number is not.
+    """
+    features = protocol.get("features")
+    if (features, protocol.get("tap")) == metric.canonical or (features is None and dim == 2048):
+        return value
+    return f"{value if metric.entry.parts else metric.entry.prefix}-{features or 'unknown'}"
+
+
+def remarks(sides: Sequence[Side]) -> list[str]:
+    """Whole sentences about what was noticed while reading."""
+    found = [text for side in sides for text in _side_remarks(side)]
+    return found + (_pair_remarks(*sides) if len(sides) == 2 else [])
+
+
+def _side_remarks(side: Side) -> list[str]:
+    found = summary_remarks(side.summary, f"{side.name} images")
+    if side.skipped:
+        n = len(side.skipped)
+        found.append(f"{n} {side.name} {'image was' if n == 1 else 'images were'} skipped; the score lists them")
+    return found
+
+
+def summary_remarks(summary: Summary, images: str) -> list[str]:
+    """What was odd about the images read; `images` is what to call them."""
+    total = summary.n_images
+    found = [f"{images}: {remark}" for remark in summary.remarks]
+    found += [f"{count} of {total} {images}: {note}" for note, count in summary.notes.items()]
+    if total and summary.max_value <= 1:
+        found.append(f"no pixel of the {images} exceeds 1 of 255: were they meant to be scaled?")
+    if total and summary.min_value >= 126 and summary.max_value > 126:
+        found.append(f"no pixel of the {images} is below 126 of 255: is the stated value_range right?")
+    return found
+
+
+def _pair_remarks(real: Side, fake: Side) -> list[str]:
+    found = []
+    if same_source(real.origin, fake.origin):
+        found.append("real and fake are the same source: the distance of a set to itself says nothing")
+    sizes = real.summary.sizes, fake.summary.sizes
+    if all(sizes) and not set(sizes[0]) & set(sizes[1]):
+        found.append(
+            f"real images are {_common(sizes[0])} and fake ones {_common(sizes[1])}: "
+            "resizing unlike sizes alone moves the value"
+        )
+    totals = [max(1, sum(side.summary.sizes.values())) for side in (real, fake)]
+    lossy = [side.summary.formats.get("JPEG", 0) / total for side, total in zip((real, fake), totals, strict=True)]
+    if all(sizes) and abs(lossy[0] - lossy[1]) > 0.9:
+        jpeg, other = ("real", "fake") if lossy[0] > lossy[1] else ("fake", "real")
+        found.append(f"the {jpeg} images are JPEG and the {other} ones are not: compression alone moves the value")
+    return found
+
+
+def _common(sizes: Mapping[tuple[int, int], int]) -> str:
+    (height, width), _ = max(sizes.items(), key=lambda item: item[1])
+    return f"{width}x{height}" if len(sizes) == 1 else f"mostly {width}x{height}"
+
+
+def same_source(one: Any, other: Any) -> bool:
+    """Whether two sources are one and the same: one path, one dataset slice, one object."""
+    if one is None or other is None:
+        return False
+    if isinstance(one, (str, os.PathLike)) and isinstance(other, (str, os.PathLike)):
+        return os.path.realpath(one) == os.path.realpath(other)
+    return one is other

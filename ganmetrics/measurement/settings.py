@@ -1,0 +1,175 @@
+"""Everything that can be asked of a measurement, checked before anything slow begins."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ganmetrics.errors import OptionError
+from ganmetrics.features import load_extractor
+from ganmetrics.features.extractor import Extractor, Options
+from ganmetrics.images import ImageSource, open_images
+from ganmetrics.images.base import whole
+from ganmetrics.images.jpeg import JpegDecoder
+from ganmetrics.metrics.base import Metric
+from ganmetrics.protocols import JPEG_DECODERS, MetricOptions, Protocol, get_protocol
+from ganmetrics.runtime.device import require_tf32, resolve_device, resolve_dtype
+
+INCEPTION = "inception"
+LEAST = {
+    "batch_size": 1, "num_workers": 0, "splits": 1, "k": 1, "subsets": 1, "subset_size": 2, "resamples": 100, "seed": 0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings(MetricOptions):
+    """Everything that can be asked of a measurement; the keyword arguments of every library call.
+
+    Beside these, what `MetricOptions` says of the metrics themselves.
+
+    Attributes:
+        features: a name of `ganmetrics.features.EXTRACTORS` ("inception", "inception:768", "efficientnet-lite0",
+            "pixels", "timm:NAME"), "module:attribute", or a callable from uint8 RGB `(N, 3, H, W)` to `(N, D)`.
+        weights: a weights file of the user's own for that extractor.
+        protocol: the tool to agree with; None is the original, "tensorflow".
+        dtype: "float32", "float64", "bfloat16" or "float16", of the network.
+        allow_tf32: let a CUDA device shorten the network's float32 products to TF32; the score's dtype says so.
+        jpeg_decoder: "pillow", or "torchvision" for plain JPEG files, which then are decoded where the network runs.
+        batch_size, num_workers: None chooses by device and cores; neither changes a score beyond rounding.
+        on_error: "fail" stops at the first image that cannot be read, "skip" lists it in the score.
+        value_range: of float images, (-1, 1) for tanh or (0, 1) for sigmoid; never guessed.
+        layout: "NCHW" or "NHWC" where an array's shape does not tell.
+        n_samples: how many images to ask of a callable source.
+        data_root: where dataset slices such as `mnist:test` are; None is the environment's GANMETRICS_DATA.
+        resamples: how often images are resampled for an interval.
+        cache: whether statistics of the real side are kept for the next time.
+        progress: a bar on stderr, where that is a terminal.
+    """
+
+    features: str | Callable = INCEPTION
+    weights: str | os.PathLike[str] | None = None
+    protocol: str | None = None
+    dtype: str | torch.dtype = "float32"
+    allow_tf32: bool = False
+    jpeg_decoder: str = "pillow"
+    batch_size: int | None = None
+    num_workers: int | None = None
+    on_error: Literal["fail", "skip"] = "fail"
+    value_range: tuple[float, float] | None = None
+    layout: str | None = None
+    n_samples: int | None = None
+    data_root: str | os.PathLike[str] | None = None
+    resamples: int = 1000
+    cache: bool = True
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            if getattr(self, name) is not None:
+                whole(f"--{name.replace('_', '-')}", getattr(self, name), least)
+        if self.seed is not None and self.seed >= 2**32:
+            raise OptionError(f"--seed: expected a whole number below 2^32, came {self.seed}")
+        if self.weights is not None and callable(self.features):
+            raise OptionError("weights: a callable brings its own; leave weights out")
+        if self.on_error not in ("fail", "skip"):
+            raise OptionError(f"--on-error: expected fail or skip, came {self.on_error!r}")
+        if self.protocol is not None and not self.is_inception:
+            raise OptionError(
+                f"--protocol {self.protocol} reproduces a tool that runs the Inception network; "
+                f"leave it out with --features {self.features}"
+            )
+        get_protocol(self.protocol)
+        if self.allow_tf32:
+            require_tf32(resolve_device(self.device), resolve_dtype(self.dtype))
+        if self.jpeg_decoder not in JPEG_DECODERS:
+            raise OptionError(f"--jpeg-decoder: expected {' or '.join(JPEG_DECODERS)}, came {self.jpeg_decoder!r}")
+
+    @classmethod
+    def of(cls, settings: Settings | None, options: dict[str, Any]) -> Settings:
+        """Ready-made settings, or new ones from keyword arguments. Raises OptionError for an unknown keyword."""
+        unknown = sorted(set(options) - {field.name for field in fields(cls)})
+        if unknown:
+            known = sorted(field.name for field in fields(cls))
+            close = "".join(f" (close to {name})" for name in difflib.get_close_matches(unknown[0], known, n=1))
+            raise OptionError(f"unknown option {unknown[0]!r}{close}; expected some of {', '.join(known)}")
+        if settings is not None:
+            return replace(settings, **options) if options else settings
+        return cls(**options)
+
+    @property
+    def is_inception(self) -> bool:
+        return isinstance(self.features, str) and self.features.partition(":")[0] == INCEPTION
+
+    @property
+    def rules(self) -> Protocol:
+        return get_protocol(self.protocol)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """Loaded at the first use, so that a mistake in a path is told before weights are fetched."""
+        options = Options(
+            weights=None if self.weights is None else Path(self.weights),
+            resize=self.rules.resize if self.is_inception else None,
+            device=resolve_device(self.device),
+            dtype=resolve_dtype(self.dtype),
+            tf32=self.allow_tf32,
+            progress=self.progress,
+        )
+        with torch.device("cpu"):  # whatever the caller's default is
+            loaded = load_extractor(self.features, options)
+        if self.allow_tf32 and not loaded.tf32:
+            raise OptionError(f"--allow-tf32: {loaded.name} is no network that --dtype applies to; leave it out")
+        return loaded
+
+    @property
+    def warnings(self) -> list[str]:
+        """Whole sentences for the score of images that are measured with these settings."""
+        return [*self.extractor.warnings, *([] if self._decoder is None else [self._decoder.warning])]
+
+    @cached_property
+    def _decoder(self) -> JpegDecoder | None:
+        """What decodes plain JPEG files; None is Pillow."""
+        return None if self.jpeg_decoder == "pillow" else JpegDecoder(resolve_device(self.device))
+
+    def tap(self, metric: type[Metric]) -> str:
+        """The vectors of the extractor that a metric reads. Raises OptionError where it has none of that kind."""
+        tap = getattr(self.extractor, f"{metric.kind}_tap")
+        if tap is None:
+            needed = {"features": "feature vectors", "logits": "class logits", "spatial": "features at every place"}
+            raise OptionError(
+                f"--features {self.features}: the {metric.entry.title} is over {needed[metric.kind]}, which this "
+                f"extractor lacks (it gives {', '.join(self.extractor.taps)}); use --features inception"
+            )
+        return tap
+
+    def describe(self, tap: str) -> dict[str, Any]:
+        """The protocol of vectors measured with these settings."""
+        return {
+            "protocol": self.rules.name if self.is_inception else None,
+            **self.extractor.describe(tap),
+            "quantize": self.rules.quantize,
+            **({} if self._decoder is None else {"jpeg_decoder": self._decoder.name}),
+            "device": str(self.extractor.device),
+            "torch": torch.__version__,
+        }
+
+    def open(self, source: Any) -> ImageSource:
+        """Any source as images. Raises SourceError."""
+        if self._decoder is not None:
+            self._decoder.read_here()
+        return open_images(
+            source,
+            value_range=self.value_range,
+            layout=self.layout,
+            quantize=self.rules.quantize,
+            n_samples=self.n_samples,
+            data_root=self.data_root,
+            jpeg_decoder=self._decoder,
+        )

@@ -1,0 +1,142 @@
+"""What can be asked of a latent inversion: METHODS, the index of how to search, and Search, everything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from numbers import Real
+from typing import Any
+
+from torch import Tensor
+
+from ganmetrics.errors import OptionError
+from ganmetrics.generators.opened import OpenGenerator
+from ganmetrics.images.base import whole
+from ganmetrics.metrics.inversion.descent import Found, Limits, adam, rmsprop
+from ganmetrics.metrics.inversion.lbfgs import lbfgs
+from ganmetrics.metrics.inversion.objective import Objective
+from ganmetrics.metrics.inversion.starts import POOL, pool_size
+
+LARGEST_POOL = 2**16
+BLOCK = {"cpu": 32}
+GPU_BLOCK = 128
+SEEDS = 2**63
+Descend = Callable[[Objective, Tensor, Tensor, Limits], Found]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Attributes:
+
+    descend: from a start to a latent.
+    steps: passes with gradient an image may take, where the user says nothing.
+    tolerance: relative fall of the loss that counts as none.
+    pooled: whether it starts from a pool of samples; else from z = 0.
+    """
+
+    descend: Descend
+    steps: int
+    tolerance: float
+    pooled: bool = False
+
+
+METHODS = {
+    "auto": Method(lbfgs, 300, 1e-3, pooled=True),
+    "xiang-li": Method(rmsprop, 50, 1e-3),
+    "adam": Method(adam, 500, 1e-3),
+    "lbfgs": Method(lbfgs, 1000, 1e-6),
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """Everything that can be asked of an inversion.
+
+    Attributes:
+        method: a name of METHODS.
+        steps: passes with gradient an image may take, in each restart; None is the method's own.
+        restarts: searches from different starts, of which each image keeps its best.
+        prior_weight: of |z|^2 / 2, beside the mean squared error.
+        bound: keep every coordinate of z in [-bound, bound], by projection: 1 for a uniform prior on [-1, 1]; None is
+            the generator's own `latent_bound`, where it has one.
+        perceptual: an extractor (a name or an object) whose distance is minimised beside the pixels.
+        perceptual_weight: of that distance, |u - v|^2 of vectors at length 1.
+        tolerance: relative fall of the loss that counts as none, for methods that stop by themselves.
+        pool: samples that `auto` chooses its starts from; fewer where their images would take more than 256 MiB.
+        batch_size: images searched together; bounds the memory and changes no result.
+        block: latents in one pass of the generator, always filled up to as many; None is 32 on a CPU, 128 on a GPU.
+        dtype: "float32", or "bfloat16" for the generator's passes; errors are float32 or better.
+        seed: of the pool and of restarts.
+    """
+
+    method: str = "auto"
+    steps: int | None = None
+    restarts: int = 1
+    prior_weight: float = 0.0
+    bound: float | None = None
+    perceptual: Any = None
+    perceptual_weight: float = 0.1
+    tolerance: float | None = None
+    pool: int = POOL
+    batch_size: int | None = None
+    block: int | None = None
+    dtype: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, str) or self.method not in METHODS:
+            raise OptionError(f"--method: expected one of {', '.join(METHODS)}, came {self.method!r}")
+        for name in ("steps", "batch_size", "block"):
+            if getattr(self, name) is not None:
+                whole(f"--{name.replace('_', '-')}", getattr(self, name), 1)
+        for name, least, below in (("restarts", 1, None), ("pool", 16, LARGEST_POOL), ("seed", 0, SEEDS)):
+            whole(f"--{name}", getattr(self, name), least, below)
+        if self.restarts > 1 and self.restarts > self.pool:
+            raise OptionError(f"--restarts: expected at most the pool's {self.pool}, came {self.restarts}")
+        for name in ("prior_weight", "perceptual_weight", "tolerance"):
+            value = getattr(self, name)
+            if not (_is_number(value) and value >= 0) and (value is not None or name != "tolerance"):
+                raise OptionError(f"--{name.replace('_', '-')}: expected a number of at least 0, came {value!r}")
+        if self.bound is not None and not (_is_number(self.bound) and self.bound > 0):
+            raise OptionError(f"--bound: expected a number above 0, such as 1 for a uniform prior, came {self.bound!r}")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise OptionError(f"--dtype: expected float32 or bfloat16, came {self.dtype!r}")
+
+    @classmethod
+    def of(cls, search: Search | None, options: dict[str, Any]) -> Search:
+        """Ready-made, or from keyword arguments. Raises OptionError for an unknown keyword, for both, and for none."""
+        if not isinstance(search, (cls, type(None))):
+            raise OptionError(f"search: expected a Search, or its fields as keywords, came {search!r:.60}")
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(options) - set(known)):
+            raise OptionError(f"unknown option {unknown[0]!r}; expected some of {', '.join(known)}")
+        if search is not None and options:
+            raise OptionError(f"{sorted(options)[0]}: is a part of the search that was given; leave one of them out")
+        return search or cls(**options)
+
+    def on(self, generator: OpenGenerator) -> Search:
+        """The same with what is left open filled in, as it runs on that generator.
+
+        Raises OptionError for more restarts than the pool has samples.
+        """
+        own = METHODS[self.method]
+        return replace(
+            self,
+            steps=self.steps or own.steps,
+            tolerance=own.tolerance if self.tolerance is None else self.tolerance,
+            bound=generator.latent_bound if self.bound is None else self.bound,
+            block=self.block or BLOCK.get(generator.device.type, GPU_BLOCK),
+            pool=pool_size(generator, self.pool) if own.pooled else self.pool,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """Of a search whose steps and tolerance are said."""
+        assert self.steps is not None  # for the type checker: `on` fills them in
+        assert self.tolerance is not None
+        return Limits(self.steps, self.tolerance, self.bound)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,192 @@
+"""Sums of a kernel over all pairs of two sets of vectors, a block at a time: exact enough for a KID of 1e-3.
+
+The unbiased and the biased estimate of the squared maximum mean discrepancy are those of Gretton, Borgwardt, Rasch,
+Schölkopf & Smola 2012 (JMLR 13, Equations 3 and 5). Kernels here are k(x, y) = f(a(x) + a(y) + s x'y') of vectors
+centred on the common mean: many float32 vectors are multiplied in float32, where the centred product has digits to
+spare and a mean over many pairs has more, few of them in float64, like all else. What is kept is k less its value at
+the mean, a constant that no discrepancy sees and no sum then has to carry.
+
+Memory does not grow with the vectors (their store may be on disk); of a set with itself each pair is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.numerics.distances import Device, place
+from ganmetrics.metrics.numerics.resampling import counts
+from ganmetrics.runtime.arithmetic import inner_products
+from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.statistics.samples import Samples
+
+CHUNK = 64 * 2**20  # bytes of vectors kept at hand while the other side passes by
+PRECISE = 10**8  # products of two numbers below which float64 costs no time worth mentioning
+BLOCK = {"cpu": 1024, "cuda": 4096}  # rows and columns of one block of the kernel matrix
+
+Block = tuple[int, int, Tensor]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """k(x, y) = f(a(x) + a(y) + s x'y'), x' = x - mean.
+
+    Attributes:
+        own: a of centred vectors: `(centred (n, D), mean (D,))` -> `(n,)`, all float64.
+        scale: s, from the number of dimensions.
+        finish: f less f at the mean, in place: `(arguments (r, c), mean (D,))` -> `(r, c)`.
+        points: what is done to vectors `(n, D)` float64 before anything else.
+    """
+
+    own: Callable[[Tensor, Tensor], Tensor]
+    scale: Callable[[int], float]
+    finish: Callable[[Tensor, Tensor], Tensor]
+    points: Callable[[Tensor], Tensor] = lambda vectors: vectors
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of kernel values k_ij: over each row `(m,)` and column `(n,)`, and of their squares; float64.
+
+    Of a set with itself the diagonal is left out, and rows are columns.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    squares: float
+
+    @property
+    def total(self) -> float:
+        return float(self.rows.sum())
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Sums `(R,)` over pairs of resampled images: w_i w_j k_ij over i != j within a side, v_i w_j k_ij between them.
+
+    `real_pairs` and `fake_pairs` are the sums of w_i w_j over i != j.
+    """
+
+    real: Tensor
+    fake: Tensor
+    between: Tensor
+    real_pairs: Tensor
+    fake_pairs: Tensor
+
+
+class Gram:
+    """The kernel matrices within and between two sides.
+
+    Args:
+        real, fake: stores of vectors `(m, D)` and `(n, D)`.
+        device: where products are computed, None the first CUDA device, or the CPU.
+
+    Raises StatisticsError for unlike dimensions and for fewer than two vectors a side.
+    """
+
+    def __init__(self, kernel: Kernel, real: Samples, fake: Samples, *, device: Device = None):
+        for side, store in (("real", real), ("fake", fake)):
+            if store.count < 2:
+                raise StatisticsError(f"a kernel distance needs at least 2 {side} images, came {store.count}")
+        if real.dim != fake.dim:
+            raise StatisticsError(f"expected features of one dimension, came {real.dim} (real) and {fake.dim} (fake)")
+        self.kernel, self.real, self.fake, self.dim = kernel, real, fake, real.dim or 0
+        small = max(real.count, fake.count) ** 2 * self.dim <= PRECISE
+        self.dtype = torch.float64 if small or torch.float64 in (real.dtype, fake.dtype) else torch.float32
+        self.device = place(device)
+        totals = [kernel.points(block.double()).sum(dim=0) for store in (real, fake) for block in store.blocks()]
+        self.mean = torch.stack(totals).sum(dim=0) / (real.count + fake.count)
+
+    def sums(self) -> tuple[Sums, Sums, Sums]:
+        """Over real with real, fake with fake, real with fake."""
+        with exact_arithmetic(self.device):
+            return self._within(self.real), self._within(self.fake), self._between()
+
+    def resampled(self, resamples: int, seed: int) -> Resampled:
+        """The same sums, weighted by how often each image is in sets drawn with replacement, all in one pass."""
+        v, w = (
+            _drawn(store.count, resamples, seed, side) for side, store in (("real", self.real), ("fake", self.fake))
+        )
+        with exact_arithmetic(self.device):
+            real, fake = (2 * self._quadratic(self._blocks(s, s), u, u) for s, u in ((self.real, v), (self.fake, w)))
+            between = self._quadratic(self._blocks(self.real, self.fake), v, w)
+        pairs = (u.shape[1] ** 2 - u.double().square().sum(dim=1) for u in (v, w))
+        return Resampled(real, fake, between, *pairs)
+
+    def _within(self, store: Samples) -> Sums:
+        rows = torch.zeros(store.count, dtype=torch.float64)
+        squares = 0.0
+        for top, left, k in self._blocks(store, store):
+            rows[top : top + len(k)] += k.sum(dim=1).cpu()
+            rows[left : left + k.shape[1]] += k.sum(dim=0).cpu()
+            squares += 2 * float(torch.dot(k.view(-1), k.view(-1)))
+        return Sums(rows, rows, squares)
+
+    def _between(self) -> Sums:
+        rows = torch.zeros(self.real.count, dtype=torch.float64)
+        columns = torch.zeros(self.fake.count, dtype=torch.float64)
+        squares = 0.0
+        for top, left, k in self._blocks(self.real, self.fake):
+            rows[top : top + len(k)] += k.sum(dim=1).cpu()
+            columns[left : left + k.shape[1]] += k.sum(dim=0).cpu()
+            squares += float(torch.dot(k.view(-1), k.view(-1)))
+        return Sums(rows, columns, squares)
+
+    def _quadratic(self, blocks: Iterator[Block], v: Tensor, w: Tensor) -> Tensor:
+        """Sum of v_i k_ij w_j over all blocks, `(R,)`, for counts `(R, m)` and `(R, n)`."""
+        total = torch.zeros(len(v), dtype=torch.float64, device=self.device)
+        for top, left, k in blocks:
+            rows, columns = v[:, top : top + len(k)], w[:, left : left + k.shape[1]]
+            product = rows.to(self.device, self.dtype) @ k.to(self.dtype)
+            total += (product * columns.to(self.device)).sum(dim=1, dtype=torch.float64)
+        return total.cpu()
+
+    def _blocks(self, one: Samples, other: Samples) -> Iterator[Block]:
+        """(top, left, kernel values `(r, c)` float64); of a store with itself those above the diagonal, 0 elsewhere."""
+        rows = max(1, min(one.count, CHUNK // (self.dim * self.dtype.itemsize)))
+        size = min(rows, BLOCK[self.device.type])
+        for start in range(0, one.count, rows):
+            prepared = [self._prepared(part) for part in _stretch(one, start, start + rows)]
+            points, own = (torch.cat(parts) for parts in zip(*prepared, strict=True))
+            for left, block in _placed(other, size):
+                if one is other and left + len(block) <= start:
+                    continue
+                columns, theirs = self._prepared(block)
+                for i in range(0, len(points), size):
+                    top = start + i
+                    if one is other and left + len(block) <= top:
+                        break
+                    k = torch.add(own[i : i + size, None], theirs)
+                    k.add_(inner_products(points[i : i + size], columns), alpha=self.kernel.scale(self.dim))
+                    k = self.kernel.finish(k, self.mean)
+                    if one is other and left < top + len(k):
+                        k.triu_(top - left + 1)
+                    yield top, left, k
+
+    def _prepared(self, block: Tensor) -> tuple[Tensor, Tensor]:
+        """Centred vectors and a of them, where the work is done."""
+        centred = self.kernel.points(block.double()) - self.mean
+        return centred.to(self.device, self.dtype), self.kernel.own(centred, self.mean).to(self.device)
+
+
+def _drawn(n: int, resamples: int, seed: int, side: str) -> Tensor:
+    """Counts `(R, n)` as bytes."""
+    return torch.cat([block.to(torch.uint8) for block in counts(n, resamples, seed, side)])
+
+
+def _placed(store: Samples, rows: int) -> Iterator[tuple[int, Tensor]]:
+    start = 0
+    for block in store.blocks(rows):
+        yield start, block
+        start += len(block)
+
+
+def _stretch(store: Samples, start: int, stop: int) -> Iterator[Tensor]:
+    """The vectors from one place to another; a store is read by one reader at a time."""
+    for first, block in _placed(store, BLOCK["cpu"]):
+        if first < stop and start < first + len(block):
+            yield block[max(0, start - first) : stop - first]

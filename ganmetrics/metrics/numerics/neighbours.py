@@ -1,0 +1,194 @@
+"""Exact nearest neighbours, and who lies in whose ball: what precision, recall, authenticity and a report stand on.
+
+Every answer is the one that a comparison of all pairs of exact distances would give, ties included. Products in float32
+bound the distances (see `distances.py`), and only pairs that the bounds leave undecided are computed exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.numerics.distances import TINY, Device, Pairs, Vectors, pairs_of, place
+from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.statistics.samples import Samples
+
+EXHAUSTIVE = 2**22  # pairs at once where float32 did not decide
+
+
+@dataclass(frozen=True)
+class Balls:
+    """A ball around every point, or around every query.
+
+    Attributes:
+        squared_radii: one for each `(M,)`, float64.
+        around: which of the two sets are the centres.
+        closed: whether a ball holds its surface (`<=`), or not (`<`).
+    """
+
+    squared_radii: Tensor
+    around: Literal["points", "queries"]
+    closed: bool
+
+
+def nearest(
+    queries: Vectors, points: Vectors, k: int, *, exclude_self: bool = False, device: Device = None
+) -> tuple[Tensor, Tensor]:
+    """Distances `(N, k)` float64 and indices `(N, k)` of the k nearest of the points `(M, D)` to each query `(N, D)`.
+
+    In order of distance; of points at one distance the first comes first, save where the k-th distance is 0.
+
+    exclude_self: the two are one set, and no vector is its own neighbour.
+    device: where the products run; None is the first CUDA device, or the CPU. It changes no result.
+
+    Raises StatisticsError for unlike dimensions, NaN or infinity, and fewer than k points (beside itself).
+    """
+    squared, indices = nearest_squared(queries, points, k, exclude_self=exclude_self, device=device)
+    return squared.sqrt(), indices
+
+
+_FOUND: WeakKeyDictionary[Samples, WeakKeyDictionary[Samples, dict]] = WeakKeyDictionary()
+
+
+def nearest_squared(
+    queries: Vectors, points: Vectors, k: int, *, exclude_self: bool = False, device: Device = None
+) -> tuple[Tensor, Tensor]:
+    """`nearest`, the distances squared. Of Samples, which only ever grow, the answer is remembered."""
+    if not isinstance(queries, Samples) or not isinstance(points, Samples):
+        return _nearest_squared(queries, points, k, exclude_self, device)
+    found = _FOUND.setdefault(points, WeakKeyDictionary()).setdefault(queries, {})
+    key = (queries.count, points.count, exclude_self)
+    if key not in found or found[key][0].shape[1] < k:
+        found.clear()
+        found[key] = _nearest_squared(queries, points, k, exclude_self, device)
+    squared, indices = found[key]
+    return squared[:, :k].clone(), indices[:, :k].clone()
+
+
+def ball_counts(
+    queries: Vectors, points: Vectors, balls: Sequence[Balls], *, device: Device = None
+) -> list[tuple[Tensor, Tensor]]:
+    """For each system of balls how many pairs (query, point) lie within: by query `(N,)` and by point `(M,)`.
+
+    Around points that is how many balls hold a query, and how many queries a ball holds; around queries the reverse.
+    Raises StatisticsError for unlike dimensions, NaN or infinity.
+    """
+    where = place(device)
+    with exact_arithmetic(where):
+        pairs = pairs_of(queries, points, where)
+        radii = [system.squared_radii.to(where) * pairs.scale**2 for system in balls]
+        reach = {
+            side: _largest([r for r, b in zip(radii, balls, strict=True) if b.around == side], n, where)
+            for side, n in (("queries", len(pairs.queries)), ("points", len(pairs.points)))
+        }
+        shape = len(pairs.queries), len(pairs.points)
+        found = [tuple(torch.zeros(n, dtype=torch.long, device=where) for n in shape) for _ in balls]
+        for rows, columns, lower in pairs.blocks():
+            near = (lower <= reach["points"][columns]) | (lower <= reach["queries"][rows, None])
+            i, j = near.nonzero().unbind(dim=1)
+            bound = lower[i, j].double()
+            i, j = i + rows.start, j + columns.start
+            own = [r[j if b.around == "points" else i] for r, b in zip(radii, balls, strict=True)]
+            squared = _decided(pairs, i, j, bound, own)
+            for (by_query, by_point), limit, system in zip(found, own, balls, strict=True):
+                within = (squared <= limit if system.closed else squared < limit).long()
+                by_query.index_add_(0, i, within)
+                by_point.index_add_(0, j, within)
+        return [(by_query.cpu(), by_point.cpu()) for by_query, by_point in found]
+
+
+def _largest(radii: Sequence[Tensor], n: int, device: torch.device) -> Tensor:
+    """The largest radius at each of n centres, not rounded down; -infinity where no ball is."""
+    if not radii:
+        return torch.full((n,), -math.inf, device=device)
+    return (torch.stack(list(radii)).amax(dim=0) * (1 + 1e-6) + TINY).float()
+
+
+def _decided(pairs: Pairs, i: Tensor, j: Tensor, bound: Tensor, limits: Sequence[Tensor]) -> Tensor:
+    """Scaled squared distances of pairs, exact or on the right side of every limit."""
+    upper = bound + pairs.gap(i, j)
+    unsure = torch.zeros_like(i, dtype=torch.bool)
+    for limit in limits:
+        unsure |= (bound <= limit) & (limit <= upper)
+    upper[unsure] = pairs.direct(i[unsure], j[unsure]) * pairs.scale**2
+    return upper
+
+
+def _nearest_squared(
+    queries: Vectors, points: Vectors, k: int, exclude_self: bool, device: Device
+) -> tuple[Tensor, Tensor]:
+    where = place(device)
+    with exact_arithmetic(where):
+        pairs = pairs_of(queries, points, where)
+        n, available = len(pairs.queries), len(pairs.points) - exclude_self
+        if exclude_self and n != len(pairs.points):
+            raise StatisticsError(f"expected one set to leave each vector itself out, came {n} and {len(pairs.points)}")
+        if not 1 <= k <= available:
+            beside = " beside the vector itself" if exclude_self else ""
+            raise StatisticsError(f"{k} nearest neighbours: expected at least as many points{beside}, came {available}")
+        lower, index = _candidates(pairs, min(available, k + k // 2 + 4), exclude_self)
+        squared, index = _sorted(pairs, torch.arange(n, device=where), index)
+        kth = squared[:, k - 1]
+        sure = (kth * pairs.scale**2 < lower.amax(dim=1)) | (kth == 0) | (index.shape[1] == available)
+        squared, index = squared[:, :k].contiguous(), index[:, :k].contiguous()
+        unsure = (~sure).nonzero().flatten()
+        if len(unsure):
+            wide = Pairs(pairs.queries, pairs.points, torch.float64)
+            for rows in unsure.split(max(1, EXHAUSTIVE // len(pairs.points))):
+                squared[rows], index[rows] = _of_all(wide, rows, k, exclude_self)
+        return squared.cpu(), index.cpu()
+
+
+def _candidates(pairs: Pairs, m: int, exclude_self: bool) -> tuple[Tensor, Tensor]:
+    """The m smallest lower bounds of every query and where they are, `(N, m)` each."""
+    shape = (len(pairs.queries), m)
+    lower = torch.full(shape, math.inf, dtype=pairs.dtype, device=pairs.points.device)
+    index = torch.zeros(shape, dtype=torch.long, device=pairs.points.device)
+
+    def take(rows: slice, start: int, block: Tensor) -> None:
+        values, at = block.topk(min(m, block.shape[1]), dim=1, largest=False, sorted=False)
+        both = torch.cat([lower[rows], values], dim=1)
+        lower[rows], kept = both.topk(m, dim=1, largest=False, sorted=False)
+        index[rows] = torch.cat([index[rows], at + start], dim=1).gather(1, kept)
+
+    for rows, columns, block in pairs.blocks(halved=exclude_self):
+        on_diagonal = exclude_self and rows == columns
+        if on_diagonal:
+            block.diagonal().fill_(math.inf)
+        take(rows, columns.start, block)
+        if exclude_self and not on_diagonal:
+            take(columns, rows.start, block.T.contiguous())
+    return lower, index
+
+
+def _sorted(pairs: Pairs, rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Exact squared distances of queries `rows` from points `index`, `(r, m)`, by distance and then index."""
+    index = index.sort(dim=1).values
+    squared = pairs.direct(rows.repeat_interleave(index.shape[1]), index.flatten()).view(index.shape)
+    squared, order = squared.sort(dim=1, stable=True)
+    return squared, index.gather(1, order)
+
+
+def _of_all(pairs: Pairs, rows: Tensor, k: int, exclude_self: bool) -> tuple[Tensor, Tensor]:
+    """The k nearest of queries among all that their bounds leave in question, however many those are."""
+    lower = pairs.of_rows(rows)
+    if exclude_self:
+        lower[torch.arange(len(rows), device=rows.device), rows] = math.inf
+    every = torch.arange(lower.shape[1], device=rows.device)
+    upper = lower + pairs.gap(rows[:, None], every)
+    limit = upper.topk(k, dim=1, largest=False).values.amax(dim=1)
+    i, j = (lower <= limit[:, None]).nonzero().unbind(dim=1)
+    counts = torch.bincount(i, minlength=len(rows))
+    place = torch.arange(len(i), device=i.device) - (counts.cumsum(0) - counts)[i]
+    squared = torch.full((len(rows), int(counts.max())), math.inf, dtype=torch.float64, device=i.device)
+    index = torch.zeros_like(squared, dtype=torch.long)
+    squared[i, place], index[i, place] = pairs.direct(rows[i], j), j
+    squared, order = squared.sort(dim=1, stable=True)
+    return squared[:, :k], index.gather(1, order)[:, :k]

@@ -1,0 +1,299 @@
+"""Parzen-window log-likelihood of any sources, and its training-loop form: images around `metrics/parzen.py`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.features.extract import default_batch_size, feed
+from ganmetrics.features.pixels import DequantizedPixels, PixelBytes
+from ganmetrics.images import to_uint8
+from ganmetrics.images.base import whole
+from ganmetrics.measurement.comparability import Side, remarks, same_source
+from ganmetrics.measurement.measurement import Measurement
+from ganmetrics.measurement.reading import fill
+from ganmetrics.measurement.settings import Settings
+from ganmetrics.metrics.numerics.bandwidth import Rule
+from ganmetrics.metrics.numerics.baselines import cut, kmeans_centres
+from ganmetrics.metrics.numerics.kernels import BYTE
+from ganmetrics.metrics.parzen import ParzenLogLikelihood
+from ganmetrics.runtime.device import exact_arithmetic, resolve_device, resolve_dtype
+from ganmetrics.runtime.memory import parse_memory
+from ganmetrics.score import Score
+from ganmetrics.statistics.points import Points, as_points, point_blocks
+from ganmetrics.statistics.samples import Samples
+
+NOTE = (
+    "a Parzen log-likelihood can rank a bad model above the truth and says little about samples; compare it only at "
+    "one protocol, beside the baselines (Theis, van den Oord & Bethge 2016, arXiv:1511.01844)"
+)
+FORBIDDEN = {"features", "weights", "protocol", "allow_tf32", "jpeg_decoder", "ddof", "splits", "shuffle"}
+
+
+@dataclass(frozen=True)
+class ParzenOptions:
+    """What is particular to this metric.
+
+    Attributes:
+        bandwidths: "published" (ten from 0.1 to 1), "auto", a number, several, or "LOW:HIGH:COUNT".
+        max_samples: use this many samples, drawn with the seed; None uses all.
+        memory: work space, such as "512MB" or "2GiB", or a number of bytes; samples beyond it wait on disk.
+        dequantize: add uniform noise to the pixels, (value + u) / 256, so that a density is meaningful.
+        allow_same: let validation and test be the same images.
+        baseline: "true" scores the source's own images as if they were samples, "kmeans" their k-means centres.
+    """
+
+    bandwidths: str | float | Sequence[float] = "published"
+    max_samples: int | None = None
+    memory: str | int = "512MB"
+    dequantize: bool = False
+    allow_same: bool = False
+    baseline: Literal["true", "kmeans"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_samples is not None:
+            whole("--max-samples", self.max_samples, 1)
+        if self.baseline not in (None, "true", "kmeans"):
+            raise OptionError(f"--baseline: expected true or kmeans, came {self.baseline!r}")
+        Rule.parse(self.bandwidths)
+        parse_memory(self.memory)
+
+
+def parzen_log_likelihood(
+    samples: Any,
+    validation: Any = None,
+    test: Any = None,
+    *,
+    bandwidths: str | float | Sequence[float] = "published",
+    max_samples: int | None = None,
+    memory: str | int = "512MB",
+    dequantize: bool = False,
+    allow_same: bool = False,
+    baseline: Literal["true", "kmeans"] | None = None,
+    **options: Any,
+) -> Score:
+    """Mean log-likelihood (nats) of test images under Gaussians on samples, bandwidth chosen on validation images.
+
+    Samples, validation and test are any sources of images of one size, grey or RGB, in [0, 1]; or points `(N, D)`, as
+    a `.npy` file, array or tensor, taken as they are. For a baseline `samples` is what it is made of; alone, it is
+    shuffled and cut into 5/7, 1/7, 1/7. The keywords are those of `ParzenOptions` and `Settings` (device, dtype,
+    batch_size, value_range, seed, ...).
+
+    Returns: Score; spread is the standard error of the mean. Raises GanMetricsError in one of its kinds.
+    """
+    started = time.perf_counter()
+    given = ParzenOptions(bandwidths, max_samples, memory, dequantize, allow_same, baseline)
+    if (validation is None) != (test is None):
+        raise OptionError("parzen: expected validation and test, came only one of them")
+    if validation is None and baseline is None:
+        raise OptionError("parzen: expected samples, validation and test, came samples alone")
+    window = Parzen(validation, test, settings=given, **options)
+    window.read(samples)
+    window.make_baseline()
+    return window.compute().with_(seconds=round(time.perf_counter() - started, 3))
+
+
+class Parzen:
+    """`Parzen(validation, test).update(batch).compute()` inside a training loop; arguments as above."""
+
+    def __init__(
+        self, validation: Any = None, test: Any = None, *, settings: ParzenOptions | None = None, **options: Any
+    ):
+        own = {name: options.pop(name) for name in ParzenOptions.__dataclass_fields__ if name in options}
+        self.options = settings or ParzenOptions(**own)
+        if settings is None and (self.options.baseline or validation is None or test is None):
+            raise OptionError("Parzen: expected validation and test, no baseline; parzen_log_likelihood makes those")
+        self._settings = self._reading(options)
+        self.metric = ParzenLogLikelihood(
+            rule=Rule.parse(self.options.bandwidths),
+            max_samples=None if self.options.baseline == "kmeans" else self.options.max_samples,
+            seed=self._settings.seed or 0,
+            memory=parse_memory(self.options.memory),
+            dtype=torch.float64 if resolve_dtype(self._settings.dtype) == torch.float64 else None,
+            device=resolve_device(self._settings.device),
+            progress=self._settings.progress,
+        )
+        self.reset()
+        self._sides = {"samples": Side("samples", None)}
+        if validation is not None:
+            if not self.options.allow_same and same_source(validation, test):
+                raise OptionError(self._same(f"{validation}" if isinstance(validation, str) else "one source"))
+            for name, source in (("validation", validation), ("test", test)):
+                self._sides[name] = self._read(name, source)
+            self._refuse_overlap()
+
+    def _reading(self, options: dict[str, Any]) -> Settings:
+        wrong = sorted(FORBIDDEN & set(options))
+        if wrong:
+            raise OptionError(f"{wrong[0]}: a Parzen window is over pixels or points and takes no such option")
+        if (dtype := resolve_dtype(options.get("dtype", "float32"))) not in (torch.float32, torch.float64):
+            came = str(dtype).removeprefix("torch.")
+            raise OptionError(f"--dtype: expected float32 or float64, of a Parzen window's exponentials, came {came}")
+        device, seed = resolve_device(options.get("device")), options.get("seed") or 0
+        features = DequantizedPixels(device, seed) if self.options.dequantize else PixelBytes(device)
+        return Settings.of(None, {**options, "features": features})
+
+    @staticmethod
+    def _same(what: str) -> str:
+        return (
+            f"validation and test are the same ({what}): the bandwidth would be chosen on the test data; "
+            "give other images, or insist with --allow-same"
+        )
+
+    def read(self, source: Any) -> Parzen:
+        """Take in all samples of a source."""
+        self._sides["samples"] = self._read("samples", source)
+        return self
+
+    def make_baseline(self) -> None:
+        """Cut the samples where they are all there is, and put their k-means centres in their place where asked."""
+        statistics, seed = self.metric.statistics, self.metric.seed
+        if "validation" not in self._sides:
+            for name, points in cut(statistics["samples"], seed).items():
+                statistics[name] = self._store(points)
+                self._sides.setdefault(name, Side(name, None))
+        if self.options.baseline == "kmeans":
+            centres = kmeans_centres(statistics["samples"], self.options.max_samples, seed)
+            statistics["samples"] = self._store(centres)
+
+    def _store(self, points: Tensor | None = None) -> Samples:
+        store = Samples(parse_memory(self.options.memory) // 8)
+        if points is not None:
+            store.update(points)
+        return store
+
+    def update(
+        self, batch: Any, *, value_range: tuple[float, float] | None = None, layout: str | None = None
+    ) -> Parzen:
+        """Take in a batch of samples: images as `gm.FID` takes them, or points `(N, D)`."""
+        if hasattr(batch, "shape") and 0 in tuple(batch.shape):
+            raise OptionError(f"samples batch: holds nothing, its shape is {tuple(batch.shape)}")
+        points = as_points(batch)
+        if points is not None:
+            self._add("samples", points)
+            return self
+        images = to_uint8(
+            batch,
+            value_range=value_range or self._settings.value_range,
+            layout=layout or self._settings.layout,
+            where="samples batch",
+        )
+        extractor = self._settings.extractor
+        with exact_arithmetic(extractor.device):
+            for stack in images.split(self._settings.batch_size or default_batch_size(extractor)):
+                feed(extractor, [stack], {"features": [self.metric.statistics["samples"].update]})
+                self._sides["samples"].summary.add([stack])
+        return self
+
+    def reset(self) -> None:
+        """Forget the samples; validation and test stay."""
+        self.metric.statistics["samples"] = self._store()
+        self._sides = {**getattr(self, "_sides", {}), "samples": Side("samples", None)}
+
+    def merge(self, other: Parzen) -> None:
+        """Take in the samples of another (a shard of the same run).
+
+        Raises OptionError for anything but another window with the same options and the same validation and test.
+        """
+        if not isinstance(other, Parzen) or other is self or other.options != self.options:
+            raise OptionError("merge: expected another Parzen window with the same options")
+        for name in ("validation", "test"):
+            if _rows(self.metric.statistics[name]) != _rows(other.metric.statistics[name]):
+                raise OptionError(f"merge: expected a window over the same {name} points")
+        self._sides["samples"].summary.join(other._sides["samples"].summary)
+        self.metric.statistics["samples"].merge(other.metric.statistics["samples"])
+
+    def compute(self) -> Score:
+        """The score of the samples so far. Raises StatisticsError where a side is empty or sizes differ."""
+        with exact_arithmetic(self.metric.device):
+            result = self.metric.compute()
+        if not math.isfinite(result.value):
+            raise StatisticsError(
+                f"the log-likelihood came out as {result.value}: the points are too large for float64"
+            )
+        sides = list(self._sides.values())
+        return Score(
+            self.metric.name,
+            result.value,
+            self.metric.entry.better,
+            spread=result.spread,
+            n_real=result.protocol["n_test"],
+            n_fake=result.protocol["n_samples"],
+            protocol={**self._protocol(), **result.protocol, "note": NOTE},
+            warnings=[*result.warnings, *self._remarks(), *remarks(sides)],
+            skipped=[entry for side in sides for entry in side.skipped],
+            raw=result.value,
+        )
+
+    def _protocol(self) -> dict[str, Any]:
+        dtypes = {self.metric.statistics[name].dtype for name in self.metric.sides}
+        is_points = not any(side.summary.n_images for side in self._sides.values())
+        scale = "as given" if is_points else "(value + uniform) / 256" if self.options.dequantize else "value / 255"
+        return {
+            "features": "points" if is_points else "pixels",
+            "dequantized": self.options.dequantize,
+            "scale": scale,
+            "baseline": self.options.baseline,
+            "resize": None,
+            "distances": "exact" if dtypes == {torch.uint8} else "float64",
+            "device": str(self.metric.device),
+            "torch": torch.__version__,
+        }
+
+    def _read(self, name: str, source: Any) -> Side:
+        points = as_points(source)
+        self.metric.statistics[name] = self._store()
+        if points is not None:
+            self._add(name, points)
+            return Side(name, source)
+        side = Side(name, source, opened=self._settings.open(source))
+        fill(side, [Measurement(self.metric, self._settings)], self._settings)
+        return side
+
+    def _add(self, name: str, points: Points) -> None:
+        if self.options.dequantize:
+            raise OptionError(f"--dequantize: is for pixels, and {name} are points; leave it out")
+        for block in point_blocks(points):
+            if not bool(torch.isfinite(block).all()):
+                raise StatisticsError(f"{name}: NaN or infinity among the points")
+            self.metric.statistics[name].update(block)
+
+    def _refuse_overlap(self) -> None:
+        validation, test = (_rows(self.metric.statistics[name]) for name in ("validation", "test"))
+        self._shared = len(test & validation)
+        if not self.options.allow_same and test and test <= validation:
+            raise OptionError(self._same("every test image is among the validation images"))
+
+    def _remarks(self) -> list[str]:
+        found = []
+        if getattr(self, "_shared", 0) and not self.options.allow_same:
+            found.append(
+                f"{self._shared} of the test images are among the validation images, which chose the bandwidth"
+            )
+        if getattr(self, "_shared", 0) and self.options.allow_same:
+            found.append("the bandwidth was chosen on test data (--allow-same): the value is biased upward")
+        ranges = {name: _range(self.metric.statistics[name]) for name in self.metric.sides}
+        widths = {name: high - low for name, (low, high) in ranges.items()}
+        if max(widths.values()) > 10 * min(widths.values()) > 0:
+            said = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges.items())
+            found.append(f"the three sets are scaled unlike one another: {said}")
+        return found
+
+
+def _rows(store: Samples) -> set[bytes]:
+    """Every point as the bytes of its float32 values: equal whatever kind of number it was stored as."""
+    scale = BYTE if store.dtype == torch.uint8 else 1.0
+    return {row.tobytes() for block in store.blocks() for row in ((block.double() * scale).float() + 0.0).numpy()}
+
+
+def _range(store: Samples) -> tuple[float, float]:
+    lows, highs = zip(*((float(block.min()), float(block.max())) for block in store.blocks()), strict=True)
+    factor = BYTE if store.dtype == torch.uint8 else 1.0
+    return min(lows) * factor, max(highs) * factor

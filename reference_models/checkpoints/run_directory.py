@@ -1,0 +1,153 @@
+"""The folder of one run: `last/`, `best/`, `log.jsonl`, `samples/*.png`, `config.json`; one process writes.
+
+And `history.jsonl`, the scores as `ganmetrics.Monitor` keeps them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ganmetrics.printable import printable
+from reference_models.checkpoints.checkpoint import Checkpoint, finish_swap, locate
+from reference_models.errors import CheckpointError, TrainingError
+
+OURS = {"config.json", "log.jsonl", "history.jsonl", "samples", "tensorboard", ".lock", "curves.png", "stopped"}
+
+
+def folder_of(path: str | os.PathLike[str]) -> Path:
+    """The folder that a user named. Raises CheckpointError for what is no name."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        came = "an empty name" if path == "" else f"{path!r}"
+        raise CheckpointError(f"expected the folder of a run, came {came}")
+    folder = Path(path).expanduser()
+    return folder if folder.name not in ("", "..") else folder.resolve()
+
+
+def run_around(path: Path) -> Path | None:
+    """The run directory that an absolute path is or lies in."""
+    return next((folder for folder in (path, *path.parents) if locate(folder / "last") is not None), None)
+
+
+class RunDirectory:
+    """Names and manners of a run's folder. Raises CheckpointError for one that is not fit."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = folder_of(path)
+        self.name = printable(os.fspath(path))
+        self.last, self.best = self.path / "last", self.path / "best"
+        self.samples, self._log = self.path / "samples", self.path / "log.jsonl"
+        self.stopped, self.history = self.path / "stopped", self.path / "history.jsonl"
+
+    def found(self, *, resume: bool) -> Checkpoint | None:
+        """What to go on from; None starts from the beginning. Writes nothing."""
+        if self.path.exists() and not self.path.is_dir():
+            raise CheckpointError(f"{self.name}: is a file; expected a folder for the run")
+        if locate(self.last) is not None or self.last.is_dir():  # it takes its name when it is complete
+            checkpoint = Checkpoint(self.last).of_a_run()
+            if resume:
+                return checkpoint
+            raise CheckpointError(
+                f"{self.name}: holds a run of {checkpoint.config.get('variant')} at step {checkpoint.step}; "
+                "--resume goes on with it, another --out leaves it alone"
+            )
+        if not self.path.is_dir():
+            if resume:
+                raise CheckpointError(f"{self.name}: nothing to resume there; leave out --resume to start a run")
+            return None
+        strangers = [printable(p.name) for p in self.path.iterdir() if not self._is_ours(p.name)]
+        if strangers:
+            raise CheckpointError(f"{self.name}: holds {strangers[0]}, no part of a run; name a new folder")
+        return None
+
+    def make(self) -> None:
+        """The folder itself, where it is not there yet."""
+        try:
+            self.samples.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self.name}: cannot be made: {error.strerror}") from error
+
+    def mend(self) -> None:
+        """Clear away what a kill left half-way; only under the lock."""
+        for target in (self.last, self.best):
+            finish_swap(target)
+
+    @staticmethod
+    def _is_ours(name: str) -> bool:
+        return name.removesuffix(".part") in OURS or name.split(".")[0] in ("last", "best")
+
+    @contextmanager
+    def locked(self, writes: bool) -> Iterator[None]:
+        """One writer at a time, where the system can say so; a killed one leaves no lock behind."""
+        if not writes:
+            yield
+            return
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CheckpointError(f"{self.name}: another process is training there; wait for it") from None
+            except OSError:
+                pass  # a file system without locks
+            yield
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        part = self.path / "config.json.part"
+        part.write_text(json.dumps(config, indent=1) + "\n")
+        part.replace(self.path / "config.json")
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Append one line to `log.jsonl`."""
+        with open(self._log, "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Every whole line; a line that a kill cut short is left out."""
+        lines = []
+        for text in self._log.read_text(errors="replace").splitlines() if self._log.is_file() else []:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
+                lines.append(line)
+        return lines
+
+    def forget_after(self, step: int) -> None:
+        """Take lines and grids away that a killed run wrote after its last checkpoint: they are made again."""
+        kept = [line for line in self.read_log() if line["step"] <= step]
+        part = self._log.with_name("log.jsonl.part")
+        part.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        part.replace(self._log)
+        for picture in self.samples.glob("*.png*"):
+            if not picture.stem.isdigit() or int(picture.stem) > step:  # half a one ends in .png.part
+                picture.unlink()
+
+    def picture(self, step: int) -> Path:
+        """Where the grid of a step goes."""
+        return self.samples / f"{step:06}.png"
+
+    def last_picture(self) -> Path | None:
+        return max(self.samples.glob("*.png"), default=None, key=lambda path: path.name)
+
+    @contextmanager
+    def writing(self, step: int) -> Iterator[None]:
+        """A full disk and its kin as TrainingError that says what is still there."""
+        try:
+            yield
+        except OSError as error:
+            found = locate(self.last)
+            kept = f"step {Checkpoint(found).step} is still in {self.name}/last" if found else "no checkpoint is there"
+            raise TrainingError(
+                f"step {step}: cannot write to {self.name}: {error.strerror or error}; {kept}; "
+                "mend that and go on with --resume"
+            ) from error

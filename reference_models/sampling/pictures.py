@@ -1,0 +1,116 @@
+"""Grids of images as PNG, and a run's log as curves."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from ganmetrics.errors import OptionError
+from ganmetrics.printable import printable
+from ganmetrics.report import has_matplotlib
+from reference_models.checkpoints.run_directory import run_around
+
+CELL = 48  # pixels at least of an image in a grid; smaller ones are enlarged by whole factors
+GAP = 2
+SMOOTHED = 100  # points of a curve above which its running mean is drawn
+
+
+def grid(images: Tensor, *, columns: int | None = None) -> Image.Image:
+    """uint8 `(N, C, H, W)`, row by row, with white gaps; as square as can be where `columns` is not said."""
+    factor = max(1, math.ceil(CELL / images.shape[-1]))
+    large = images.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    sheet = make_grid(large, nrow=columns or math.ceil(math.sqrt(len(images))), padding=GAP, pad_value=255)
+    return Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy())
+
+
+def require_png(path: str | os.PathLike[str], *, overwrite: bool, needs_matplotlib: bool = False) -> None:
+    """To be asked before anything slow begins. Raises OptionError."""
+    target, name = Path(path), printable(os.fspath(path))
+    if needs_matplotlib and not has_matplotlib():
+        raise OptionError("--output needs matplotlib: pip install 'ganmetrics[report]'")
+    if target.suffix.lower() != ".png":
+        raise OptionError(f"--output: expected a name that ends in .png, came {name!r}")
+    if (run := run_around(target.expanduser().resolve())) is not None:
+        raise OptionError(f"--output {name}: lies in the run {printable(run.name)}; choose a name outside of it")
+    if target.is_dir() or (target.exists() and not overwrite):
+        raise OptionError(f"--output {name}: exists already; choose another name or give --overwrite")
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise OptionError(f"--output {name}: its folder does not exist or cannot be written to")
+
+
+def save_picture(picture: Image.Image, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> None:
+    """As PNG in one move, with `about` as its text entries."""
+    text = PngImagePlugin.PngInfo()
+    for name, value in (about or {}).items():
+        text.add_text(name, str(value))
+    part = Path(path).with_name(Path(path).name + ".part")
+    picture.save(part, format="PNG", pnginfo=text)
+    part.replace(path)
+
+
+def diversity(images: Tensor) -> float:
+    """Mean Euclidean distance of two of the images `(N, C, H, W)`, as root mean square per value in [0, 1]."""
+    flat = images.flatten(1).float() / 255
+    return float(torch.pdist(flat).mean()) / math.sqrt(flat.shape[1])
+
+
+def curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title: str) -> None:
+    """Losses, D's beliefs, gradient norms, and the scores and the grid's diversity where there are any."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels = [(name, series) for name, series in _panels(log) if series]
+    figure, axes = plt.subplots(len(panels), 1, figsize=(8, 2.4 * len(panels) + 0.4), layout="constrained", sharex=True)
+    for ax, (name, series) in zip([axes] if len(panels) == 1 else axes, panels, strict=True):
+        for label, (steps, values) in series.items():
+            many = len(steps) > SMOOTHED
+            (line,) = ax.plot(steps, values, label=None if many else label, linewidth=1.2, alpha=0.25 if many else 1,
+                              marker="o" if len(steps) < 40 else None, markersize=3)  # fmt: skip
+            if many:
+                ax.plot(steps, _running_mean(values), label=label, linewidth=1.4, color=line.get_color())
+        ax.set_ylabel(name)
+        ax.grid(alpha=0.3)
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.axes[-1].set_xlabel("step")
+    figure.axes[0].set_title(title)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _running_mean(values: Sequence[float]) -> Tensor:
+    """Exponential, with the bias of its start taken out."""
+    mean, weight, means = 0.0, 0.0, []
+    for value in values:
+        mean, weight = 0.95 * mean + 0.05 * value, 0.95 * weight + 0.05
+        means.append(mean / weight)
+    return torch.tensor(means)
+
+
+Series = dict[str, tuple[list[int], list[float]]]
+
+
+def _panels(log: Sequence[Mapping[str, Any]]) -> list[tuple[str, Series]]:
+    every: Series = {}
+    for line in log:
+        values = dict(line)
+        if "score" in line:
+            values[line["score"]["metric"]] = line["score"]["value"]
+        for name, value in values.items():
+            if isinstance(value, int | float) and name not in ("step", "epoch"):
+                steps, found = every.setdefault(name, ([], []))
+                steps.append(line["step"])
+                found.append(value)
+    groups = {"loss": "Loss_", "belief of D": "D(", "gradient norm": "grad_"}
+    panels = [(title, {n: s for n, s in every.items() if n.startswith(prefix)}) for title, prefix in groups.items()]
+    rest = [n for n in every if not n.startswith(tuple(groups.values()))]
+    return panels + [(name.replace("_", " "), {name.replace("_", " "): every[name]}) for name in sorted(rest)]

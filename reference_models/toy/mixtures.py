@@ -1,0 +1,237 @@
+"""Mixtures of Gaussians in the plane, where the density is known and lost modes can be counted.
+
+The ring of Metz et al. 2016 (arXiv:1611.02163) at the sizes of Mao et al. 2017 (arXiv:1611.04076), the grid and both
+counts of Srivastava et al. 2017 (VEEGAN, arXiv:1705.07761): high-quality samples, and the modes nearest to one of them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import trange
+
+from ganmetrics.images.base import whole
+from ganmetrics.runtime.device import bar_is_off
+from reference_models.errors import RecipeError
+from reference_models.losses import LOSSES, Loss
+from reference_models.networks.dcgan import expect_count, expect_shape
+from reference_models.recipe import SEEDS, Recipe, setting
+from reference_models.training.state import Training, make_accelerator
+from reference_models.variant import Variant
+
+HIGH_QUALITY = 3.0  # standard deviations from the nearest mean (Srivastava et al. 2017, Section 4.1)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which modes samples reach; `counts` holds the high-quality samples of each mode.
+
+    `high_quality` is the share of samples within 3 std of the nearest mean, 1 - exp(-9/2) = 0.989 for true samples of
+    modes far apart. `kl_to_uniform` is KL(histogram of `counts` || uniform) in nats, from 0 to log n_modes, and NaN
+    where no sample is of high quality.
+    """
+
+    modes: int
+    n_modes: int
+    high_quality: float
+    counts: tuple[int, ...]
+    kl_to_uniform: float
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Equally likely round Gaussians: means `(K, 2)` in float64, one standard deviation.
+
+    Raises RecipeError on means of another shape or not finite, and on a standard deviation that is not above 0.
+    """
+
+    means: Tensor
+    std: float
+    name: str
+
+    def __post_init__(self) -> None:
+        _expect_points("means", self.means)
+        if not 0 < self.std < math.inf:
+            raise RecipeError(f"std: expected a number above 0, came {self.std}; use 0.01, say")
+        object.__setattr__(self, "means", self.means.double())
+
+    @classmethod
+    def ring(cls, n_modes: int = 8, *, radius: float = 1.0, std: float = 0.01) -> Mixture:
+        """`n_modes` means at equal angles on a circle, the first at (radius, 0)."""
+        expect_count("n_modes", n_modes)
+        angles = torch.arange(n_modes, dtype=torch.float64) * (2 * math.pi / n_modes)
+        return cls(radius * torch.stack([angles.cos(), angles.sin()], dim=1), std, f"ring-{n_modes}")
+
+    @classmethod
+    def grid(cls, side: int = 5, *, spacing: float = 2.0, std: float = 0.05) -> Mixture:
+        """`side` x `side` means around the origin; 5 and 2.0 give {-4, -2, 0, 2, 4} squared."""
+        expect_count("side", side)
+        line = spacing * (torch.arange(side, dtype=torch.float64) - (side - 1) / 2)
+        return cls(torch.cartesian_prod(line, line), std, f"grid-{side}x{side}")
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """`(n, 2)` float32 on the generator's device."""
+        expect_count("n", n)
+        modes = torch.randint(len(self.means), (n,), generator=generator, device=generator.device)
+        noise = torch.randn(n, 2, generator=generator, device=generator.device, dtype=torch.float64)
+        return (self.means.to(generator.device)[modes] + self.std * noise).float()
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """Log density, log 1/K sum_k N(x; mean_k, std^2 I) in nats and float64: `(N, 2)` -> `(N,)`."""
+        _expect_points("x", x)
+        exponents = -(self._distances(x) / self.std).square() / 2
+        return exponents.logsumexp(dim=1) - math.log(len(self.means) * 2 * math.pi * self.std**2)
+
+    def covered(self, samples: Tensor) -> Coverage:
+        """Count the modes that `samples` `(N, 2)` reach. Raises RecipeError on another shape, and on NaN or inf."""
+        _expect_points("samples", samples)
+        distance, nearest = self._distances(samples).min(dim=1)
+        good = distance <= HIGH_QUALITY * self.std
+        counts = torch.bincount(nearest[good], minlength=len(self.means)).double()
+        histogram = counts / counts.sum()
+        kl = torch.special.xlogy(histogram, histogram * len(counts)).sum()
+        return Coverage(
+            modes=int((counts > 0).sum()),
+            n_modes=len(counts),
+            high_quality=float(good.double().mean()),
+            counts=tuple(map(int, counts)),
+            kl_to_uniform=float(kl),
+        )
+
+    def _distances(self, x: Tensor) -> Tensor:
+        """`(N, 2)` -> `(N, K)` from differences; the faster form through products loses half the digits."""
+        return torch.cdist(x.double(), self.means.to(x.device), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _expect_points(name: str, points: Tensor) -> None:
+    expect_shape(name, points, (2,))
+    if len(points) == 0:
+        raise RecipeError(f"{name}: expected at least one point, came none; give one or more")
+    bad = int((~points.isfinite()).any(dim=1).sum())
+    if bad:
+        raise RecipeError(f"{name}: expected finite numbers, came NaN or inf in {bad} of {len(points)}; drop them")
+
+
+def _tanh_layers(inputs: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers of 128 tanh: both networks of the ring experiment."""
+    return nn.Sequential(nn.Linear(inputs, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, outputs))
+
+
+class ToyGenerator(nn.Module):
+    """z `(N, latent_dim)` -> points `(N, 2)`, unbounded.
+
+    Two latent dimensions, as many as the data: no more are needed to reach the plane, and the map can be drawn
+    (Metz et al. 2016 take 256). Raises RecipeError on z of another shape.
+    """
+
+    value_range = (-math.inf, math.inf)
+
+    def __init__(self, latent_dim: int = 2):
+        super().__init__()
+        expect_count("latent_dim", latent_dim)
+        self.latent_shape = (latent_dim,)
+        self.main = _tanh_layers(latent_dim, 2)
+
+    def forward(self, z: Tensor) -> Tensor:
+        expect_shape("z", z, self.latent_shape)
+        return self.main(z)
+
+
+class ToyDiscriminator(nn.Module):
+    """Points `(N, 2)` -> logits `(N,)`. Raises RecipeError on points of another shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.main = _tanh_layers(2, 1)
+
+    def forward(self, points: Tensor) -> Tensor:
+        expect_shape("points", points, (2,))
+        return self.main(points).squeeze(1)
+
+
+@dataclass(frozen=True)
+class ToyRecipe(Recipe):
+    """Batches of 512, as on the ring of Mao et al.; the latent is wide enough to be pulled apart into modes."""
+
+    batch_size: int = setting(512, "Points a step.", least=2)
+    nz: int = setting(16, "Size of the latent.", least=1)
+    lr: float = setting(1e-3, "Learning rate of Adam.", least=0)
+    loss: str = setting("non-saturating", "A name of losses.LOSSES.", choices=tuple(LOSSES))
+
+
+class ToyGAN(Variant):
+    """Any unconditional loss between the two small networks, by the step that the variants on images share."""
+
+    recipe_class = ToyRecipe
+    recipe: ToyRecipe
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"generator": ToyGenerator(self.recipe.nz), "discriminator": ToyDiscriminator()}
+
+    def loss(self) -> Loss:
+        return LOSSES[self.recipe.loss]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A loss fitted to a mixture: samples `(N, 2)`, what they cover, and coverage after so many steps on the way."""
+
+    loss: str
+    mixture: Mixture
+    samples: Tensor
+    coverage: Coverage
+    history: tuple[tuple[int, Coverage], ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        c = self.coverage
+        return (
+            f"{self.loss:<22} {self.mixture.name}  {c.modes:>2} of {c.n_modes} modes  "
+            f"high quality {c.high_quality:5.1%}  KL {c.kl_to_uniform:.3f}  {self.seconds:.0f} s"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; without the samples."""
+        return {
+            "loss": self.loss,
+            "mixture": self.mixture.name,
+            **asdict(self.coverage),
+            "kl_to_uniform": None if math.isnan(self.coverage.kl_to_uniform) else self.coverage.kl_to_uniform,
+            "history": [[step, coverage.modes, coverage.high_quality] for step, coverage in self.history],
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def fit(
+    loss: str,
+    mixture: Mixture,
+    *,
+    steps: int = 10_000,
+    seed: int = 0,
+    n_samples: int = 10_000,
+    device: str | None = None,
+    progress: bool = False,
+) -> Fit:
+    """Train on a mixture and count what is covered, by the weights of the last step (not their average).
+
+    Raises RecipeError for an unknown loss.
+    """
+    expect_count("steps", steps)
+    seed = whole("--seed", seed, 0, SEEDS)
+    recipe = ToyRecipe(loss=loss)
+    training = Training(ToyGAN(recipe), make_accelerator(device), seed=seed)
+    points, latents = (torch.Generator().manual_seed(seed + k) for k in (1, 2))
+    z = torch.randn(n_samples, recipe.nz, generator=latents).to(training.device)
+    history, began = [], time.perf_counter()
+    for step in trange(1, steps + 1, desc=f"{loss} on {mixture.name}", disable=bar_is_off(progress)):
+        training.advance(mixture.sample(recipe.batch_size, points))
+        if step % max(1, steps // 10) == 0 or step == steps:
+            with torch.no_grad():
+                samples = training.networks["generator"](z).cpu()
+            history.append((step, mixture.covered(samples)))
+    return Fit(loss, mixture, samples, history[-1][1], tuple(history), time.perf_counter() - began)

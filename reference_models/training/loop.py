@@ -1,0 +1,262 @@
+"""The one loop that trains every variant: log, grids, scores, checkpoints, alarms. The step is the variant's."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganmetrics.history import History, Scored
+from ganmetrics.printable import printable
+from reference_models.checkpoints import checkpoint as checkpoints
+from reference_models.checkpoints.checkpoint import Checkpoint
+from reference_models.checkpoints.run_directory import RunDirectory
+from reference_models.errors import CheckpointError, TrainingError
+from reference_models.sampling.pictures import diversity, grid, save_picture
+from reference_models.sampling.sampler import Sampler
+from reference_models.training import alarms
+from reference_models.training.best import Best
+from reference_models.training.cadence import Cadence
+from reference_models.training.data import TrainingData
+from reference_models.training.interruption import signals
+from reference_models.training.outcome import Outcome
+from reference_models.training.progress import Progress
+from reference_models.training.scoring import Scorer, make_scorer
+from reference_models.training.state import Training, require_finite, unchanged_random_state
+
+GRID = 64  # images of the fixed latents
+
+
+class Trainer:
+    """One run: `run` makes the steps that are missing."""
+
+    def __init__(
+        self,
+        folder: RunDirectory,
+        training: Training,
+        data: TrainingData,
+        config: Mapping[str, Any],
+        cadence: Cadence,
+        total: int,
+    ):
+        self.folder, self.training, self.data = folder, training, data
+        self.config, self.cadence, self.total = config, cadence, total
+        self.accelerator = training.accelerator
+        self.writes = self.accelerator.is_main_process
+        self.best = Best(cadence.scoring, training.variant)
+        self.sampler = Sampler(training.variant, lambda ema: training.average.network, training.device)
+        self._scorer: Scorer | None = None
+        self._history: History | None = None
+        self._saved, self._first = -1, 0
+        self._told: list[str] = []
+        self._alarms = alarms.Alarms(self._told.append)
+
+    def run(self, found: Checkpoint | None) -> Outcome:
+        """Train from the checkpoint, or from the beginning, to `total` steps."""
+        training, batch_size = self.training, self.config["recipe"]["batch_size"]
+        if found is not None:
+            self._load(found)
+            if training.step >= self.total:
+                return replace(self._outcome(), finished=True)
+        self._begin()
+        batches = self.data.batches(
+            training.variant.recipe,
+            self.config["seed"],
+            training.step,
+            self.total,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+        with signals() as caught, self._progress(batch_size) as progress:
+            self._checkpoints(force=found is None)
+            since, at = time.perf_counter(), training.step
+            for real in batches:
+                measured = training.advance(real)
+                self._require_finite(measured, real)
+                step = training.step
+                if step % self.cadence.log == 0 or step == self.total:
+                    rate = (step - at) * batch_size / (time.perf_counter() - since)
+                    self._log(measured, rate)
+                self._alarms.look("variant", training.variant.warning())
+                self._every_so_often(measured, progress)
+                if step % self.cadence.log == 0:
+                    since, at = time.perf_counter(), step  # pictures, scores and checkpoints are not training
+                progress.advance(step, measured)
+                if self._is_stopped(caught):
+                    break
+            self._checkpoints(force=True)
+        if self.cadence.trackers:
+            self.accelerator.end_training()
+        return self._outcome(caught[0] if caught and training.step < self.total else None)
+
+    def _load(self, found: Checkpoint) -> None:
+        state = found.state()
+        try:
+            self.training.load_state(state)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{printable(str(found.path))}: does not fit this version of {self.config['variant']}; "
+                f"it was made with {', '.join(map(' '.join, found.manifest['versions'].items()))}"
+            ) from error
+        self.best.load(state["best"])
+        self._alarms.load(state.get("alarmed", False))
+        self._saved = self._first = self.training.step
+
+    def _begin(self) -> None:
+        if self.writes:
+            with self.folder.writing(self.training.step):
+                self.folder.write_config(self.config)
+                self.folder.forget_after(self.training.step)
+                self._history = History(self.folder.history) if self.cadence.scoring.every else None
+        if self.cadence.trackers:
+            try:
+                self.accelerator.init_trackers("tensorboard")
+            except ImportError as error:  # there, but broken
+                raise TrainingError(f"--tracker: {error}; mend that package, or give --tracker none") from error
+
+    def _outcome(self, stopped: signal.Signals | None = None) -> Outcome:
+        step = self.training.step
+        return Outcome(
+            self.folder.path,
+            step,
+            self.total,
+            step - self._first,
+            stopped,
+            self.best.value,
+            self.best.name,
+            self.writes,
+        )
+
+    def _progress(self, batch_size: int) -> Progress:
+        return Progress(self.training.step, self.total, batch_size, shown=self.cadence.progress and self.writes)
+
+    def _is_stopped(self, caught: list[signal.Signals]) -> bool:
+        if self.accelerator.num_processes == 1:
+            return bool(caught)
+        if self.training.step % self.cadence.log:
+            return False  # asking the others takes time
+        return bool(self.accelerator.reduce(torch.tensor(len(caught), device=self.training.device)) > 0)
+
+    def _every_so_often(self, measured: Mapping[str, float], progress: Progress) -> None:
+        step, end = self.training.step, self.training.step == self.total
+        every = self.cadence.scoring.every
+        draws, scores = step % self.cadence.grid == 0 or end, every and (step % every == 0 or end)
+        if draws or scores:
+            with unchanged_random_state(self.training.device):
+                if draws:
+                    self._grid(progress)
+                if scores:
+                    self._score(progress)
+        self._warn(progress)
+        saves = step % self.cadence.checkpoint == 0
+        value = measured.get(str(self.best.name)) if saves and self.best.measured else None
+        if value is not None and self.best.improves(value):
+            self._write(self.folder.best)
+        self._checkpoints(force=saves)
+
+    def _log(self, measured: Mapping[str, float], rate: float) -> None:
+        step = self.training.step
+        values = {**measured, "images_per_second": round(rate, 1)}
+        if self.writes:
+            with self.folder.writing(step):
+                self.folder.log({"step": step, "epoch": round(step / self._per_epoch, 4), **values})
+        if self.cadence.trackers:
+            self.accelerator.log(values, step=step)
+
+    @property
+    def _per_epoch(self) -> int:
+        return self.data.steps_per_epoch(self.config["recipe"]["batch_size"])
+
+    def _note(self, line: Mapping[str, Any]) -> None:
+        with self.folder.writing(self.training.step):
+            self.folder.log({"step": self.training.step, **line})
+
+    def _grid(self, progress: Progress) -> None:
+        if not self.writes:
+            return
+        step = self.training.step
+        images = self.sampler.sample(GRID)
+        n_real = min(GRID, len(self.data.images))
+        spread, real = diversity(images), diversity(self.data.images.__getitems__(list(range(n_real))))
+        target = self.folder.picture(step)
+        with self.folder.writing(step):
+            save_picture(grid(images), target, {"step": step, "variant": self.config["variant"]})
+        self._note({"diversity": round(spread / real, 5) if real else None, "grid": f"samples/{target.name}"})
+        self._alarms.look("collapse", alarms.collapse(step, spread, real, GRID, target.name))
+
+    def _warn(self, progress: Progress) -> None:
+        for warning in self._told:
+            if self.writes:
+                self._note({"warning": warning})
+                progress.say(f"Warning: step {self.training.step}: {warning}")
+        self._told.clear()
+
+    def _score(self, progress: Progress) -> None:
+        better = self._is_best(progress) if self.writes else False
+        flag = torch.tensor(float(better), device=self.training.device)
+        if self.accelerator.reduce(flag) > 0:  # the state is gathered from all processes
+            self._write(self.folder.best)
+
+    def open_scorer(self) -> None:
+        """Read what scores compare with, where there are any; raises for what cannot be read."""
+        if self.writes and self.cadence.scoring.every and self._scorer is None:
+            self._scorer = make_scorer(
+                self.cadence.scoring,
+                self.data.images,
+                dataroot=self.training.variant.recipe.dataroot,
+                device=self.training.device,
+            )
+
+    def _is_best(self, progress: Progress) -> bool:
+        self.open_scorer()
+        assert self._scorer is not None  # for the type checker
+        assert self._history is not None
+        step, began = self.training.step, time.perf_counter()
+        scores = self._scorer(self.sampler)
+        for score in scores.values():
+            self._note({"score": json.loads(score.to_json())})
+            progress.say(f"step {step}: {score}")
+        better = self.best.improves(scores[str(self.best.name)].value)
+        with self.folder.writing(step):
+            self._history.append(Scored(step, scores, better, round(time.perf_counter() - began, 3)))
+        return better
+
+    def _checkpoints(self, *, force: bool) -> None:
+        if force and self._saved != self.training.step:
+            self._save()
+
+    def _save(self) -> None:
+        self._saved = self.training.step
+        self._write(self.folder.last)
+
+    def _write(self, target: Path) -> None:
+        state = {**self.training.state(), "best": self.best.state(), "alarmed": self._alarms.state()}
+        if self.writes:
+            with self.folder.writing(self.training.step):
+                checkpoints.save(target, state, self.config)
+
+    def _require_finite(self, measured: Mapping[str, float], real: torch.Tensor) -> None:
+        try:
+            require_finite(measured, self.training.step)
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {self._keep(real)}; lower --lr, or look at the batch") from None
+
+    def _keep(self, real: torch.Tensor) -> str:
+        """Keep the batch of a run that stops, and what was drawn for it."""
+        drawn = self.training.drawn
+        batch = {"real": real, **({} if drawn is None else {"latent": drawn})}
+        target = self.folder.stopped / f"batch-{self.training.step}.safetensors"
+        if self.writes:
+            with self.folder.writing(self.training.step):
+                target.parent.mkdir(exist_ok=True)
+                checkpoints.save_tensors(target, batch)
+        return (
+            f"its batch is kept in {self.folder.name}/stopped/{target.name}, "
+            f"and step {self._saved} in {self.folder.name}/last"
+        )

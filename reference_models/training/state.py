@@ -1,0 +1,252 @@
+"""Everything that a step of training changes, as one object: `advance` makes one step, `state` is all of it.
+
+Several processes share a batch: each draws the same latents and takes its own part of them, and gradients are
+averaged after each backward pass, as in StyleGAN's loop. (Wrapped in DistributedDataParallel, a discriminator could
+not be called on real and fake images before one backward pass, nor be frozen while the generator learns.)
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reference_models.errors import RecipeError, TrainingError
+from reference_models.variant import Variant
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+WARM_UP = 10  # steps after which the average's decay begins to count, as in TensorFlow's `num_updates`
+
+
+def make_accelerator(device: str | None = None, mixed_precision: str = "no", **options: Any) -> Accelerator:
+    """Device, processes and precision. Raises RecipeError where accelerate is absent or the device is."""
+    from ganmetrics.runtime.device import resolve_device
+
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+    except ImportError:
+        raise RecipeError("training needs accelerate: pip install 'ganmetrics[train]'") from None
+    chosen = resolve_device(device)
+    earlier = AcceleratorState._shared_state
+    if earlier and (earlier["_mixed_precision"], earlier["device"].type) != (mixed_precision, chosen.type):
+        AcceleratorState._reset_state(reset_partial_state=earlier["num_processes"] == 1)  # accelerate keeps the first
+    try:
+        accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision, **options)
+        _require_installed(options.get("log_with", []))
+    except ValueError as error:  # an unknown tracker
+        raise RecipeError(f"--tracker: {error}") from error
+    if chosen.type != accelerator.device.type or (chosen.index or 0) not in (0, accelerator.device.index):
+        raise RecipeError(
+            f"--device {device}: accelerate runs on {accelerator.device}; choose with CUDA_VISIBLE_DEVICES"
+        )
+    return accelerator
+
+
+def _require_installed(trackers: Sequence[str]) -> None:
+    from accelerate.tracking import get_available_trackers
+
+    found = [str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers()]
+    absent = [tracker for tracker in trackers if tracker not in found]
+    if absent:
+        raise RecipeError(f"--tracker {absent[0]}: is not installed; pip install {absent[0]}, or --tracker none")
+
+
+class Average:
+    """The generator's exponential moving average, batch norm's statistics included.
+
+    It starts as a copy, and its decay grows as (1 + t) / (10 + t) up to the one asked for, so that the first,
+    untrained weights are soon forgotten.
+    """
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.decay = decay
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the network's present weights, after `step` steps."""
+        decay = min(self.decay, (1 + step) / (WARM_UP + step))
+        mine, theirs = zip(*self._floats, strict=True)
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        for own, its in self._counts:
+            own.copy_(its)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
+
+
+class Training:
+    """Networks, average, optimisers, schedules, random numbers and step of one run.
+
+    Args:
+        variant: with its recipe; `recipe.nc` is set.
+        accelerator: from `make_accelerator`; None makes one for the CPU or the first GPU.
+        seed: of the initial weights and of all that is drawn.
+        steps_per_epoch: for the schedules that count epochs.
+
+    Attributes:
+        networks: by name, `generator` among them.
+        average: of the generator; `average.network` is what is sampled by default.
+        step: how many steps have been made.
+        drawn: the latents of the last call of `latent`, all processes' together.
+    """
+
+    def __init__(
+        self, variant: Variant, accelerator: Accelerator | None = None, *, seed: int = 0, steps_per_epoch: int = 1
+    ):
+        self.variant = variant
+        self.accelerator = accelerator or make_accelerator(mixed_precision=variant.recipe.mixed_precision)
+        self.device = self.accelerator.device
+        self.step = 0
+        seed_everything(seed)  # the same weights in every process
+        made = variant.networks()  # channels last: convolutions are a sixth quicker on a CPU, more on tensor cores
+        self.networks = {
+            n: net.to(self.device).to(memory_format=torch.channels_last).train() for n, net in made.items()
+        }
+        self.average = Average(self.networks["generator"], variant.recipe.ema_decay)
+        self.optimizers = variant.optimizers(self.networks)
+        self.schedules = variant.schedules(self.optimizers, steps_per_epoch)
+        self.random = torch.Generator(self.device).manual_seed(seed)
+        self.drawn: Tensor | None = None
+        seed_everything(seed + self.accelerator.process_index)
+
+    def advance(self, real: Tensor) -> dict[str, float]:
+        """One step on `real`, uint8 or in the variant's range, `(n, C, H, W)` or points `(n, D)`; what it measured."""
+        real = real.to(self.device, non_blocking=True)
+        if real.dtype == torch.uint8:
+            low, high = self.variant.value_range
+            real = real.float().mul_((high - low) / 255).add_(low)
+        measured = self.variant.step(self, real)
+        for schedule in self.schedules.values():
+            schedule.step()
+        self.average.update(self.step)
+        self.step += 1
+        values = torch.stack([value.float() for value in measured.values()])
+        return dict(zip(measured, self.accelerator.reduce(values, "mean").tolist(), strict=True))
+
+    def latent(self, n: int) -> Tensor:
+        """Latents for this process's `n` images, its part of those that the whole batch gets."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        self.drawn = self.variant.latent(n * world, self.random)
+        return self.drawn[rank * n : (rank + 1) * n]
+
+    def autocast(self) -> AbstractContextManager:
+        """Where networks run: mixed precision, if the recipe says so."""
+        return self.accelerator.autocast()
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """No gradients for the weights of one network; they still pass through it."""
+        self.networks[name].requires_grad_(False)
+        try:
+            yield
+        finally:
+            self.networks[name].requires_grad_(True)
+
+    def update(self, name: str, loss: Tensor) -> Tensor:
+        """One step of the optimiser of that name down the gradient of `loss`; the gradient's Euclidean norm."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if self.accelerator.num_processes > 1:
+            self._average_gradients(gradients)
+        optimizer.step()
+        return torch.nn.utils.get_total_norm(gradients)
+
+    def _average_gradients(self, gradients: list[Tensor]) -> None:
+        flat = self.accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), "mean")
+        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def state(self) -> dict[str, Any]:
+        """All that later steps depend on; `networks` and `average` as state dicts."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "average": self.average.network.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "schedules": {name: schedule.state_dict() for name, schedule in self.schedules.items()},
+            "variant": self.variant.state(),
+            "random": {"latent": self.random.get_state(), "processes": self._gathered(random_state(self.device))},
+            "step": self.step,
+        }
+
+    def _gathered(self, own: Any) -> list[Any]:
+        if self.accelerator.num_processes == 1:
+            return [own]
+        from accelerate.utils import gather_object
+
+        return gather_object([own])
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` gave."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        self.average.network.load_state_dict(state["average"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, schedule in self.schedules.items():
+            schedule.load_state_dict(state["schedules"][name])
+        self.variant.load_state(state["variant"])
+        self.random.set_state(state["random"]["latent"])
+        set_random_state(state["random"]["processes"][self.accelerator.process_index], self.device)
+        self.step = state["step"]
+
+
+def seed_everything(seed: int) -> None:
+    """Python's, NumPy's and torch's own random numbers, on every device."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """Where the random numbers of every library stand in this process."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    state = {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+    }
+    return {**state, "cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state
+
+
+def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Take up what `random_state` gave; CUDA's where both have it."""
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+@contextmanager
+def unchanged_random_state(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn inside is not missing afterwards."""
+    before = random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(before, device)
+
+
+def require_finite(measured: Mapping[str, float], step: int) -> None:
+    """Raises TrainingError that names every value that is NaN or infinite."""
+    broken = [f"{name} is {value}" for name, value in measured.items() if not math.isfinite(value)]
+    if broken:
+        raise TrainingError(f"step {step}: {', '.join(broken)}")
