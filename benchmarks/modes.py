@@ -2,8 +2,8 @@
 
     python -m benchmarks.modes [--out results.jsonl] [--picture ring.png]
 
-Both networks are two layers of 128 tanh, Adam 1e-3 with beta1 0.5, batches of 512 (`reference_models/toy/mixtures.py`). A
-mode is covered when a sample within 3 standard deviations of it is nearest to it; such samples are of high quality.
+Both networks are two layers of 128 tanh, Adam 1e-3 with beta1 0.5, batches of 512 (`reference_models/toy/mixtures.py`).
+A mode is covered when a sample within 3 standard deviations of it is nearest to it; such samples are of high quality.
 """
 
 from __future__ import annotations

@@ -28,8 +28,9 @@ GOAL = 1.05
 
 def measure(names: Sequence[str], real: str, fake: str, options: dict[str, Any]) -> dict[str, Any]:
     """Seconds of the pass over both sides, and of each metric's own step after it, in this process."""
-    from ganmetrics.measurement.measurement import configured, scores, share
+    from ganmetrics.measurement.measurement import configured, share
     from ganmetrics.measurement.reading import fill, open_side
+    from ganmetrics.measurement.scoring import scores
     from ganmetrics.measurement.settings import Settings
 
     settings = Settings.of(None, {**options, "cache": False, "progress": False})

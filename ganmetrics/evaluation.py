@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ganmetrics.errors import GanMetricsError, OptionError, PartialError
-from ganmetrics.measurement.comparability import Side
-from ganmetrics.measurement.measurement import Measurement, configured, of_side, scores, share
+from ganmetrics.measurement.measurement import Measurement, configured, of_side, share
 from ganmetrics.measurement.reading import check, fill, open_side
+from ganmetrics.measurement.scoring import scores
 from ganmetrics.measurement.settings import Settings
+from ganmetrics.measurement.side import Side
 from ganmetrics.runtime.distributed import Alone, processes
 from ganmetrics.score import Score
 

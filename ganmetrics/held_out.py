@@ -15,10 +15,10 @@ from ganmetrics.features.pixels import Pixels
 from ganmetrics.generators import OpenGenerator
 from ganmetrics.generators.preparation import RULES, rule_of
 from ganmetrics.images import read_batches
-from ganmetrics.images.base import whole
-from ganmetrics.measurement.comparability import summary_remarks
+from ganmetrics.measurement.remarks import summary_remarks
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.metrics.inversion.targets import as_targets, require_fit
+from ganmetrics.validation import whole
 
 READING = {"value_range", "layout", "data_root", "num_workers", "on_error", "n_samples", "device", "progress"}
 

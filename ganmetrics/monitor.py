@@ -15,7 +15,6 @@ from torch import nn
 
 from ganmetrics.errors import OptionError
 from ganmetrics.history import History, Scored, standing
-from ganmetrics.images.base import whole
 from ganmetrics.runtime.guards import (
     evaluating,
     latents,
@@ -26,6 +25,7 @@ from ganmetrics.runtime.guards import (
 )
 from ganmetrics.score import Score
 from ganmetrics.streaming import Evaluator
+from ganmetrics.validation import whole
 
 # Of a score's protocol, what another way of measuring need not change, or what the images themselves do.
 INCIDENTAL = frozenset(

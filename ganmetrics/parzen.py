@@ -15,20 +15,22 @@ from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import default_batch_size, feed
 from ganmetrics.features.pixels import DequantizedPixels, PixelBytes
 from ganmetrics.images import to_uint8
-from ganmetrics.images.base import whole
-from ganmetrics.measurement.comparability import Side, remarks, same_source
 from ganmetrics.measurement.measurement import Measurement
 from ganmetrics.measurement.reading import fill
+from ganmetrics.measurement.remarks import remarks, same_source
 from ganmetrics.measurement.settings import Settings
+from ganmetrics.measurement.side import Side
 from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.metrics.numerics.baselines import cut, kmeans_centres
 from ganmetrics.metrics.numerics.kernels import BYTE
 from ganmetrics.metrics.parzen import ParzenLogLikelihood
-from ganmetrics.runtime.device import exact_arithmetic, resolve_device, resolve_dtype
+from ganmetrics.runtime.arithmetic import exact_arithmetic
+from ganmetrics.runtime.device import resolve_device, resolve_dtype
 from ganmetrics.runtime.memory import parse_memory
 from ganmetrics.score import Score
 from ganmetrics.statistics.points import Points, as_points, point_blocks
 from ganmetrics.statistics.samples import Samples
+from ganmetrics.validation import whole
 
 NOTE = (
     "a Parzen log-likelihood can rank a bad model above the truth and says little about samples; compare it only at "

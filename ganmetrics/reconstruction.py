@@ -12,7 +12,6 @@ from torch import Tensor
 from ganmetrics.errors import OptionError
 from ganmetrics.generators import OpenGenerator, open_generator
 from ganmetrics.held_out import READING, TestImages, read_test_images, reading, require_disjoint, resized
-from ganmetrics.images.base import whole
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.inversion.inverter import Inversion, invert
@@ -20,6 +19,7 @@ from ganmetrics.metrics.inversion.search import METHODS, Search
 from ganmetrics.metrics.inversion.targets import require_fit
 from ganmetrics.metrics.reconstruction import summarised
 from ganmetrics.score import Score
+from ganmetrics.validation import whole
 
 SLOW = 0.1  # share of the images still improving that is worth a sentence
 

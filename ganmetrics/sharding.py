@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.measurement.comparability import IDENTITY, PRECISION, Side, require_alike, summary_remarks
+from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
 from ganmetrics.measurement.measurement import configured
 from ganmetrics.measurement.reading import fill
+from ganmetrics.measurement.remarks import summary_remarks
 from ganmetrics.measurement.settings import Settings
+from ganmetrics.measurement.side import Side
 from ganmetrics.runtime.distributed import Alone
 from ganmetrics.statistics import files
 from ganmetrics.statistics.moments import Moments

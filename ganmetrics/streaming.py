@@ -9,10 +9,12 @@ from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.images import Summary, to_uint8
 from ganmetrics.images.fingerprint import mark_of_bytes, of_images
 from ganmetrics.measurement.batch import class_names, extracted, require_fit, take_in
-from ganmetrics.measurement.comparability import IDENTITY, PRECISION, Side, require_alike
-from ganmetrics.measurement.measurement import SIDES, configured, feeds, of_side, require_counts, scores, share
+from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
+from ganmetrics.measurement.measurement import SIDES, configured, feeds, of_side, require_counts, share
 from ganmetrics.measurement.reading import check, fill, open_side
+from ganmetrics.measurement.scoring import scores
 from ganmetrics.measurement.settings import Settings
+from ganmetrics.measurement.side import Side
 from ganmetrics.metrics.index import Better
 from ganmetrics.runtime.guards import restored_random
 from ganmetrics.score import Score

@@ -7,20 +7,49 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from reference_models.recipe import BaseRecipe, Recipe
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import Accelerator
     from torch import Tensor, nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
     from reference_models.losses import Loss
-    from reference_models.training.state import Training
 
 Networks = Mapping[str, "nn.Module"]
+
+
+class StepContext(Protocol):
+    """What a step has of the training it is a part of: all that the author of a variant needs to know of the trainer.
+
+    Attributes:
+        networks: by the names that `Variant.networks` gave them, on the device, in training mode.
+        optimizers: by the names that `Variant.optimizers` gave them.
+        accelerator: device, processes and precision; rarely needed, the methods below use it.
+        step: how many steps have been made.
+    """
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, Optimizer]
+    accelerator: Accelerator
+    step: int
+
+    def latent(self, n: int) -> Tensor:
+        """`(n, *latent_shape)` latents of the prior for this process's `n` images."""
+
+    def update(self, name: str, loss: Tensor) -> Tensor:
+        """One step of the optimizer of that name down the gradient of `loss`; returns the norm of the gradient."""
+
+    def autocast(self) -> AbstractContextManager:
+        """Mixed precision, if the recipe asks for it; networks are called inside."""
+
+    def frozen(self, name: str) -> AbstractContextManager:
+        """No gradients for the weights of one network; they still flow through it."""
 
 
 class Variant(ABC):
@@ -80,7 +109,7 @@ class Variant(ABC):
         """The pair of losses that the default step trains with."""
         raise NotImplementedError(f"{type(self).__name__} says neither a loss nor a step of its own")
 
-    def step(self, training: Training, real: Tensor) -> dict[str, Tensor]:
+    def step(self, training: StepContext, real: Tensor) -> dict[str, Tensor]:
         """One D step, then one G step on the same fakes (Goodfellow et al. 2014, Algorithm 1 with k = 1).
 
         Real and fake images pass D one after the other, so that batch norm sees each alone, as in pytorch/examples.

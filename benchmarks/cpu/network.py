@@ -26,7 +26,7 @@ from ganmetrics.features.inception_network import SIZE, InceptionV3
 from ganmetrics.features.packing import PackedConv2d, available
 from ganmetrics.features.weights import load_state_dict
 from ganmetrics.images import open_images
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.moments import Moments
 
 Shape = tuple[nn.Conv2d, tuple[int, ...]]

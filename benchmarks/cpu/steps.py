@@ -24,7 +24,7 @@ from ganmetrics.features.inception_network import TAPS
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 BLOCK = 4096
 DIMS = {"features": TAPS["2048"], "logits": TAPS["logits-unbiased"], "spatial": TAPS["spatial"]}

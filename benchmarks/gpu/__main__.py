@@ -32,7 +32,8 @@ from ganmetrics.errors import GanMetricsError, OptionError, PartialError
 from ganmetrics.features import EXTRACTORS
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.metrics import METRICS
-from ganmetrics.runtime.device import exact_arithmetic, resolve_device
+from ganmetrics.runtime.arithmetic import exact_arithmetic
+from ganmetrics.runtime.device import resolve_device
 
 Row = dict[str, Any]
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "timm", "torch-fidelity", "ganmetrics")

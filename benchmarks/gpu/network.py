@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ganmetrics.features import inception
 from ganmetrics.features.extractor import NetworkExtractor, Options
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 GFLOP = 11.42  # of one image, all convolutions; benchmarks.cpu.network counts it
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

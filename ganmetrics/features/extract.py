@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 from ganmetrics.errors import OptionError
 from ganmetrics.features.extractor import CPU_BATCH, Extractor, Finite
 from ganmetrics.images import ImageSource, Summary, read_batches
-from ganmetrics.runtime.device import bar_is_off, exact_arithmetic, numbered
+from ganmetrics.runtime.arithmetic import exact_arithmetic
+from ganmetrics.runtime.device import bar_is_off, numbered
 from ganmetrics.runtime.memory import trim
 
 Consumers = Mapping[str, list[Callable[[Tensor], None]]]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganmetrics.errors import OptionError, StatisticsError, WeightsError
 from ganmetrics.images.resize import RESIZES
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 CPU = torch.device("cpu")
 CPU_BATCH = 4  # small, so that a batch stays in the cache; a GPU wants to be full

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 LARGEST = 1e-6  # of what a dtype holds: activations of a trial above it leave a network unpacked (float16 always)
 

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
 from ganmetrics.features.custom import blame
 from ganmetrics.features.extractor import state_dict_sha256
-from ganmetrics.images.base import PixelRule, whole
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.images.base import PixelRule
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.guards import modules_of, refusing_training_mode
+from ganmetrics.validation import whole
 
 PROBES = 8  # samples of the prior that are looked at
 SLACK = 1e-3  # of the range: what rounding may overshoot, and how far two calls may differ

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -64,18 +63,6 @@ def _pair(value_range: Any) -> tuple[float, float]:
     if not (low < high and math.isfinite(high - low)):
         raise OptionError(f"value_range: expected two numbers, low < high, such as (-1, 1), came {value_range!r}")
     return low, high
-
-
-def whole(name: str, value: Any, least: int, below: int | None = None) -> int:
-    """`value` as an int of at least `least`, and below `below`; raises OptionError that names the option."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool) or (below is not None and number >= below):
-        bounds = f"of at least {least}" if below is None else f"from {least} to below 2^{below.bit_length() - 1}"
-        raise OptionError(f"{name}: expected a whole number {bounds}, came {value!r}")
-    return number
 
 
 class ImageSource:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import ImageError, OptionError, SourceError
-from ganmetrics.images.base import ImageSource, IndexedSource, Picture, Stack, StreamSource, whole
+from ganmetrics.images.base import ImageSource, IndexedSource, Picture, Stack, StreamSource
 from ganmetrics.runtime.device import default_workers
+from ganmetrics.validation import whole
 
 CHUNK = 4  # images a task; small, because each may be large
 Read = Picture | Exception

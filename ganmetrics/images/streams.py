@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ganmetrics.errors import ImageError, OptionError, SourceError
 from ganmetrics.images.arrays import CHANNELS, shifted, to_stack
-from ganmetrics.images.base import IndexedSource, Picture, PixelRule, Stack, StreamSource, whole
+from ganmetrics.images.base import IndexedSource, Picture, PixelRule, Stack, StreamSource
 from ganmetrics.images.decode import BadImageError, from_pil
+from ganmetrics.validation import whole
 
 KEYS = ("image", "images", "img", "pixel_values")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import Feeds, default_batch_size, feed
 from ganmetrics.features.extractor import Extractor, Finite
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples
 

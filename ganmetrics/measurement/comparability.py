@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ganmetrics.errors import OptionError, StatisticsError
-from ganmetrics.images import ImageSource, Summary
 from ganmetrics.measurement.settings import INCEPTION, Settings
+from ganmetrics.measurement.side import Side
 from ganmetrics.metrics.base import Metric
 from ganmetrics.statistics.files import StatisticsFile
 
@@ -17,36 +15,6 @@ from ganmetrics.statistics.files import StatisticsFile
 IDENTITY = ("features", "tap", "weights_sha256", "resize", "size")
 # With another value of one of these they differ slightly; beside it what goes without saying.
 PRECISION = {"dtype": None, "jpeg_decoder": "pillow"}
-
-
-@dataclass
-class Side:
-    """One side of a comparison: an opened source with what reading it brought to light, or statistics from a file."""
-
-    name: str
-    given: Any
-    opened: ImageSource | None = None
-    file: StatisticsFile | None = None
-    summary: Summary = field(default_factory=Summary)
-    cached: list[Any] = field(default_factory=list)  # statistics that were not taken of the images this time
-
-    @property
-    def origin(self) -> Any:
-        """What was given, or where a statistics file says that its images were."""
-        return (self.file.protocol.get("source") or self.given) if self.file else self.given
-
-    @property
-    def labels(self) -> list[str] | None:
-        """The class of every image that was read, in order, where the source knows them."""
-        if self.opened is None or self.opened.labels is None:
-            return None
-        left_out = set(self.summary.left_out)
-        return [label for i, label in enumerate(self.opened.labels) if i not in left_out]
-
-    @property
-    def skipped(self) -> list[dict[str, str]]:
-        """Images left out, those that the makers of a statistics file left out included."""
-        return [*self.summary.skipped, *((self.file.protocol.get("skipped") or []) if self.file else [])]
 
 
 def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -> tuple[dict[str, Any], list[str]]:
@@ -136,61 +104,3 @@ def score_name(metric: Metric, value: str, protocol: Mapping[str, Any], dim: int
     if (features, protocol.get("tap")) == metric.canonical or (features is None and dim == 2048):
         return value
     return f"{value if metric.entry.parts else metric.entry.prefix}-{features or 'unknown'}"
-
-
-def remarks(sides: Sequence[Side]) -> list[str]:
-    """Whole sentences about what was noticed while reading."""
-    found = [text for side in sides for text in _side_remarks(side)]
-    return found + (_pair_remarks(*sides) if len(sides) == 2 else [])
-
-
-def _side_remarks(side: Side) -> list[str]:
-    found = summary_remarks(side.summary, f"{side.name} images")
-    if side.skipped:
-        n = len(side.skipped)
-        found.append(f"{n} {side.name} {'image was' if n == 1 else 'images were'} skipped; the score lists them")
-    return found
-
-
-def summary_remarks(summary: Summary, images: str) -> list[str]:
-    """What was odd about the images read; `images` is what to call them."""
-    total = summary.n_images
-    found = [f"{images}: {remark}" for remark in summary.remarks]
-    found += [f"{count} of {total} {images}: {note}" for note, count in summary.notes.items()]
-    if total and summary.max_value <= 1:
-        found.append(f"no pixel of the {images} exceeds 1 of 255: were they meant to be scaled?")
-    if total and summary.min_value >= 126 and summary.max_value > 126:
-        found.append(f"no pixel of the {images} is below 126 of 255: is the stated value_range right?")
-    return found
-
-
-def _pair_remarks(real: Side, fake: Side) -> list[str]:
-    found = []
-    if same_source(real.origin, fake.origin):
-        found.append("real and fake are the same source: the distance of a set to itself says nothing")
-    sizes = real.summary.sizes, fake.summary.sizes
-    if all(sizes) and not set(sizes[0]) & set(sizes[1]):
-        found.append(
-            f"real images are {_common(sizes[0])} and fake ones {_common(sizes[1])}: "
-            "resizing unlike sizes alone moves the value"
-        )
-    totals = [max(1, sum(side.summary.sizes.values())) for side in (real, fake)]
-    lossy = [side.summary.formats.get("JPEG", 0) / total for side, total in zip((real, fake), totals, strict=True)]
-    if all(sizes) and abs(lossy[0] - lossy[1]) > 0.9:
-        jpeg, other = ("real", "fake") if lossy[0] > lossy[1] else ("fake", "real")
-        found.append(f"the {jpeg} images are JPEG and the {other} ones are not: compression alone moves the value")
-    return found
-
-
-def _common(sizes: Mapping[tuple[int, int], int]) -> str:
-    (height, width), _ = max(sizes.items(), key=lambda item: item[1])
-    return f"{width}x{height}" if len(sizes) == 1 else f"mostly {width}x{height}"
-
-
-def same_source(one: Any, other: Any) -> bool:
-    """Whether two sources are one and the same: one path, one dataset slice, one object."""
-    if one is None or other is None:
-        return False
-    if isinstance(one, (str, os.PathLike)) and isinstance(other, (str, os.PathLike)):
-        return os.path.realpath(one) == os.path.realpath(other)
-    return one is other

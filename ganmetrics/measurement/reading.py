@@ -12,11 +12,12 @@ from ganmetrics.errors import OptionError, SourceError, StatisticsError
 from ganmetrics.features.extract import batch_size_for
 from ganmetrics.images import ImageSource, Summary
 from ganmetrics.images.base import IndexedSource
-from ganmetrics.measurement.comparability import Side, common_protocol
+from ganmetrics.measurement.comparability import common_protocol
 from ganmetrics.measurement.measurement import Measurement, feeds, of_side, require_counts
 from ganmetrics.measurement.reference_cache import ReferenceCache
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.shared_reading import extract_parts
+from ganmetrics.measurement.side import Side
 from ganmetrics.printable import printable
 from ganmetrics.runtime.distributed import Alone
 from ganmetrics.statistics import files

@@ -28,7 +28,7 @@ from ganmetrics.features import EXTRACTORS
 from ganmetrics.features.pixels import Pixels
 from ganmetrics.images import Summary
 from ganmetrics.measurement import cache_files as entries
-from ganmetrics.measurement.comparability import Side
+from ganmetrics.measurement.side import Side
 from ganmetrics.runtime.device import bar_is_off
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples

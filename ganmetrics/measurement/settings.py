@@ -16,11 +16,11 @@ from ganmetrics.errors import OptionError
 from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Extractor, Options
 from ganmetrics.images import ImageSource, open_images
-from ganmetrics.images.base import whole
 from ganmetrics.images.jpeg import JpegDecoder
 from ganmetrics.metrics.base import Metric
 from ganmetrics.protocols import JPEG_DECODERS, MetricOptions, Protocol, get_protocol
 from ganmetrics.runtime.device import require_tf32, resolve_device, resolve_dtype
+from ganmetrics.validation import whole
 
 INCEPTION = "inception"
 LEAST = {

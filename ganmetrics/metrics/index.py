@@ -6,10 +6,7 @@ import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from ganmetrics.metrics.base import Metric
+from typing import Any, Literal
 
 Better = Literal["lower", "higher"]
 
@@ -47,7 +44,7 @@ class Entry:
         """Names of what it computes, each with its better."""
         return self.parts or {self.name: self.better}
 
-    def load(self) -> type[Metric]:
+    def load(self) -> type[Any]:
         """The metric's class."""
         return getattr(importlib.import_module(f"ganmetrics.metrics.{self.module}"), self.attribute)
 

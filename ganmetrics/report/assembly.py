@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import GanMetricsError
-from ganmetrics.measurement.comparability import Side
+from ganmetrics.measurement.side import Side
 from ganmetrics.printable import printable
 from ganmetrics.report import checks, svg
 from ganmetrics.report.contents import SKIPPED, Contents, Pair, per_class, protocol, row

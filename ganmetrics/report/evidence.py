@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ganmetrics.measurement.comparability import Side
 from ganmetrics.measurement.measurement import SIDES, Measurement
 from ganmetrics.measurement.settings import Settings
+from ganmetrics.measurement.side import Side
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric, Result
 from ganmetrics.metrics.index import TWO, Entry

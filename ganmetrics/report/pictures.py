@@ -17,7 +17,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ganmetrics.errors import ImageError
 from ganmetrics.images.base import IndexedSource
 from ganmetrics.images.files import FileSource
-from ganmetrics.measurement.comparability import Side
+from ganmetrics.measurement.side import Side
 from ganmetrics.printable import printable
 
 KEPT = 48  # longest side of a picture kept from a stream

@@ -1,10 +1,10 @@
-"""Measuring in the middle of somebody's training leaves no trace: random numbers, modes and caches as they were."""
+"""Global state around our work: random numbers, modes and caches of torch come back as the caller had them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -134,3 +134,22 @@ def latents(generator: Any, start: int, n: int, seed: int, like: Tensor) -> Tens
     drawn = own(range(start, start + n), seed=seed) if callable(own) else None
     drawn = torch.randn(n, *generator.latent_shape, device="cpu") if drawn is None else drawn
     return drawn.to(like.device, like.dtype)
+
+
+@contextmanager
+def ordinary_modes() -> Iterator[None]:
+    """Gradients on, no inference mode, no autocast, float32 and the CPU as defaults; the caller's come back."""
+    before = torch.get_default_dtype()
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":  # the mode costs time at every call, so only where it is needed
+            stack.enter_context(torch.device("cpu"))
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)

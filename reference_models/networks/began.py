@@ -15,7 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from reference_models.networks.dcgan import expect_count, expect_image_size, expect_shape
+from reference_models.networks.checks import expect_count, expect_shape
+from reference_models.networks.dcgan import expect_image_size
 
 BASE = 8  # pixels a side where images meet vectors
 

@@ -1,46 +1,22 @@
-"""Generators and discriminators: the multilayer perceptrons of a first GAN, and DCGAN.
+"""DCGAN's generator and discriminator.
 
-Goodfellow et al. 2014 (arXiv:1406.2661) for the former, in the shape most collections give it (LeakyReLU, batch norm,
-tanh, PyTorch's own initialisation). Radford et al. 2015 (arXiv:1511.06434) for the latter: pytorch/examples' dcgan at
-64 px parameter for parameter, whose `netG` and `netD` state dicts load here as they are. It differs from the example in
-taking z `(N, nz)`, in giving logits instead of probabilities, and in all powers of two from 8 to 128 px.
+Radford, Metz & Chintala 2015 (arXiv:1511.06434). Reproduces pytorch/examples' dcgan at 64 px parameter for parameter:
+its `netG` and `netD` state dicts load here as they are. It differs from the example in taking z `(N, nz)`, in giving
+logits instead of probabilities, and in all powers of two from 8 to 128 px.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
-from math import prod
 
 from torch import Tensor, nn
 
 from reference_models.errors import RecipeError
+from reference_models.networks.checks import expect_count, expect_shape
 from reference_models.networks.layers import UPSAMPLINGS, initialise_dcgan
 
 SIZES = (8, 16, 32, 64, 128)
 SLOPE = 0.2  # of LeakyReLU, below 0
-
-
-def expect_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:
-    """Raise RecipeError unless `tensor` is `(N, *shape)`."""
-    if tuple(tensor.shape[1:]) != tuple(shape) or tensor.dim() == 0:
-        expected = ", ".join(("N", *map(str, shape)))
-        raise RecipeError(f"{name}: expected shape ({expected}), came {tuple(tensor.shape)}; reshape the input")
-
-
-def expect_count(name: str, value: int) -> None:
-    """Raise RecipeError unless `value` is a whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise RecipeError(f"{name}: expected a whole number of at least 1, came {value!r}; use 1 or more")
-
-
-def expect_image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """`shape` as (channels, height, width), or RecipeError."""
-    if len(shape) != 3:
-        raise RecipeError(f"image_shape: expected (channels, height, width), came {tuple(shape)}; use (1, 28, 28), say")
-    for name, value in zip(("channels", "height", "width"), shape, strict=True):
-        expect_count(f"image_shape, {name}", value)
-    return shape[0], shape[1], shape[2]
 
 
 def expect_image_size(size: int) -> None:
@@ -53,58 +29,6 @@ def expect_image_size(size: int) -> None:
         f"image_size: expected a power of two from {SIZES[0]} to {SIZES[-1]}, came {size!r}; "
         f"use {' or '.join(map(str, near))}"
     )
-
-
-class MLPGenerator(nn.Module):
-    """z `(N, latent_dim)` -> images `(N, C, H, W)` in (-1, 1).
-
-    Batch norm follows every hidden layer but the first, with eps 1e-5 (a well-known version passes 0.8, a momentum, as
-    eps). Raises RecipeError on sizes below 1 and on z of another shape.
-    """
-
-    value_range = (-1.0, 1.0)
-
-    def __init__(
-        self,
-        latent_dim: int,
-        image_shape: tuple[int, int, int],
-        *,
-        hidden: Sequence[int] = (128, 256, 512, 1024),
-        batch_norm: bool = True,
-    ):
-        super().__init__()
-        expect_count("latent_dim", latent_dim)
-        self.latent_shape = (latent_dim,)
-        self.image_shape = expect_image_shape(image_shape)
-        layers: list[nn.Module] = []
-        sizes = (latent_dim, *hidden)
-        for depth, (before, after) in enumerate(pairwise(sizes)):
-            expect_count("hidden", after)
-            norm = [nn.BatchNorm1d(after)] if batch_norm and depth > 0 else []
-            layers += [nn.Linear(before, after), *norm, nn.LeakyReLU(SLOPE)]
-        self.main = nn.Sequential(*layers, nn.Linear(sizes[-1], prod(self.image_shape)), nn.Tanh())
-
-    def forward(self, z: Tensor) -> Tensor:
-        expect_shape("z", z, self.latent_shape)
-        return self.main(z).unflatten(1, self.image_shape)
-
-
-class MLPDiscriminator(nn.Module):
-    """Images `(N, C, H, W)` -> logits `(N,)`. Raises RecipeError on sizes below 1 and on images of another shape."""
-
-    def __init__(self, image_shape: tuple[int, int, int], *, hidden: Sequence[int] = (512, 256)):
-        super().__init__()
-        self.image_shape = expect_image_shape(image_shape)
-        layers: list[nn.Module] = []
-        sizes = (prod(self.image_shape), *hidden)
-        for before, after in pairwise(sizes):
-            expect_count("hidden", after)
-            layers += [nn.Linear(before, after), nn.LeakyReLU(SLOPE)]
-        self.main = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        expect_shape("images", images, self.image_shape)
-        return self.main(images.flatten(1)).squeeze(1)
 
 
 def dcgan_widths(image_size: int, width: int) -> list[int]:

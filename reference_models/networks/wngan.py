@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.errors import RecipeError
-from reference_models.networks.dcgan import dcgan_widths, expect_count, expect_shape
+from reference_models.networks.checks import expect_count, expect_shape
+from reference_models.networks.dcgan import dcgan_widths
 from reference_models.networks.weight_norm import StrictConv2d, StrictConvTranspose2d, StrictLinear, TPReLU, initialise
 
 FIRST = 0.01  # of the weights of G's first layer under weight norm

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError
-from ganmetrics.images.base import whole
+from ganmetrics.validation import whole
 from reference_models.sampling.sampler import Sampler
 
 PARALLEL = 1e-8  # radians below which an arc is its chord in float64

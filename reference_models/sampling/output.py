@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmetrics.errors import GanMetricsError, OptionError
-from ganmetrics.images.base import whole
 from ganmetrics.printable import printable
 from ganmetrics.runtime.device import bar_is_off
+from ganmetrics.validation import whole
 from reference_models.checkpoints.run_directory import run_around
 from reference_models.sampling.sampler import Model
 

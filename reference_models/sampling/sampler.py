@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from ganmetrics.errors import OptionError
 from ganmetrics.images import to_uint8
-from ganmetrics.images.base import whole
 from ganmetrics.images.reader import recut
 from ganmetrics.printable import printable
-from ganmetrics.runtime.device import exact_arithmetic, resolve_device
+from ganmetrics.runtime.arithmetic import exact_arithmetic
+from ganmetrics.runtime.device import resolve_device
+from ganmetrics.runtime.guards import ordinary_modes
+from ganmetrics.validation import whole
 from reference_models.checkpoints.checkpoint import EMA, Checkpoint, locate
 from reference_models.checkpoints.run_directory import folder_of
 from reference_models.errors import CheckpointError, RecipeError
 from reference_models.index import get_variant
 from reference_models.recipe import SEEDS
-from reference_models.training.modes import ordinary_modes
 from reference_models.variant import Variant
 
 BLOCK = 32

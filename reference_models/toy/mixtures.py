@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from ganmetrics.images.base import whole
 from ganmetrics.runtime.device import bar_is_off
+from ganmetrics.validation import whole
 from reference_models.errors import RecipeError
 from reference_models.losses import LOSSES, Loss
-from reference_models.networks.dcgan import expect_count, expect_shape
+from reference_models.networks.checks import expect_count, expect_shape
 from reference_models.recipe import SEEDS, Recipe, setting
 from reference_models.training.state import Training, make_accelerator
 from reference_models.variant import Variant

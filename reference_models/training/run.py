@@ -8,9 +8,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ganmetrics.errors import SourceError
-from ganmetrics.images.base import whole
 from ganmetrics.printable import printable
 from ganmetrics.runtime.device import resolve_device
+from ganmetrics.runtime.guards import ordinary_modes
+from ganmetrics.validation import whole
 from reference_models.checkpoints.checkpoint import Checkpoint, differences
 from reference_models.checkpoints.run_directory import RunDirectory
 from reference_models.errors import CheckpointError, DataError, RecipeError
@@ -19,7 +20,6 @@ from reference_models.recipe import SEEDS, BaseRecipe, settings
 from reference_models.training.cadence import Cadence
 from reference_models.training.data import TrainingData, open_data
 from reference_models.training.loop import Trainer
-from reference_models.training.modes import ordinary_modes
 from reference_models.training.outcome import Outcome
 from reference_models.training.state import Training, make_accelerator, unchanged_random_state
 

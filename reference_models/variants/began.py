@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from reference_models.training.state import Training
+    from reference_models.variant import StepContext
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BEGAN(Variant):
 
         return 2 * torch.rand(n, self.recipe.nz, generator=random, device=random.device) - 1
 
-    def step(self, training: Training, real: Tensor) -> dict[str, Tensor]:
+    def step(self, training: StepContext, real: Tensor) -> dict[str, Tensor]:
         """One D step, one G step, then k, M and perhaps the learning rate."""
         import torch
 
@@ -92,7 +92,7 @@ class BEGAN(Variant):
         measured |= {"L(x)": on_real.detach()}
         return {**measured, **{name: torch.tensor(value, device=real.device) for name, value in values.items()}}
 
-    def _steer(self, training: Training, real: float, fake: float) -> dict[str, float]:
+    def _steer(self, training: StepContext, real: float, fake: float) -> dict[str, float]:
         from reference_models.networks.began_control import convergence
 
         r, control = self.recipe, self.equilibrium

@@ -41,7 +41,7 @@ class GAN(Variant):
     recipe: GANRecipe
 
     def networks(self) -> dict[str, nn.Module]:
-        from reference_models.networks.dcgan import MLPDiscriminator, MLPGenerator
+        from reference_models.networks.mlp import MLPDiscriminator, MLPGenerator
 
         r = self.recipe
         return {

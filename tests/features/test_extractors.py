@@ -14,7 +14,7 @@ import ganmetrics as gm
 from ganmetrics.errors import OptionError, StatisticsError, WeightsError
 from ganmetrics.features import EXTRACTORS, load_extractor
 from ganmetrics.features.extractor import Options
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from ganmetrics.errors import WeightsError
 from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Options
 from ganmetrics.features.inception_network import TAPS, InceptionV3
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 CPU = torch.device("cpu")
 

@@ -14,10 +14,10 @@ import ganmetrics as gm
 from ganmetrics.errors import StatisticsError
 from ganmetrics.measurement import cache_files as entries
 from ganmetrics.measurement import reading
-from ganmetrics.measurement.comparability import Side
 from ganmetrics.measurement.measurement import configured
 from ganmetrics.measurement.reference_cache import ReferenceCache
 from ganmetrics.measurement.settings import Settings
+from ganmetrics.measurement.side import Side
 from ganmetrics.metrics.index import METRICS, TWO
 from tests.conftest import write_folder
 from tests.helpers.cached import OPTIONS, fid, stored, without_origin

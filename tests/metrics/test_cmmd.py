@@ -19,7 +19,7 @@ from ganmetrics.measurement.comparability import score_name
 from ganmetrics.measurement.confidence import interval
 from ganmetrics.metrics.cmmd import ClipDistance, cmmd
 from ganmetrics.metrics.numerics.resampling import counts
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 from tests.helpers.kernels import Points, store
 
 

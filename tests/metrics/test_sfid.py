@@ -16,7 +16,7 @@ from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Options
 from ganmetrics.features.inception_network import InceptionV3
 from ganmetrics.metrics.sfid import SpatialFrechetDistance
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.files import load
 
 CPU = torch.device("cpu")

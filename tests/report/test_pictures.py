@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from ganmetrics.images import Summary, open_images
-from ganmetrics.measurement.comparability import Side
+from ganmetrics.measurement.side import Side
 from ganmetrics.report.pictures import Pictures, Thumbnails, grid, reduced
 from tests.conftest import write_folder
 from tests.report.test_report import page_of

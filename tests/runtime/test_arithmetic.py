@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ganmetrics.runtime import arithmetic
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 
 @pytest.mark.parametrize(

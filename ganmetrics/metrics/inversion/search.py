@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError
 from ganmetrics.generators.opened import OpenGenerator
-from ganmetrics.images.base import whole
 from ganmetrics.metrics.inversion.descent import Found, Limits, adam, rmsprop
 from ganmetrics.metrics.inversion.lbfgs import lbfgs
 from ganmetrics.metrics.inversion.objective import Objective
 from ganmetrics.metrics.inversion.starts import POOL, pool_size
+from ganmetrics.validation import whole
 
 LARGEST_POOL = 2**16
 BLOCK = {"cpu": 32}

@@ -20,8 +20,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.numerics.distances import Device, place
 from ganmetrics.metrics.numerics.resampling import counts
-from ganmetrics.runtime.arithmetic import inner_products
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic, inner_products
 from ganmetrics.statistics.samples import Samples
 
 CHUNK = 64 * 2**20  # bytes of vectors kept at hand while the other side passes by

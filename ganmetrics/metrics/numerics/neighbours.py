@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.numerics.distances import TINY, Device, Pairs, Vectors, pairs_of, place
-from ganmetrics.runtime.device import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
 
 EXHAUSTIVE = 2**22  # pairs at once where float32 did not decide

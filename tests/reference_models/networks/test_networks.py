@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from reference_models.errors import RecipeError
-from reference_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
+from reference_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from reference_models.networks.layers import UPSAMPLINGS
+from reference_models.networks.mlp import MLPDiscriminator, MLPGenerator
 
 pytestmark = pytest.mark.usefixtures("seeded")
 

@@ -1,0 +1,79 @@
+"""From what the sides hold to Scores: the metric's results with their names, protocol, warnings and intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import GanMetricsError, PartialError, StatisticsError
+from ganmetrics.measurement.comparability import common_protocol, score_name
+from ganmetrics.measurement.confidence import ANY, LEVEL, interval
+from ganmetrics.measurement.measurement import Measurement
+from ganmetrics.measurement.remarks import remarks
+from ganmetrics.measurement.settings import Settings
+from ganmetrics.measurement.side import Side
+from ganmetrics.metrics.base import Metric
+from ganmetrics.score import Score
+
+
+def scores(measurements: Iterable[Measurement], sides: Sequence[Side]) -> dict[str, Score]:
+    """Every value of every metric, by its name in the index (and the extractor named for it alone).
+
+    Raises PartialError, with the scores of the others, where one metric of several has none.
+    """
+    found: dict[str, Score] = {}
+    errors: dict[str, GanMetricsError] = {}
+    asked = list(measurements)
+    for one in asked:
+        try:
+            found.update({f"{name}{one.suffix}": score for name, score in score_of(one, sides).items()})
+        except GanMetricsError as error:
+            if len(asked) == 1:
+                raise
+            errors[f"{one.metric.name}{one.suffix}"] = error
+    if errors:
+        raise PartialError(found, errors)
+    return found
+
+
+def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score]:
+    """The metric's Results with their names, protocol and everything that was noticed on the way."""
+    metric, settings = measurement.metric, measurement.settings
+    own = [side for side in sides if side.name in metric.sides]
+    protocol, warnings = common_protocol(metric, own, settings)
+    with torch.device("cpu"), torch.inference_mode(False), torch.no_grad():  # whatever the caller's defaults are
+        results = metric.results()
+        drawn = metric.replicates(settings.resamples, settings.seed or 0) if settings.confidence else {}
+    counts = {f"n_{side.name}": metric.statistics[side.name].count for side in own}
+    skipped = [entry for side in own for entry in side.skipped]
+    found = {}
+    for name, result in results.items():
+        if not math.isfinite(result.value):
+            what = name if metric.entry.parts else metric.entry.title
+            raise StatisticsError(f"the {what} came out as {result.value}; check the features and statistics")
+        score = Score(
+            score_name(metric, name, protocol, metric.statistics["fake"].dim),
+            result.value,
+            metric.entry.values[name],
+            spread=result.spread,
+            **counts,
+            protocol={**protocol, **result.protocol},
+            warnings=[*warnings, *result.warnings, *remarks(own)],
+            skipped=skipped,
+            raw=result.value if result.raw is None else result.raw,
+        )
+        found[name] = _with_interval(score, name, metric, drawn, settings) if settings.confidence else score
+    return found
+
+
+def _with_interval(
+    score: Score, name: str, metric: Metric, replicates: Mapping[str, Tensor], settings: Settings
+) -> Score:
+    drawn, within = replicates.get(name), metric.entry.ranges.get(name, ANY)
+    if drawn is None:
+        return score.with_(warnings=[*score.warnings, f"no 95 % interval: {metric.without_interval(name)}"])
+    about = {"confidence": LEVEL, "resamples": len(drawn), "resampling_seed": settings.seed or 0}
+    return score.with_(interval=interval(score.value, drawn, within=within), protocol={**score.protocol, **about})

@@ -1,0 +1,20 @@
+"""Checks of what a user states, each raising one line that names the option. Imports no torch."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from ganmetrics.errors import OptionError
+
+
+def whole(name: str, value: Any, least: int, below: int | None = None) -> int:
+    """`value` as an int of at least `least`, and below `below`; raises OptionError that names the option."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool) or (below is not None and number >= below):
+        bounds = f"of at least {least}" if below is None else f"from {least} to below 2^{below.bit_length() - 1}"
+        raise OptionError(f"{name}: expected a whole number {bounds}, came {value!r}")
+    return number
