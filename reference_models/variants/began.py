@@ -21,13 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from reference_models.networks.began_control import IGNORED, Equilibrium
 from reference_models.recipe import Recipe, setting
-from reference_models.variant import Variant
+from reference_models.variant import StepContext, Variant
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-    from reference_models.variant import StepContext
 
 
 @dataclass(frozen=True)
