@@ -28,18 +28,19 @@ GOAL = 1.05
 
 def measure(names: Sequence[str], real: str, fake: str, options: dict[str, Any]) -> dict[str, Any]:
     """Seconds of the pass over both sides, and of each metric's own step after it, in this process."""
-    from ganmetrics.measurement.measurement import configured, share
+    from ganmetrics.measurement.measurement import configured
     from ganmetrics.measurement.reading import fill, open_side
     from ganmetrics.measurement.scoring import scores
     from ganmetrics.measurement.settings import Settings
+    from ganmetrics.measurement.side import needs
 
     settings = Settings.of(None, {**options, "cache": False, "progress": False})
     measurements = configured(names, settings)
     sides = [open_side(side, source, measurements, settings) for side, source in (("real", real), ("fake", fake))]
-    share(measurements, sides)  # loads the network
+    wanted = {side.name: needs(side.name, measurements) for side in sides}  # loads the network
     start = time.perf_counter()
     for side in sides:
-        fill(side, measurements, settings)
+        fill(side, wanted[side.name], settings)
     passed = time.perf_counter()
     steps, values = dict[str, float](), dict[str, float]()
     for one in measurements:

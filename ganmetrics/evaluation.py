@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ganmetrics.errors import GanMetricsError, OptionError, PartialError
-from ganmetrics.measurement.measurement import Measurement, configured, of_side, share
+from ganmetrics.measurement.measurement import Measurement, configured, of_side
 from ganmetrics.measurement.reading import check, fill, open_side
 from ganmetrics.measurement.scoring import scores
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side
+from ganmetrics.measurement.side import Side, needs
 from ganmetrics.runtime.distributed import Alone, processes
 from ganmetrics.score import Score
 
@@ -88,12 +88,13 @@ def _evaluate(
     ]
     idle = [side for side in opened if not of_side(measurements, side.name)]
     sides = opened if report is not None else [side for side in opened if side not in idle]
-    evidence = None if report is None else _evidence(report, sides, measurements)
-    shown = [] if evidence is None else evidence.measurements()
+    evidence = None if report is None else _evidence(report, measurements)
     check(measurements, sides)
-    share([*measurements, *shown], sides)
     for side in sides:
-        fill(side, [*measurements, *shown], settings, () if evidence is None else evidence.watchers(side), group)
+        if side.file is None:
+            shown = [] if evidence is None else [evidence.need]
+            wanted = list(dict.fromkeys([*needs(side.name, measurements), *shown]))
+            fill(side, wanted, settings, () if evidence is None else evidence.watchers(side), group)
 
     def finished() -> dict[str, Score]:
         errors: dict[str, GanMetricsError] = {}
@@ -126,9 +127,9 @@ def _published(
     return errors
 
 
-def _evidence(report: str | os.PathLike[str], sides: Sequence[Side], measurements: Sequence[Measurement]) -> Evidence:
+def _evidence(report: str | os.PathLike[str], measurements: Sequence[Measurement]) -> Evidence:
     """On an extractor that runs in any case: the common one, unless every metric has one of its own."""
     from ganmetrics.report.evidence import Evidence
 
     common = next((one for one in measurements if not one.suffix), measurements[0])
-    return Evidence(report, sides, common.settings)
+    return Evidence(report, common.settings)

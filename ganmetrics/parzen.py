@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -14,8 +14,8 @@ from torch import Tensor
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import default_batch_size, feed
 from ganmetrics.features.pixels import DequantizedPixels, PixelBytes
-from ganmetrics.images import to_uint8
-from ganmetrics.measurement.measurement import Measurement
+from ganmetrics.images import ImageSource, to_uint8
+from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.reading import fill
 from ganmetrics.measurement.remarks import remarks, same_source
 from ganmetrics.measurement.settings import Settings
@@ -122,8 +122,8 @@ class Parzen:
             device=resolve_device(self._settings.device),
             progress=self._settings.progress,
         )
-        self.reset()
-        self._sides = {"samples": Side("samples", None)}
+        self._need = Need(self._settings.extractor, "features", Samples, self._settings)
+        self._sides = {"samples": self._side("samples")}
         if validation is not None:
             if not self.options.allow_same and same_source(validation, test):
                 raise OptionError(self._same(f"{validation}" if isinstance(validation, str) else "one source"))
@@ -156,20 +156,27 @@ class Parzen:
 
     def make_baseline(self) -> None:
         """Cut the samples where they are all there is, and put their k-means centres in their place where asked."""
-        statistics, seed = self.metric.statistics, self.metric.seed
+        seed, whole_source = self.metric.seed, self._points("samples")
         if "validation" not in self._sides:
-            for name, points in cut(statistics["samples"], seed).items():
-                statistics[name] = self._store(points)
-                self._sides.setdefault(name, Side(name, None))
+            for name, points in cut(whole_source, seed).items():
+                self._sides.setdefault(name, self._side(name)).statistics[self._need] = self._store(points)
         if self.options.baseline == "kmeans":
-            centres = kmeans_centres(statistics["samples"], self.options.max_samples, seed)
-            statistics["samples"] = self._store(centres)
+            centres = kmeans_centres(self._points("samples"), self.options.max_samples, seed)
+            self._sides["samples"].statistics[self._need] = self._store(centres)
+
+    def _side(self, name: str, source: Any = None, opened: ImageSource | None = None) -> Side:
+        """One that keeps its points within the memory that was asked for."""
+        return Side(name, source, opened, statistics={self._need: self._store()})
 
     def _store(self, points: Tensor | None = None) -> Samples:
         store = Samples(parse_memory(self.options.memory) // 8)
         if points is not None:
             store.update(points)
         return store
+
+    def _points(self, side: str) -> Samples:
+        """What a side holds."""
+        return cast(Samples, self._sides[side].held(self._need))
 
     def update(
         self, batch: Any, *, value_range: tuple[float, float] | None = None, layout: str | None = None
@@ -179,7 +186,7 @@ class Parzen:
             raise OptionError(f"samples batch: holds nothing, its shape is {tuple(batch.shape)}")
         points = as_points(batch)
         if points is not None:
-            self._add("samples", points)
+            self._add(self._sides["samples"], points)
             return self
         images = to_uint8(
             batch,
@@ -190,14 +197,13 @@ class Parzen:
         extractor = self._settings.extractor
         with exact_arithmetic(extractor.device):
             for stack in images.split(self._settings.batch_size or default_batch_size(extractor)):
-                feed(extractor, [stack], {"features": [self.metric.statistics["samples"].update]})
+                feed(extractor, [stack], {"features": [self._points("samples").update]})
                 self._sides["samples"].summary.add([stack])
         return self
 
     def reset(self) -> None:
         """Forget the samples; validation and test stay."""
-        self.metric.statistics["samples"] = self._store()
-        self._sides = {**getattr(self, "_sides", {}), "samples": Side("samples", None)}
+        self._sides["samples"] = self._side("samples")
 
     def merge(self, other: Parzen) -> None:
         """Take in the samples of another (a shard of the same run).
@@ -207,15 +213,15 @@ class Parzen:
         if not isinstance(other, Parzen) or other is self or other.options != self.options:
             raise OptionError("merge: expected another Parzen window with the same options")
         for name in ("validation", "test"):
-            if _rows(self.metric.statistics[name]) != _rows(other.metric.statistics[name]):
+            if _rows(self._points(name)) != _rows(other._points(name)):
                 raise OptionError(f"merge: expected a window over the same {name} points")
         self._sides["samples"].summary.join(other._sides["samples"].summary)
-        self.metric.statistics["samples"].merge(other.metric.statistics["samples"])
+        self._points("samples").merge(other._points("samples"))
 
     def compute(self) -> Score:
         """The score of the samples so far. Raises StatisticsError where a side is empty or sizes differ."""
         with exact_arithmetic(self.metric.device):
-            result = self.metric.compute()
+            result = self.metric.over({name: self._points(name) for name in self.metric.sides}).compute()
         if not math.isfinite(result.value):
             raise StatisticsError(
                 f"the log-likelihood came out as {result.value}: the points are too large for float64"
@@ -235,7 +241,7 @@ class Parzen:
         )
 
     def _protocol(self) -> dict[str, Any]:
-        dtypes = {self.metric.statistics[name].dtype for name in self.metric.sides}
+        dtypes = {self._points(name).dtype for name in self.metric.sides}
         is_points = not any(side.summary.n_images for side in self._sides.values())
         scale = "as given" if is_points else "(value + uniform) / 256" if self.options.dequantize else "value / 255"
         return {
@@ -251,24 +257,24 @@ class Parzen:
 
     def _read(self, name: str, source: Any) -> Side:
         points = as_points(source)
-        self.metric.statistics[name] = self._store()
         if points is not None:
-            self._add(name, points)
-            return Side(name, source)
-        side = Side(name, source, opened=self._settings.open(source))
-        fill(side, [Measurement(self.metric, self._settings)], self._settings)
+            side = self._side(name, source)
+            self._add(side, points)
+            return side
+        side = self._side(name, source, self._settings.open(source))
+        fill(side, [self._need], self._settings)
         return side
 
-    def _add(self, name: str, points: Points) -> None:
+    def _add(self, side: Side, points: Points) -> None:
         if self.options.dequantize:
-            raise OptionError(f"--dequantize: is for pixels, and {name} are points; leave it out")
+            raise OptionError(f"--dequantize: is for pixels, and {side.name} are points; leave it out")
         for block in point_blocks(points):
             if not bool(torch.isfinite(block).all()):
-                raise StatisticsError(f"{name}: NaN or infinity among the points")
-            self.metric.statistics[name].update(block)
+                raise StatisticsError(f"{side.name}: NaN or infinity among the points")
+            side.held(self._need).update(block)
 
     def _refuse_overlap(self) -> None:
-        validation, test = (_rows(self.metric.statistics[name]) for name in ("validation", "test"))
+        validation, test = (_rows(self._points(name)) for name in ("validation", "test"))
         self._shared = len(test & validation)
         if not self.options.allow_same and test and test <= validation:
             raise OptionError(self._same("every test image is among the validation images"))
@@ -281,7 +287,7 @@ class Parzen:
             )
         if getattr(self, "_shared", 0) and self.options.allow_same:
             found.append("the bandwidth was chosen on test data (--allow-same): the value is biased upward")
-        ranges = {name: _range(self.metric.statistics[name]) for name in self.metric.sides}
+        ranges = {name: _range(self._points(name)) for name in self.metric.sides}
         widths = {name: high - low for name, (low, high) in ranges.items()}
         if max(widths.values()) > 10 * min(widths.values()) > 0:
             said = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges.items())

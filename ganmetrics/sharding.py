@@ -27,7 +27,7 @@ def shared_stats(source: Any, settings: Settings, group: Alone) -> files.Statist
     """The same, read by several processes; of the whole source in the first of them, and of a part in the others."""
     (measurement,) = configured(["fid"], settings)
     side = Side("fake", source, opened=settings.open(source))
-    fill(side, [measurement], settings, group=group)
+    fill(side, [measurement.need], settings, group=group)
     protocol = {
         **settings.describe(measurement.tap),
         "warnings": [*settings.warnings, *summary_remarks(side.summary, "images")],
@@ -36,7 +36,7 @@ def shared_stats(source: Any, settings: Settings, group: Alone) -> files.Statist
         "sizes": [[list(size), n] for size, n in side.summary.sizes.most_common(20)],
         "formats": dict(side.summary.formats),
     }
-    return files.StatisticsFile(measurement.metric.statistics["fake"], protocol)
+    return files.StatisticsFile(side.moments(measurement.need), protocol)
 
 
 def merge(paths: Sequence[Any]) -> files.StatisticsFile:

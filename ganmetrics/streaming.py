@@ -10,11 +10,11 @@ from ganmetrics.images import Summary, to_uint8
 from ganmetrics.images.fingerprint import mark_of_bytes, of_images
 from ganmetrics.measurement.batch import class_names, extracted, require_fit, take_in
 from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
-from ganmetrics.measurement.measurement import SIDES, configured, feeds, of_side, require_counts, share
-from ganmetrics.measurement.reading import check, fill, open_side
+from ganmetrics.measurement.measurement import SIDES, configured, of_side, require_counts
+from ganmetrics.measurement.reading import check, feeds, fill, open_side
 from ganmetrics.measurement.scoring import scores
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side
+from ganmetrics.measurement.side import Side, needs
 from ganmetrics.metrics.index import Better
 from ganmetrics.runtime.guards import restored_random
 from ganmetrics.score import Score
@@ -32,7 +32,7 @@ class Streaming:
     def __init__(self, metrics: str | Sequence[str], real: Any = None, **options: Any):
         self.settings = Settings.of(None, options)
         self._measurements = configured([metrics] if isinstance(metrics, str) else metrics, self.settings)
-        self._sides = {name: Side(name, None) for name in SIDES if of_side(self._measurements, name)}
+        self._sides = {name: Side(name) for name in SIDES if of_side(self._measurements, name)}
         if real is not None:
             self.read_real(real)
 
@@ -71,8 +71,8 @@ class Streaming:
             with restored_random():
                 side = open_side("real", source, self._measurements, self.settings)
                 check(self._measurements, [side])
-                share(self._measurements, [side])
-                fill(side, self._measurements, self.settings)
+                if side.file is None:
+                    fill(side, needs("real", self._measurements), self.settings)
         except BaseException:
             self.reset("real")  # nothing of what was read until then
             raise
@@ -109,7 +109,6 @@ class Streaming:
         raises. Nothing of a batch that raises is taken in: it may be given again, or left out.
         """
         self._known(side)
-        share(self._measurements, [self._sides[side]])
         if hasattr(images, "shape") and 0 in tuple(images.shape):
             raise SourceError(f"{side} batch: holds no image, its shape is {tuple(images.shape)}")
         batch = to_uint8(
@@ -126,15 +125,16 @@ class Streaming:
         classes = [] if labels is None else class_names(labels, len(batch))
         summary = Summary()
         summary.add([batch])
-        wanted = feeds(side, measurements)
+        fed, wanted = self._sides[side], needs(side, measurements)
+        taking = feeds(fed, wanted)
         with restored_random():
-            vectors = extracted(batch, wanted, self.settings.batch_size)
-            for one in measurements:
-                require_fit(one.metric.statistics[side], vectors[one.settings.extractor, one.tap])
-            take_in(vectors, wanted)
-        for metric in labelled:
-            metric.labels[side] = [*metric.labels.get(side, ()), *classes]
-        self._sides[side].summary.join(summary)
+            vectors = extracted(batch, taking, self.settings.batch_size)
+            for need in wanted:
+                require_fit(fed.held(need), vectors[need.extractor, need.tap])
+            take_in(vectors, taking)
+        if labelled:
+            fed.told += classes
+        fed.summary.join(summary)
 
     def _known(self, side: str) -> None:
         if side not in self._sides:
@@ -151,9 +151,7 @@ class Streaming:
     def reset(self, side: str = "fake") -> None:
         """Forget one side; the real one stays unless it is named. Raises OptionError for an unknown side."""
         self._known(side)
-        for one in of_side(self._measurements, side):
-            one.metric.reset(side)
-        self._sides[side] = Side(side, None, summary=Summary())
+        self._sides[side] = Side(side)
 
     def merge(self, other: Streaming) -> None:
         """Take in the fake side of another (a shard of the same run); both keep their real side.
@@ -175,17 +173,11 @@ class Streaming:
                 {"this one": mine.settings.describe(mine.tap), "the other": theirs.settings.describe(mine.tap)},
                 [*IDENTITY, *PRECISION],
             )
-        merged: set[int] = set()
-        for mine, theirs in pairs:
-            statistic = mine.metric.statistics["fake"]
-            if id(statistic) not in merged:
-                merged.add(id(statistic))
-                statistic.merge(theirs.metric.statistics["fake"])
-            if mine.metric.labelled:
-                mine.metric.labels["fake"] = [
-                    label for one in (mine, theirs) for label in one.metric.labels.get("fake", ())
-                ]
-        self._sides["fake"].summary.join(other._sides["fake"].summary)
+        own, added = self._sides["fake"], other._sides["fake"]
+        for need, same in {mine.need: theirs.need for mine, theirs in pairs}.items():
+            own.held(need).merge(added.held(same))  # type: ignore[arg-type] # of one kind: the metrics are the same
+        own.told += added.told
+        own.summary.join(added.summary)
 
 
 class Evaluator(Streaming):

@@ -82,17 +82,18 @@ def measure_steps(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         metric = METRICS[name].load().configured(settings.rules, settings)
         filled = {key: one for key, one in filled.items() if key[0] == metric.kind}
         keep = 0.0
+        held, labels = dict[str, Any](), dict[str, list[str]]()
         with exact_arithmetic(torch.device("cpu")):
             for side in metric.sides:
                 key = (metric.kind, metric.statistic, side)
                 if key not in filled:
                     filled[key] = kept(metric, side, options.n)
-                metric.statistics[side], spent = filled[key]
+                held[side], spent = filled[key]
                 keep += spent
                 if metric.labelled:
-                    metric.labels[side] = [f"class {i % CLASSES}" for i in range(options.n)]
+                    labels[side] = [f"class {i % CLASSES}" for i in range(options.n)]
             start = time.perf_counter()
-            values = metric.results()
+            values = metric.over(held, labels).results()
         score = time.perf_counter() - start
         first, result = next(iter(values.items()))
         print(f"  {name:24} keeping {keep:6.1f} s  score {score:7.1f} s  {first} {result.value:.6g}", file=sys.stderr)

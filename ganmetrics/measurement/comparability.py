@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.measurement.measurement import Measurement
 from ganmetrics.measurement.settings import INCEPTION, Settings
 from ganmetrics.measurement.side import Side
 from ganmetrics.metrics.base import Metric
@@ -17,13 +18,14 @@ IDENTITY = ("features", "tap", "weights_sha256", "resize", "size")
 PRECISION = {"dtype": None, "jpeg_decoder": "pillow"}
 
 
-def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -> tuple[dict[str, Any], list[str]]:
+def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[dict[str, Any], list[str]]:
     """How all sides were measured, and warnings. Raises StatisticsError where they were measured in unlike ways."""
+    settings = measurement.settings
     described: dict[str, Mapping[str, Any]] = {}
     warnings: list[str] = []
     for side in sides:
         if side.file is None:
-            described[side.name] = settings.describe(settings.tap(type(metric)))
+            described[side.name] = settings.describe(measurement.tap)
             warnings += [text for text in settings.warnings if text not in warnings]
         elif side.file.protocol:
             label = f"{side.name} ({side.file.origin})"
@@ -45,7 +47,7 @@ def common_protocol(metric: Metric, sides: Sequence[Side], settings: Settings) -
         merged.pop(name, None)
     if settings.protocol is not None and described:
         merged["protocol"] = settings.protocol
-    if cached := [side.name for side in sides if any(metric.statistics[side.name] is kept for kept in side.cached)]:
+    if cached := [side.name for side in sides if side.cached and measurement.need in side.cached]:
         merged["cached"] = cached
     for key, usual in PRECISION.items():
         values = {str(protocol.get(key, usual)) for protocol in described.values()}

@@ -1,17 +1,13 @@
-"""What is asked for of two sides: metrics with their extractors, what they share, and their scores at the end."""
+"""What is asked for: metrics, each with the settings of its extractor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-from torch import Tensor
 
 from ganmetrics.errors import OptionError
-from ganmetrics.features.extract import Feeds
+from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
 
@@ -28,8 +24,13 @@ class Measurement:
 
     @property
     def tap(self) -> str:
-        """The vectors of the extractor that the metric reads."""
-        return self.settings.tap(type(self.metric))
+        """The vectors of the extractor that the metric reads. Raises OptionError where it has none of that kind."""
+        return self.settings.tap(self.metric.kind, f"the {self.metric.entry.title}")
+
+    @property
+    def need(self) -> Need:
+        """What the metric needs of each of its sides."""
+        return Need(self.settings.extractor, self.tap, self.metric.statistic, self.settings)
 
 
 def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
@@ -63,30 +64,9 @@ def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
     return list(found.values())
 
 
-def share(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
-    """Let metrics that keep the same of the same vectors of a side keep it once."""
-    kept: dict[tuple, Any] = {}
-    for side in (side for side in sides if side.file is None):
-        for one in of_side(measurements, side.name):
-            key = (side.name, one.settings.extractor, one.tap, one.metric.statistic)
-            one.metric.statistics[side.name] = kept.setdefault(key, one.metric.statistics[side.name])
-
-
 def of_side(measurements: Iterable[Measurement], name: str) -> list[Measurement]:
     """Those that have such a side."""
     return [one for one in measurements if name in one.metric.sides]
-
-
-def feeds(side: str, measurements: Iterable[Measurement]) -> Feeds:
-    """Which statistics of a side take in which vectors, each statistic once."""
-    wanted: dict[int, tuple[Measurement, Any]] = {}
-    for one in measurements:
-        statistic = one.metric.statistics[side]
-        wanted.setdefault(id(statistic), (one, statistic))
-    found: dict[Any, dict[str, list[Callable[[Tensor], None]]]] = {}
-    for one, statistic in wanted.values():
-        found.setdefault(one.settings.extractor, {}).setdefault(one.tap, []).append(statistic.update)
-    return found
 
 
 def require_counts(measurements: Iterable[Measurement], counts: Mapping[str, int]) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, SourceError, StatisticsError
-from ganmetrics.features.extract import batch_size_for
+from ganmetrics.features.extract import Feeds, batch_size_for
+from ganmetrics.features.extractor import Extractor
 from ganmetrics.images import ImageSource, Summary
 from ganmetrics.images.base import IndexedSource
 from ganmetrics.measurement.comparability import common_protocol
-from ganmetrics.measurement.measurement import Measurement, feeds, of_side, require_counts
+from ganmetrics.measurement.measurement import Measurement, of_side, require_counts
+from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.reference_cache import ReferenceCache
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.shared_reading import extract_parts
@@ -22,6 +24,7 @@ from ganmetrics.printable import printable
 from ganmetrics.runtime.distributed import Alone
 from ganmetrics.statistics import files
 from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.transfer import Statistic
 
 
 def open_side(name: str, source: Any, measurements: Sequence[Measurement], settings: Settings) -> Side:
@@ -64,7 +67,7 @@ def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
     """
     for one in measurements:
         own = [side for side in sides if side.name in one.metric.sides]
-        common_protocol(one.metric, own, one.settings)
+        common_protocol(one, own)
         if one.metric.labelled:
             one.metric.require_classes({side.name: _labels(one, side) for side in own})
     require_counts(measurements, {side.name: count for side in sides if (count := _count(side)) is not None})
@@ -103,35 +106,34 @@ def _outside(source: ImageSource | None) -> str:
 
 def fill(
     side: Side,
-    measurements: Sequence[Measurement],
+    wanted: Sequence[Need],
     settings: Settings,
     watchers: Sequence[Callable[[Tensor], None]] = (),
     group: Alone | None = None,
 ) -> None:
-    """Put one side's statistics into the metrics: from its file, from the cache, or by reading and extracting once.
+    """Take a side's statistics for all needs: out of the cache, the others in one pass over the images.
 
+    wanted: each need once; a side from a file has what there is already.
     watchers: called with every stack of images `(b, C, H, W)` read, in order.
     group: processes that share the images; the first of them has the statistics in the end.
     """
-    group = group or Alone()
-    own = of_side(measurements, side.name)
     if side.file is not None:
-        for one in own:
-            one.metric.statistics[side.name] = side.file.moments
         return
+    group = group or Alone()
     side.opened = side.opened or settings.open(side.given)
     skip = settings.on_error == "skip"
     here = settings.cache and group.rank == 0
-    cache = ReferenceCache(side, own, wanted=here, skip=skip, progress=settings.progress)
-    missing = group.first(lambda: [own.index(one) for one in cache.missing])
+    cache = ReferenceCache(side, wanted, wanted=here, skip=skip, progress=settings.progress)
+    places = group.first(lambda: [wanted.index(need) for need in cache.missing])
+    missing = [wanted[place] for place in places]
     if missing or watchers:
-        wanted = feeds(side.name, [own[i] for i in missing])
+        fed = feeds(side, missing)
         side.summary = extract_parts(
             side.opened,
-            wanted,
-            list({id(kept): kept for i in missing if (kept := own[i].metric.statistics[side.name])}.values()),
+            fed,
+            [side.held(need) for need in missing],
             group,
-            batch_size=batch_size_for(wanted, settings.batch_size),
+            batch_size=batch_size_for(fed, settings.batch_size),
             num_workers=settings.num_workers,
             on_error=settings.on_error,
             progress=settings.progress and group.rank == 0,
@@ -140,6 +142,14 @@ def fill(
         )
     if here:
         cache.keep()
-    for one in own:
-        if one.metric.labelled and side.labels is not None:
-            one.metric.labels[side.name] = side.labels
+
+
+def feeds(side: Side, wanted: Iterable[Need]) -> Feeds:
+    """Which statistics of a side take in which vectors, each statistic once."""
+    taking: dict[Extractor, dict[str, dict[Statistic, None]]] = {}
+    for need in wanted:
+        taking.setdefault(need.extractor, {}).setdefault(need.tap, {})[side.held(need)] = None
+    return {
+        extractor: {tap: [statistic.update for statistic in statistics] for tap, statistics in taps.items()}
+        for extractor, taps in taking.items()
+    }

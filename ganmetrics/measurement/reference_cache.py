@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -28,16 +28,14 @@ from ganmetrics.features import EXTRACTORS
 from ganmetrics.features.pixels import Pixels
 from ganmetrics.images import Summary
 from ganmetrics.measurement import cache_files as entries
+from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.side import Side
 from ganmetrics.runtime.device import bar_is_off
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.transfer import Statistic
 from ganmetrics.version import __version__
 
-if TYPE_CHECKING:
-    from ganmetrics.measurement.measurement import Measurement
-
-Statistic = Moments | Samples
 PACKAGES = ("torchvision", "timm", "numpy", "pillow")  # torch is in the description of the extractor
 CODE = ("features", "images", "runtime", "statistics")  # of this package: what lies between a file and its statistics
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "float64": torch.float64}
@@ -47,70 +45,64 @@ class ReferenceCache:
     """What the cache holds of the real side, and where the rest of it is put; of any other side it knows nothing.
 
     Attributes:
-        missing: measurements whose statistics are still to be taken of the images.
+        missing: needs whose statistics are still to be taken of the images.
     """
 
-    def __init__(self, side: Side, measurements: Sequence[Measurement], *, wanted: bool, skip: bool, progress: bool):
-        self.side, self.missing = side, list(measurements)
-        self._keys: dict[int, str] = {}
+    def __init__(self, side: Side, needs: Sequence[Need], *, wanted: bool, skip: bool, progress: bool):
+        self.side, self.missing = side, list(needs)
+        self._keys: dict[Need, str] = {}
         if not wanted or side.name != "real" or not entries.limit():
             return
         started = time.perf_counter()
-        self._fingerprint = self._look(measurements, skip=skip)
+        self._fingerprint = self._look(skip=skip)
         if side.cached and bar_is_off(progress) is None and sys.stderr.isatty():
             seconds = time.perf_counter() - started
             print(f"real: {side.summary.n_images} images from the cache (compared in {seconds:.1f} s)", file=sys.stderr)
 
-    def _look(self, measurements: Sequence[Measurement], *, skip: bool) -> str | None:
+    def _look(self, *, skip: bool) -> str | None:
         """Take what is there out of the cache. Returns the checksum of the images where it is known."""
-        fresh = [one for one in measurements if _can_be_kept(one, self.side.name)]
+        fresh = [need for need in self.missing if can_be_kept(need) and not self.side.held(need).count]
         fingerprint = self.side.opened.fingerprint() if fresh and self.side.opened is not None else None
         if fingerprint is None:
             return None
-        self._keys = {id(_of(one, self.side.name)): key_of(one, self.side.name, fingerprint) for one in fresh}
+        self._keys = {need: key_of(need, fingerprint) for need in fresh}
         try:
-            for one in fresh:
-                if one in self.missing:
-                    self._take(one, skip=skip)
+            for need in fresh:
+                self._take(need, skip=skip)
         except OSError as error:
             self._keys = {}
             entries.tell(entries.unusable(error))
         return fingerprint
 
-    def _take(self, measurement: Measurement, *, skip: bool) -> None:
-        name, empty = self.side.name, _of(measurement, self.side.name)
-        entry = entries.read(self._keys[id(empty)])
+    def _take(self, need: Need, *, skip: bool) -> None:
+        entry = entries.read(self._keys[need])
         if entry is None or self.side.opened is None:
             return
         if entry.about["summary"]["left_out"] and not skip:  # the reader is to stop at the first of them
             entry.file.close()
             return
-        extractor = measurement.settings.extractor
+        extractor = need.extractor
         with torch.inference_mode(False), torch.device("cpu"):  # whatever the caller's defaults are
             statistic = restored(entry, extractor.device)
             self.side.summary = Summary.from_dict(entry.about["summary"], self.side.opened)
         if isinstance(extractor, Pixels):
             _show_shape(extractor, statistic, self.side.summary)
-        self.side.cached.append(statistic)
-        for one in [one for one in self.missing if _of(one, name) is empty]:
-            one.metric.statistics[name] = statistic
-            self.missing.remove(one)
+        self.side.statistics[need] = statistic
+        self.side.cached.add(need)
+        self.missing.remove(need)
 
     def keep(self) -> None:
         """Put what was missing into the cache, unless the images changed while they were read."""
-        kept = {self._keys[id(_of(one, self.side.name))]: one for one in self.missing if self._has_key(one)}
+        kept = [need for need in self.missing if need in self._keys]
         if not kept or self.side.opened is None or self.side.opened.fingerprint() != self._fingerprint:
             return
         try:
-            for key, one in kept.items():
-                entries.write(key, about(self.side, one), arrays(_of(one, self.side.name)))
+            for need in kept:
+                entries.write(self._keys[need], about(self.side, need), arrays(self.side.held(need)))
         except entries.TooLargeError as error:
             entries.tell(f"{self.side.opened.name}: its statistics are not kept: {error}")
         except OSError as error:
             entries.tell(entries.unusable(error))
-
-    def _has_key(self, measurement: Measurement) -> bool:
-        return id(_of(measurement, self.side.name)) in self._keys
 
 
 def _show_shape(extractor: Pixels, statistic: Statistic, summary: Summary) -> None:
@@ -120,31 +112,25 @@ def _show_shape(extractor: Pixels, statistic: Statistic, summary: Summary) -> No
     extractor.extract([torch.empty((0, channels, height, width), dtype=torch.uint8)], extractor.taps)
 
 
-def _of(measurement: Measurement, side: str) -> Any:
-    return measurement.metric.statistics[side]
-
-
-def _can_be_kept(measurement: Measurement, side: str) -> bool:
-    """Statistics with nothing in them yet, of an extractor whose code comes with this package or its requirements.
+def can_be_kept(need: Need) -> bool:
+    """Whether the code of the extractor comes with this package or its requirements, and its weights are known.
 
     A callable may compute another thing tomorrow under the same name and the same weights.
     """
-    statistic, features = _of(measurement, side), measurement.settings.features
-    if type(statistic) not in (Moments, Samples) or statistic.count != 0 or not isinstance(features, str):
+    features = need.settings.features
+    if need.keep not in (Moments, Samples) or not isinstance(features, str):
         return False
     name = features.partition(":")[0]
-    described = measurement.settings.describe(measurement.tap)
-    return name in EXTRACTORS and (name == "pixels" or bool(described["weights_sha256"]))
+    return name in EXTRACTORS and (name == "pixels" or bool(need.describe()["weights_sha256"]))
 
 
-def key_of(measurement: Measurement, side: str, fingerprint: str) -> str:
+def key_of(need: Need, fingerprint: str) -> str:
     """Name of an entry: SHA-256 of all that decides the statistics of images with this checksum."""
-    described = measurement.settings.describe(measurement.tap)
     decides = {
-        **described,
-        "device": measurement.settings.extractor.device.type,
+        **need.describe(),
+        "device": need.extractor.device.type,
         "images": fingerprint,
-        "statistic": type(_of(measurement, side)).__name__,
+        "statistic": need.keep.__name__,
         "version": __version__,
         "format": entries.FORMAT,
         **_surroundings(),
@@ -168,15 +154,15 @@ def _surroundings() -> dict[str, Any]:
     return {"packages": versions, "jpeg": pillow.version("jpg"), "code": code.hexdigest()}
 
 
-def about(side: Side, measurement: Measurement) -> dict[str, Any]:
+def about(side: Side, need: Need) -> dict[str, Any]:
     """What an entry says of itself: what a listing shows, and what was noticed while reading."""
     path = isinstance(side.given, (str, os.PathLike)) and os.path.exists(side.given)
-    described = measurement.settings.describe(measurement.tap)
+    described = need.describe()
     return {
         "source": os.path.abspath(side.given) if path else getattr(side.opened, "name", None),
         "features": described["features"],
-        "statistic": type(_of(measurement, side.name)).__name__,
-        "folded": getattr(_of(measurement, side.name), "folded", 0),
+        "statistic": need.keep.__name__,
+        "folded": getattr(side.held(need), "folded", 0),
         "protocol": described,
         "summary": side.summary.to_dict(),
     }

@@ -14,7 +14,7 @@ from ganmetrics.measurement.confidence import ANY, LEVEL, interval
 from ganmetrics.measurement.measurement import Measurement
 from ganmetrics.measurement.remarks import remarks
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side
+from ganmetrics.measurement.side import Side, handed
 from ganmetrics.metrics.base import Metric
 from ganmetrics.score import Score
 
@@ -41,9 +41,9 @@ def scores(measurements: Iterable[Measurement], sides: Sequence[Side]) -> dict[s
 
 def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score]:
     """The metric's Results with their names, protocol and everything that was noticed on the way."""
-    metric, settings = measurement.metric, measurement.settings
+    metric, settings = handed(measurement, sides), measurement.settings
     own = [side for side in sides if side.name in metric.sides]
-    protocol, warnings = common_protocol(metric, own, settings)
+    protocol, warnings = common_protocol(measurement, own)
     with torch.device("cpu"), torch.inference_mode(False), torch.no_grad():  # whatever the caller's defaults are
         results = metric.results()
         drawn = metric.replicates(settings.resamples, settings.seed or 0) if settings.confidence else {}

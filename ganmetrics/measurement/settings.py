@@ -17,7 +17,7 @@ from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Extractor, Options
 from ganmetrics.images import ImageSource, open_images
 from ganmetrics.images.jpeg import JpegDecoder
-from ganmetrics.metrics.base import Metric
+from ganmetrics.metrics.base import Kind
 from ganmetrics.protocols import JPEG_DECODERS, MetricOptions, Protocol, get_protocol
 from ganmetrics.runtime.device import require_tf32, resolve_device, resolve_dtype
 from ganmetrics.validation import whole
@@ -138,13 +138,13 @@ class Settings(MetricOptions):
         """What decodes plain JPEG files; None is Pillow."""
         return None if self.jpeg_decoder == "pillow" else JpegDecoder(resolve_device(self.device))
 
-    def tap(self, metric: type[Metric]) -> str:
-        """The vectors of the extractor that a metric reads. Raises OptionError where it has none of that kind."""
-        tap = getattr(self.extractor, f"{metric.kind}_tap")
+    def tap(self, kind: Kind, asking: str) -> str:
+        """The extractor's vectors of a kind. Raises OptionError, which names who asks, where it has none of it."""
+        tap = getattr(self.extractor, f"{kind}_tap")
         if tap is None:
             needed = {"features": "feature vectors", "logits": "class logits", "spatial": "features at every place"}
             raise OptionError(
-                f"--features {self.features}: the {metric.entry.title} is over {needed[metric.kind]}, which this "
+                f"--features {self.features}: {asking} is over {needed[kind]}, which this "
                 f"extractor lacks (it gives {', '.join(self.extractor.taps)}); use --features inception"
             )
         return tap

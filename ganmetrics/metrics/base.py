@@ -1,11 +1,12 @@
-"""What every metric is: statistics of its sides, filled bit by bit, and Results computed from them."""
+"""What every metric is: it states what it needs of each side, and computes Results from what it is handed."""
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["features", "logits", "spatial"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,20 @@ class Result:
 
 
 class Metric(ABC):
-    """Streaming form of a metric. It knows vectors and nothing of images or networks.
+    """A metric as configured. It knows vectors and nothing of images or networks.
+
+    `over` hands it the statistics that the sides of a measurement hold. Used alone, it keeps its own: `update`, `merge`
+    and `reset` fill them, and results are of everything seen so far.
 
     Attributes:
         entry: its line in the index.
         canonical: the (features, tap) that the name alone stands for.
-        kind: which vectors it reads: an extractor's "features", "logits" or "spatial" ones.
-        statistic: what is kept of each side.
+        kind: the vectors it needs of each side: an extractor's "features", "logits" or "spatial" ones.
+        statistic: as what it needs them: moments, or the vectors themselves.
         moments_serve: the sides of which a statistics file, moments alone, says enough.
         labelled: whether it needs the class of every image.
         noun: what messages call it; the title where it is empty.
-        statistics: what is kept, by side.
+        statistics: what it computes from, by side.
         labels: class names in the order of the vectors, by side; filled for a labelled metric alone.
     """
 
@@ -55,6 +60,7 @@ class Metric(ABC):
     moments_serve: ClassVar[Sequence[str]] = ()
     labelled: ClassVar[bool] = False
     noun: ClassVar[str] = ""
+    _known: tuple[list[Any], Any] | None = None
 
     def __init__(self) -> None:
         self.reset()
@@ -103,6 +109,22 @@ class Metric(ABC):
     def without_interval(self, name: str) -> str:
         """Why `replicates` lacks a name, for a warning."""
         return "none is known on these statistics"
+
+    def over(self, statistics: Mapping[str, Any], labels: Mapping[str, Sequence[str]] | None = None) -> Self:
+        """The same metric over statistics that others keep, by side; its results are of these.
+
+        labels: class names in the order of the vectors, by side, for a labelled metric.
+        """
+        handed = copy.copy(self)
+        handed.statistics, handed.labels, handed._known = dict(statistics), dict(labels or {}), None
+        return handed
+
+    def once(self, compute: Callable[[], T]) -> T:
+        """What `compute` gives, kept until there are more vectors: results and intervals share one computation."""
+        seen = [part for kept in self.statistics.values() for part in (kept, kept.count)]
+        if self._known is None or self._known[0] != seen:
+            self._known = seen, compute()
+        return self._known[1]
 
     def reset(self, side: str | None = None) -> None:
         """Forget one side, or both."""

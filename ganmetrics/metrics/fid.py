@@ -79,7 +79,6 @@ class FrechetDistance(SingleValued):
             self.statistic = Samples
         super().__init__()
         self.ddof = ddof
-        self._summed: dict[str, tuple[Samples, Moments]] = {}
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> Self:
@@ -91,15 +90,7 @@ class FrechetDistance(SingleValued):
     def moments(self, side: str) -> Moments:
         """Of one side; vectors are summed once."""
         kept = self.statistics[side]
-        if isinstance(kept, Moments):
-            return kept
-        store, moments = self._summed.get(side, (kept, Moments()))
-        if store is not kept or moments.count != kept.count:
-            moments = Moments()
-            for block in kept.blocks():
-                moments.update(block)
-            self._summed[side] = kept, moments
-        return moments
+        return kept if isinstance(kept, Moments) else kept.moments()
 
     def compute(self) -> Result:
         """Raises StatisticsError below two images a side, and where the two sides have unlike dimensions."""

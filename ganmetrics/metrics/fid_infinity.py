@@ -50,7 +50,6 @@ class FidInfinity(FrechetDistance):
     def __init__(self, *, ddof: int = 1, confidence: bool = False, seed: int = 0):
         super().__init__(ddof=ddof, confidence=confidence)
         self.seed = seed
-        self._fitted: tuple[list[object], tuple[float, float]] | None = None
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> FidInfinity:
@@ -77,13 +76,10 @@ class FidInfinity(FrechetDistance):
         return {name: values + self._fit()[1] * torch.from_numpy(noise) for name, values in found.items()}
 
     def _fit(self) -> tuple[float, float]:
-        """Once for the same images: intercept and standard error."""
+        """Intercept and standard error."""
         self._check()
-        state = [part for kept in self.statistics.values() for part in (kept, kept.count)]
-        if self._fitted is None or self._fitted[0] != state:
-            sizes = sizes_of_subsets(self.statistics["fake"].count)
-            self._fitted = state, value_at_infinity(torch.tensor(sizes), self._distances(sizes))
-        return self._fitted[1]
+        sizes = sizes_of_subsets(self.statistics["fake"].count)
+        return self.once(lambda: value_at_infinity(torch.tensor(sizes), self._distances(sizes)))
 
     def _distances(self, sizes: list[int]) -> Tensor:
         """Of a random subset of the fakes of each size, `(k,)`; one subset's moments in memory at a time."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.fid import FrechetDistance, ddof_of
-from ganmetrics.metrics.index import METRICS
+from ganmetrics.metrics.index import METRICS, TWO
 from ganmetrics.metrics.numerics.distances import Device, Vectors, hold
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
 from ganmetrics.metrics.numerics.neighbours import nearest_squared
@@ -78,8 +78,7 @@ class MemorizationInformedDistance(SingleValued):
 
     def __init__(self, *, ddof: int = 1, over: Literal["fake", "real"] = "fake", device: Device = None):
         super().__init__()
-        self.ddof, self.over, self.device = ddof, over, device
-        self._known: tuple[tuple, FrechetDistance, Tensor] | None = None
+        self.ddof, self.mean_over, self.device = ddof, over, device
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> MemorizationInformedDistance:
@@ -92,7 +91,7 @@ class MemorizationInformedDistance(SingleValued):
 
     def compute(self) -> Result:
         """Raises StatisticsError as FID does, and where both FID and the memorisation distance are 0."""
-        frechet, distances = self._parts()
+        frechet, distances = self.once(self._parts)
         fid, distance = frechet.compute(), float(distances.mean())
         if fid.value <= NO_FID and distance < THRESHOLD:
             raise StatisticsError(
@@ -102,7 +101,9 @@ class MemorizationInformedDistance(SingleValued):
         near = distance < THRESHOLD
         warnings = list(fid.warnings)
         if near:
-            of_each = "each fake to its nearest real image" if self.over == "fake" else "each real to its nearest fake"
+            of_each = (
+                "each fake to its nearest real image" if self.mean_over == "fake" else "each real to its nearest fake"
+            )
             warnings.append(
                 f"the mean cosine distance from {of_each} is {distance:.3g}, below {THRESHOLD}: the value is "
                 f"FID {fid.value:.4g} divided by it; look whether the generator copies"
@@ -113,7 +114,7 @@ class MemorizationInformedDistance(SingleValued):
             protocol={
                 **fid.protocol,
                 "memorisation_distance": distance,
-                "memorisation_over": self.over,
+                "memorisation_over": self.mean_over,
                 "threshold": THRESHOLD,
             },
         )
@@ -123,8 +124,8 @@ class MemorizationInformedDistance(SingleValued):
 
         Absent for a mean over real images: which fake is nearest to one is no mean over fakes.
         """
-        frechet, distances = self._parts()
-        if self.over == "real" or len(distances) != self.statistics["fake"].count:
+        frechet, distances = self.once(self._parts)
+        if self.mean_over == "real" or len(distances) != self.statistics["fake"].count:
             return {}
         fake = self.statistics["fake"]
         influence = frechet_influence(frechet.moments("fake"), frechet.moments("real"), fake.blocks(), self.ddof)
@@ -132,7 +133,7 @@ class MemorizationInformedDistance(SingleValued):
         return {self.name: self._quotient(fids, distances.mean() + linear(distances, n, seed, "fake"))}
 
     def without_interval(self, name: str) -> str:
-        if self.over == "real":
+        if self.mean_over == "real":
             return "none is known for a mean over real images, as torchmetrics takes it"
         return "none is known where fakes without a direction are left out"
 
@@ -141,12 +142,9 @@ class MemorizationInformedDistance(SingleValued):
         return torch.where(distance < THRESHOLD, fid / (distance + NO_DISTANCE), fid)
 
     def _parts(self) -> tuple[FrechetDistance, Tensor]:
-        """FID and the least distances of what has been seen, computed once: samples only grow."""
-        key = tuple((self.statistics[side], self.statistics[side].count) for side in self.sides)
-        if self._known is None or self._known[0] != key:
-            frechet = FrechetDistance(ddof=self.ddof, confidence=True)
-            frechet.statistics = dict(self.statistics)
-            frechet.compute()
-            own, other = (self.statistics[side] for side in (self.over, "real" if self.over == "fake" else "fake"))
-            self._known = key, frechet, least_cosine_distances(own, other, device=self.device)
-        return self._known[1:]
+        """FID, and the least distances."""
+        frechet = FrechetDistance(ddof=self.ddof, confidence=True).over(self.statistics)
+        frechet.compute()
+        sides = TWO if self.mean_over == "real" else TWO[::-1]
+        own, other = (self.statistics[side] for side in sides)
+        return frechet, least_cosine_distances(own, other, device=self.device)

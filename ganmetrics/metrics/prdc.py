@@ -138,7 +138,6 @@ class PRDC(Metric):
             "coverage": density_coverage,
         }
         self.device = device
-        self._known: tuple[tuple, Membership] | None = None
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> PRDC:
@@ -195,15 +194,11 @@ class PRDC(Metric):
         return f"that of coverage with k = {k} takes at least {k + (k + 1) // 2 + 1} real images"
 
     def _membership(self) -> Membership:
-        """Computed once for what has been seen: samples only grow."""
-        seen = [self.statistics[side] for side in self.sides]
-        for side, samples in zip(self.sides, seen, strict=True):
-            self.require(side, samples.count)
-        key = tuple((samples, samples.count) for samples in seen)
-        if self._known is None or self._known[0] != key:
-            pairs = self.manifolds["precision"], self.manifolds["density"]
-            self._known = key, membership(seen[0], seen[1], *pairs, device=self.device)
-        return self._known[1]
+        real, fake = (self.statistics[side] for side in self.sides)
+        for side in self.sides:
+            self.require(side, self.statistics[side].count)
+        pairs = self.manifolds["precision"], self.manifolds["density"]
+        return self.once(lambda: membership(real, fake, *pairs, device=self.device))
 
     def _small_sample_warnings(self) -> list[str]:
         counts = {side: self.statistics[side].count for side in self.sides}

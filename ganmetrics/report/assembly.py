@@ -64,7 +64,7 @@ def contents(
     from markupsafe import Markup
 
     seed = evidence.seed
-    party = {side.name: Party(side, evidence.vectors(side.name), evidence.pictures(side)) for side in sides}
+    party = {side.name: Party(side, evidence.vectors(side), evidence.pictures(side)) for side in sides}
     fake, real = party["fake"], party.get("real")
     said = list(scores.values())
     counts = {side.name: Counter(side.labels) for side in sides if side.labels is not None}

@@ -1,7 +1,7 @@
 """What an evaluation leaves behind for its page: vectors beside the scores, pictures of streams, then the page itself.
 
-`Evidence.measurements()` joins the metrics of an evaluation as one that computes nothing, so that the vectors it needs
-are extracted, shared and kept like those of any other; `watchers` keep pictures of what cannot be read twice.
+`Evidence.need` joins the needs of the metrics, so that the page's vectors are taken in the same pass and shared with
+any metric that needs the same; `watchers` keep pictures of what cannot be read twice.
 """
 
 from __future__ import annotations
@@ -16,44 +16,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ganmetrics.measurement.measurement import SIDES, Measurement
+from ganmetrics.measurement.measurement import SIDES
+from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side
 from ganmetrics.metrics import METRICS
-from ganmetrics.metrics.base import Metric, Result
-from ganmetrics.metrics.index import TWO, Entry
 from ganmetrics.printable import printable
-from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.report.page import require_writable
 from ganmetrics.report.pictures import Pictures, Thumbnails, can_be_read_again
 from ganmetrics.statistics.samples import Samples
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
-
-class Vectors(Metric):
-    """The vectors of some sides, and no value."""
-
-    entry = Entry("vectors", "vectors", "", "", "vectors of the report", TWO, "lower", "none", "")
-    canonical = ("", "")
-    kind = "features"
-    statistic = Samples
-
-    def __init__(self, sides: Sequence[str] = TWO):
-        self._sides = tuple(sides)
-        super().__init__()
-
-    @property
-    def sides(self) -> Sequence[str]:
-        return self._sides
-
-    @classmethod
-    def configured(cls, protocol: Protocol, options: MetricOptions) -> Self:
-        return cls()
-
-    def results(self) -> Mapping[str, Result]:
-        return {}
+    pass
 
 
 class Evidence:
@@ -61,7 +35,6 @@ class Evidence:
 
     Args:
         path: of the page; whether it can be written is asked at once.
-        sides: opened, not yet read.
         settings: of the evaluation.
         command: what to run to have it again: words of a command line, or a line of Python. None takes the command
             line of the click program that is running, and otherwise writes the call of `gm.evaluate`.
@@ -72,19 +45,19 @@ class Evidence:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        sides: Sequence[Side],
         settings: Settings,
         *,
         command: Sequence[str] | str | None = None,
     ):
         require_writable(path)
         self.path, self.settings, self.command = path, settings, command
-        self._metric = Vectors([side.name for side in sides if side.file is None])
         self._thumbnails: dict[str, Thumbnails] = {}
 
-    def measurements(self) -> list[Measurement]:
-        """To be joined to the metrics that are asked for."""
-        return [Measurement(self._metric, self.settings)]
+    @property
+    def need(self) -> Need:
+        """The vectors of the page, of each side that has images."""
+        settings = self.settings
+        return Need(settings.extractor, settings.tap("features", "the vectors of the report"), Samples, settings)
 
     def watchers(self, side: Side) -> list[Callable[[Tensor], None]]:
         """What is to see the images of a side while they are read; nothing, where they can be read again."""
@@ -93,14 +66,14 @@ class Evidence:
         self._thumbnails[side.name] = Thumbnails()
         return [self._thumbnails[side.name].watch]
 
-    def vectors(self, side: str) -> Samples | None:
+    def vectors(self, side: Side) -> Samples | None:
         """Those of a side, or None."""
-        found = self._metric.statistics.get(side)
+        found = None if side.file is not None else side.statistics.get(self.need)
         return found if isinstance(found, Samples) and found.count else None
 
     def pictures(self, side: Side) -> Pictures | None:
         """Those of a side whose vectors are there."""
-        vectors = self.vectors(side.name)
+        vectors = self.vectors(side)
         return None if vectors is None else Pictures(side, self._thumbnails.get(side.name), vectors.count)
 
     @property

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
+from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.rows import Rows
 
 CPU = torch.device("cpu")
@@ -34,6 +35,7 @@ class Samples:
         self._spilled = 0
         self._kept: tuple[IO[bytes], int, int] | None = None  # a file of somebody else's, where rows begin, how many
         self.dtype: torch.dtype | None = None
+        self._moments: Moments | None = None
 
     @classmethod
     def from_file(cls, file: IO[bytes], start: int, count: int, dim: int, dtype: torch.dtype) -> Samples:
@@ -65,6 +67,14 @@ class Samples:
     def blocks(self, rows: int = 4096) -> Iterator[Tensor]:
         """All vectors in order, `rows` at a time, fewer only at the end."""
         return _gathered(self._pieces(rows), rows)
+
+    def moments(self) -> Moments:
+        """Those of all vectors, summed once as long as none is added."""
+        if self._moments is None or self._moments.count != self.count:
+            self._moments = Moments()
+            for block in self.blocks():
+                self._moments.update(block)
+        return self._moments
 
     def _pieces(self, rows: int) -> Iterator[Tensor]:
         if self._kept is not None:

@@ -17,7 +17,7 @@ from ganmetrics.measurement import reading
 from ganmetrics.measurement.measurement import configured
 from ganmetrics.measurement.reference_cache import ReferenceCache
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side
+from ganmetrics.measurement.side import Side, needs
 from ganmetrics.metrics.index import METRICS, TWO
 from tests.conftest import write_folder
 from tests.helpers.cached import OPTIONS, fid, stored, without_origin
@@ -72,16 +72,14 @@ def test_what_is_missing_alone_is_measured(class_folders: tuple[Path, Path], mon
     fid(*class_folders)
     fed = []
     feeds = reading.feeds
-    monkeypatch.setattr(
-        reading, "feeds", lambda side, own: fed.append((side, [one.metric.name for one in own])) or feeds(side, own)
-    )
+    monkeypatch.setattr(reading, "feeds", lambda side, missing: fed.append(missing) or feeds(side, missing))
     settings = Settings(**OPTIONS)
     mixed = [*configured(["fid"], settings), *configured(["fid"], Settings(**OPTIONS, confidence=True))]
     side = Side("real", class_folders[0])
-    reading.fill(side, mixed, settings)
-    assert fed == [("real", ["fid"])]
-    assert len(side.cached) == 1
-    assert mixed[0].metric.statistics["real"].count == mixed[1].metric.statistics["real"].count == 70
+    reading.fill(side, needs("real", mixed), settings)
+    assert fed == [[mixed[1].need]]
+    assert side.cached == {mixed[0].need}
+    assert [side.of(one).count for one in mixed] == [70, 70]
     assert len(stored()) == 2
     assert plain.n_real == 70
 
@@ -93,10 +91,9 @@ def test_moments_come_back_bit_by_bit(n: int, rng: np.random.Generator, tmp_path
     kept = []
     for _ in range(2):
         side, settings = Side("real", images), Settings(**OPTIONS, layout="NHWC", batch_size=64)
-        own = configured(["fid"], settings)
-        reading.fill(side, own, settings)
-        statistic = own[0].metric.statistics["real"]
-        kept.append((side, statistic))
+        (need,) = needs("real", configured(["fid"], settings))
+        reading.fill(side, [need], settings)
+        kept.append((side, side.held(need)))
     (first, one), (second, two) = kept
     assert (len(first.cached), len(second.cached)) == (0, 1)
     for _ in range(2):
@@ -113,9 +110,9 @@ def test_samples_stay_in_the_file_and_can_be_added_to(
     settings = Settings(**OPTIONS, layout="NHWC", confidence=True)
     found = []
     for _ in range(2):
-        own = configured(["fid"], settings)
-        reading.fill(Side("real", images), own, settings)
-        found.append(own[0].metric.statistics["real"])
+        (need,) = needs("real", configured(["fid"], settings))
+        reading.fill(side := Side("real", images), [need], settings)
+        found.append(side.held(need))
     one, two = found
     assert not two._held.count
     shutil.rmtree(entries.folder())  # another process clears the cache: what is open stays readable
@@ -142,7 +139,7 @@ def test_classes_and_remarks_are_those_of_today(class_folders: tuple[Path, Path]
             (real / "odd.jfif").write_bytes(b"left out")
         side = Side("real", real, opened=settings.open(real))
         side.opened.labels = [name.split("/")[0] for name in (entry.name for entry in side.opened.entries)]
-        reading.fill(side, configured(["fid"], settings), settings)
+        reading.fill(side, needs("real", configured(["fid"], settings)), settings)
         assert side.labels == ["a"] * 34 + ["cats" if renamed else "b"] * 35
         assert side.summary.remarks == (["1 .jfif left out: not among the extensions that are read"] if renamed else [])
     assert side.cached
@@ -192,7 +189,9 @@ def test_watchers_still_see_every_image(class_folders: tuple[Path, Path]) -> Non
     for _ in range(2):
         seen: list[int] = []
         side = Side("real", class_folders[0])
-        reading.fill(side, configured(["fid"], settings), settings, [lambda stack, to=seen: to.append(len(stack))])
+        reading.fill(
+            side, needs("real", configured(["fid"], settings)), settings, [lambda stack, to=seen: to.append(len(stack))]
+        )
         assert sum(seen) == 70
     assert side.cached
 

@@ -136,7 +136,7 @@ def test_the_key_holds_all_that_decides_a_vector(synthetic_weights: Path, tmp_pa
     def key(name: str = "fid", fingerprint: str = "0", **options: Any) -> str:
         settings = Settings(**{"device": "cpu", "weights": synthetic_weights, **options})
         (own,) = configured([name], settings)
-        return key_of(own, "real", fingerprint)
+        return key_of(own.need, fingerprint)
 
     first = key()
     others = [
