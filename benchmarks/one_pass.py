@@ -55,11 +55,11 @@ def available(features: str, weights: str | None) -> list[str]:
     from ganmetrics.errors import OptionError
     from ganmetrics.measurement.measurement import configured
     from ganmetrics.measurement.settings import Settings
-    from ganmetrics.metrics import METRICS
+    from ganmetrics.metrics import OF_IMAGES
 
     settings, found = Settings(features=features, weights=weights, progress=False), []
-    for name, entry in METRICS.items():
-        if set(entry.sides) <= {"real", "fake"} and not entry.load().labelled:
+    for name, entry in OF_IMAGES.items():
+        if not entry.load().labelled:
             try:
                 found += [name] if configured([name], settings)[0].tap else []
             except OptionError:

@@ -1,30 +1,20 @@
 """GAN evaluation metrics whose numbers say how they were measured. See README.md."""
 
 from ganmetrics.errors import GanMetricsError
+from ganmetrics.metrics.index import OF_IMAGES
 from ganmetrics.runtime.lazy import lazily
 from ganmetrics.version import __version__
 
 # `evaluate` lives in evaluation.py: a submodule of its own name would take its place on the package.
 # Loaded at first use: torch takes seconds to import, and `ganmetrics --help` needs none of it.
 _LAZY = {
-    "Authenticity": "streaming",
-    "CMMD": "streaming",
-    "ClassFID": "streaming",
+    **{entry.streaming: "streaming" for entry in OF_IMAGES.values()},
     "Evaluator": "streaming",
-    "FID": "streaming",
-    "FIDInfinity": "streaming",
-    "InceptionScore": "streaming",
-    "IntraClassDiversity": "streaming",
-    "KID": "streaming",
-    "MiFID": "streaming",
     "Monitor": "monitor",
-    "PRDC": "streaming",
     "Parzen": "parzen",
     "Reconstruction": "reconstruction",
-    "SFID": "streaming",
     "Score": "score",
     "Settings": "measurement.settings",
-    "Vendi": "streaming",
     "evaluate": "evaluation",
     "fid": "evaluation",
     "inception_score": "evaluation",

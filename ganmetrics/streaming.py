@@ -10,12 +10,12 @@ from ganmetrics.images import Summary, to_uint8
 from ganmetrics.images.fingerprint import mark_of_bytes, of_images
 from ganmetrics.measurement.batch import class_names, extracted, require_fit, take_in
 from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
-from ganmetrics.measurement.measurement import SIDES, configured, of_side, require_counts
+from ganmetrics.measurement.measurement import configured, of_side, require_counts
 from ganmetrics.measurement.reading import check, feeds, fill, open_side
 from ganmetrics.measurement.scoring import scores
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side, needs
-from ganmetrics.metrics.index import Better
+from ganmetrics.metrics.index import OF_IMAGES, SIDES, Better, Entry
 from ganmetrics.runtime.guards import restored_random
 from ganmetrics.score import Score
 
@@ -206,77 +206,26 @@ class StreamingMetric(Named):
         return score
 
 
-class FID(StreamingMetric):
-    """Fréchet Inception Distance; `FID(real="real/")`, `update(fakes, value_range=(-1, 1))`, `compute()`."""
-
-    name = "fid"
-
-
-class FIDInfinity(StreamingMetric):
-    """FID at infinitely many images; `FIDInfinity(real="real/")`, `update`, `compute`."""
-
-    name = "fid-infinity"
-
-
-class SFID(StreamingMetric):
-    """Spatial FID; `SFID(real="real/")`, `update`, `compute`."""
-
-    name = "sfid"
-
-
-class InceptionScore(StreamingMetric):
-    """Inception Score; `InceptionScore()`, `update(fakes, value_range=(-1, 1))`, `compute()`."""
-
-    name = "is"
-
-
-class KID(StreamingMetric):
-    """Kernel Inception Distance; `KID(real="real/")`, `update`, `compute`."""
-
-    name = "kid"
-
-
-class CMMD(StreamingMetric):
-    """CLIP Maximum Mean Discrepancy; `CMMD(real="real/", features="timm:NAME")`, `update`, `compute`."""
-
-    name = "cmmd"
-
-
-class ClassFID(StreamingMetric):
-    """FID within each class; `ClassFID(real="real/")`, `update(fakes, labels=names)`, `compute`."""
-
-    name = "class-fid"
-
-
-class IntraClassDiversity(StreamingMetric):
-    """Distance within each class; `IntraClassDiversity()`, `update(fakes, labels=names)`, `compute`."""
-
-    name = "intra-class-diversity"
-
-
-class Vendi(StreamingMetric):
-    """Vendi score; `Vendi()`, `update`, `compute`."""
-
-    name = "vendi"
-
-
-class Authenticity(StreamingMetric):
-    """Share of images that are no copies of training images; `Authenticity(real="train/")`, `update`, `compute`."""
-
-    name = "authenticity"
-
-
-class MiFID(StreamingMetric):
-    """Memorization-informed FID; `MiFID(real="train/")`, `update`, `compute`."""
-
-    name = "mifid"
-
-
-class PRDC(Named):
-    """Precision, recall, density and coverage; `PRDC(real="real/")`, `update`, `compute`."""
-
-    name = "prdc"
+class StreamingMetrics(Named):
+    """A metric of several values."""
 
     def compute(self) -> dict[str, Score]:
-        """The four scores by name. Raises StatisticsError where too few images were seen."""
+        """Its scores by name. Raises StatisticsError where too few images were seen."""
         return self.scores()
+
+
+def streaming_class(entry: Entry) -> type[Named]:
+    """The class of a metric over images: `gm.FID` from the entry of "fid"."""
+    labels = ", labels=names" if entry.load().labelled else ""
+    real = 'real="real/"' if "real" in entry.sides else ""
+    kind = StreamingMetrics if entry.parts else StreamingMetric
+    said = f"{entry.title}; `{entry.streaming}({real})`, `update(fakes, value_range=(-1, 1){labels})`, `compute()`."
+    return type(entry.streaming, (kind,), {"__doc__": said, "__module__": __name__, "name": entry.name})
+
+
+def __getattr__(name: str) -> type[Named]:
+    for entry in OF_IMAGES.values():
+        if entry.streaming == name:
+            made = globals()[name] = streaming_class(entry)
+            return made
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,8 +14,7 @@ from torch import Tensor
 import ganmetrics as gm
 from ganmetrics.errors import OptionError
 from ganmetrics.history import History
-from ganmetrics.measurement.measurement import SIDES
-from ganmetrics.metrics import METRICS
+from ganmetrics.metrics import OF_IMAGES
 from ganmetrics.monitor import INCIDENTAL
 from tests.metrics.test_invariants import fed, sides_of
 from tests.test_monitor import PIXELS, digits, monitor, pictures
@@ -197,7 +196,7 @@ def test_a_best_of_the_same_way_counts(
     assert look.best[0] == 0
 
 
-@pytest.mark.parametrize("name", [name for name, entry in METRICS.items() if set(entry.sides) <= set(SIDES)])
+@pytest.mark.parametrize("name", list(OF_IMAGES))
 def test_the_images_do_not_change_the_way(name: str) -> None:
     """A key of a protocol that holds what was measured would make every step a best; `INCIDENTAL` names them."""
     one, other = (

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import ganmetrics as gm
-from ganmetrics.measurement.measurement import SIDES
-from ganmetrics.metrics import METRICS
+from ganmetrics.metrics import METRICS, OF_IMAGES
+from ganmetrics.metrics.index import SIDES
 from ganmetrics.streaming import Named
 
-OF_SAMPLES = [name for name, entry in METRICS.items() if set(entry.sides) <= set(SIDES)]
+OF_SAMPLES = list(OF_IMAGES)
 CLASSES: dict[str, Any] = {
     kind.name: kind
     for kind in (getattr(gm, name) for name in gm.__all__)

@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.cpu.tables import TABLES
 from benchmarks.process import ROOT, circumstances
-from ganmetrics.metrics.index import METRICS
+from ganmetrics.metrics.index import OF_IMAGES
 
 Row = dict[str, Any]
 PARTS = {  # each module has `measure_<part>(options) -> Iterator[Row]`
@@ -113,7 +113,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.parts) - set(PARTS)):
         parser.error(f"--parts: expected some of {', '.join(PARTS)}, came {', '.join(unknown)}")
-    known = [name for name, entry in METRICS.items() if set(entry.sides) <= {"real", "fake"}]
+    known = list(OF_IMAGES)
     if unknown := sorted(set(options.metrics or ()) - set(known)):
         parser.error(f"--metrics: expected some of {', '.join(known)}, came {', '.join(unknown)}")
     if not options.weights.is_file():

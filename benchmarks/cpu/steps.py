@@ -22,7 +22,7 @@ from ganmetrics.features import inception
 from ganmetrics.features.extractor import CPU_BATCH, Options
 from ganmetrics.features.inception_network import TAPS
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.metrics import METRICS
+from ganmetrics.metrics import METRICS, OF_IMAGES
 from ganmetrics.metrics.base import Metric
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 
@@ -58,7 +58,7 @@ def kept(metric: Metric, side: str, n: int) -> tuple[Any, float]:
 
 def available() -> list[str]:
     """Metrics over vectors of real and fake images."""
-    return [name for name, entry in METRICS.items() if set(entry.sides) <= {"real", "fake"}]
+    return list(OF_IMAGES)
 
 
 def measure_steps(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -31,13 +31,12 @@ from benchmarks.process import circumstances
 from ganmetrics.errors import GanMetricsError, OptionError, PartialError
 from ganmetrics.features import EXTRACTORS
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.metrics import METRICS
+from ganmetrics.metrics import METRICS, OF_IMAGES
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.device import resolve_device
 
 Row = dict[str, Any]
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "timm", "torch-fidelity", "ganmetrics")
-OF_IMAGES = [name for name, entry in METRICS.items() if set(entry.sides) <= {"real", "fake"}]
 RELATIVE = 1e-3  # of a value on the device from the one on the CPU
 STEPWISE = {"precision", "recall", "density", "coverage", "authenticity"}  # counts, where a rounding moves one image
 GOAL = 5.0  # times torch-fidelity's images/s

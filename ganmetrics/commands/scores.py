@@ -10,11 +10,10 @@ import click
 from ganmetrics.commands.console import fail
 from ganmetrics.commands.options import CONFIDENCE, EPILOG, MEASURING, OWN, SCORING, print_scores, with_options
 from ganmetrics.errors import GanMetricsError, PartialError
-from ganmetrics.metrics.index import ENTRIES, Entry
+from ganmetrics.metrics.index import OF_IMAGES, Entry
 from ganmetrics.runtime import launcher
 
-OF_IMAGES = {entry.name: entry for entry in ENTRIES if set(entry.sides) <= {"real", "fake"}}
-DEFAULT = [name for name in ("fid", "kid", "prdc") if name in OF_IMAGES]
+DEFAULT = ["fid", "kid", "prdc"]
 
 
 def metric_command(entry: Entry) -> click.Command:

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from ganmetrics.errors import OptionError
 from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.metrics import METRICS
+from ganmetrics.metrics import METRICS, OF_IMAGES
 from ganmetrics.metrics.base import Metric
-
-SIDES = ("real", "fake")
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,14 @@ def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
 
     A string is one name. Raises OptionError for a name nobody knows, or one that is asked for twice.
     """
-    expected = ", ".join(name for name, entry in METRICS.items() if set(entry.sides) <= set(SIDES))
+    expected = ", ".join(OF_IMAGES)
     by_features = {"": settings}
     found: dict[str, Measurement] = {}
     for asked in [names] if isinstance(names, str) else names:
         name, at, features = asked.partition("@")
         if name not in METRICS:
             raise OptionError(f"metrics: expected some of {expected}, came {name!r}")
-        if not set(METRICS[name].sides) <= set(SIDES):
+        if not METRICS[name].of_images:
             raise OptionError(f"metrics: {name} is over {', '.join(METRICS[name].sides)}; it has a function of its own")
         if at and not features:
             raise OptionError(f"metrics: expected an extractor behind {asked!r}, such as {name}@efficientnet-lite0")

@@ -16,7 +16,7 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result
 from ganmetrics.metrics.classes import of_images, require_two_of_each, some
 from ganmetrics.metrics.fid import WELL_SAMPLED, FrechetDistance, frechet_distance_of_moments
-from ganmetrics.metrics.index import METRICS, TWO
+from ganmetrics.metrics.index import METRICS, SIDES
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
 from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.statistics.moments import Moments
@@ -51,27 +51,27 @@ class ClassFrechetDistance(FrechetDistance):
 
     def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
         """To first order, as those of FID; images are drawn within their class."""
-        members = {side: of_images(self, side) for side in TWO}
+        members = {side: of_images(self, side) for side in SIDES}
         names = members["real"][0]
         influence = {side: torch.zeros(len(index), dtype=torch.float64) for side, (_, index) in members.items()}
         value = 0.0
         for place, (_, *vectors) in enumerate(self._classes()):
             moments = [moments_of(own) for own in vectors]
             value += frechet_distance_of_moments(moments[0], moments[1], self.ddof) / len(names)
-            for side, own, mine, other in zip(TWO, vectors, moments, moments[::-1], strict=True):
+            for side, own, mine, other in zip(SIDES, vectors, moments, moments[::-1], strict=True):
                 here = members[side][1] == place
                 share = len(here) / len(own) / len(names)  # of a mean over all images, in this class's
                 influence[side][here] = frechet_influence(mine, other, [own], self.ddof) * share
-        moved = [linear(influence[side], n, seed, side, members[side][1]) for side in TWO]
+        moved = [linear(influence[side], n, seed, side, members[side][1]) for side in SIDES]
         return {self.name: value + moved[0] + moved[1]}
 
     def _classes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Name, real and fake vectors of each class, a few classes' at a time in memory."""
         self._check()
-        (names, real), (_, fake) = (of_images(self, side) for side in TWO)
+        (names, real), (_, fake) = (of_images(self, side) for side in SIDES)
         sizes = torch.bincount(real) + torch.bincount(fake)
         for part in torch.arange(len(names)).split(max(1, ROWS // int(sizes.max()))):
-            held = [self._vectors(side, index, part) for side, index in zip(TWO, (real, fake), strict=True)]
+            held = [self._vectors(side, index, part) for side, index in zip(SIDES, (real, fake), strict=True)]
             for place in part.tolist():
                 yield names[place], held[0][place], held[1][place]
 
@@ -88,14 +88,14 @@ class ClassFrechetDistance(FrechetDistance):
 
     def _check(self) -> None:
         super()._check()
-        for side in TWO:
+        for side in SIDES:
             of_images(self, side)
         self.require_classes(self.labels)
 
     def require_classes(self, labels: Mapping[str, Sequence[str]]) -> None:
         """The same on both sides, where both are known, and at least two images of each."""
-        known = {side: set(labels.get(side, ())) for side in TWO}
-        lacking = {side: sorted(known[other] - known[side]) for side, other in (TWO, TWO[::-1]) if side in labels}
+        known = {side: set(labels.get(side, ())) for side in SIDES}
+        lacking = {side: sorted(known[other] - known[side]) for side, other in (SIDES, SIDES[::-1]) if side in labels}
         if any(lacking.values()):
             said = "; ".join(f"no {side} image of {some(names)}" for side, names in lacking.items() if names)
             raise StatisticsError(
@@ -106,7 +106,7 @@ class ClassFrechetDistance(FrechetDistance):
 
     def _few(self) -> list[str]:
         dim = self.statistics["real"].dim
-        fewest = {side: int(torch.bincount(of_images(self, side)[1]).min()) for side in TWO}
+        fewest = {side: int(torch.bincount(of_images(self, side)[1]).min()) for side in SIDES}
         if min(fewest.values()) >= WELL_SAMPLED * dim:
             return []
         return [

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.base import Kind, Result, SingleValued
-from ganmetrics.metrics.index import METRICS, TWO
+from ganmetrics.metrics.index import METRICS, SIDES
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
 from ganmetrics.metrics.numerics.nuclear_norm import nuclear_norm
 from ganmetrics.metrics.numerics.resampling import linear
@@ -71,7 +71,7 @@ class FrechetDistance(SingleValued):
     canonical = ("inception", "2048")
     kind: ClassVar[Kind] = "features"
     statistic: type[Moments] | type[Samples] = Moments
-    moments_serve: ClassVar[Sequence[str]] = TWO
+    moments_serve: ClassVar[Sequence[str]] = SIDES
     noun = "a Fréchet distance"
 
     def __init__(self, *, ddof: int = 1, confidence: bool = False):
@@ -101,7 +101,7 @@ class FrechetDistance(SingleValued):
     def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
         """To first order, by the influence of each image; absent where a side is moments without its vectors."""
         moved = []
-        for own, other in (TWO, TWO[::-1]):
+        for own, other in (SIDES, SIDES[::-1]):
             blocks = self._blocks(own)
             if blocks is None:
                 return {}

@@ -19,7 +19,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.fid import FrechetDistance, ddof_of
-from ganmetrics.metrics.index import METRICS, TWO
+from ganmetrics.metrics.index import METRICS, SIDES
 from ganmetrics.metrics.numerics.distances import Device, Vectors, hold
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
 from ganmetrics.metrics.numerics.neighbours import nearest_squared
@@ -145,6 +145,6 @@ class MemorizationInformedDistance(SingleValued):
         """FID, and the least distances."""
         frechet = FrechetDistance(ddof=self.ddof, confidence=True).over(self.statistics)
         frechet.compute()
-        sides = TWO if self.mean_over == "real" else TWO[::-1]
+        sides = SIDES if self.mean_over == "real" else SIDES[::-1]
         own, other = (self.statistics[side] for side in sides)
         return frechet, least_cosine_distances(own, other, device=self.device)

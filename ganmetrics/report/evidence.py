@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ganmetrics.measurement.measurement import SIDES
 from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side
 from ganmetrics.metrics import METRICS
+from ganmetrics.metrics.index import SIDES
 from ganmetrics.printable import printable
 from ganmetrics.report.page import require_writable
 from ganmetrics.report.pictures import Pictures, Thumbnails, can_be_read_again

@@ -9,12 +9,12 @@ import click
 from ganmetrics.commands.console import CONTEXT, Commands, fail
 from ganmetrics.commands.options import with_options
 from ganmetrics.errors import GanMetricsError
-from ganmetrics.metrics.index import METRICS
+from ganmetrics.metrics.index import OF_IMAGES
 from ganmetrics.printable import printable
 from reference_models.index import VARIANTS, get_variant
 from reference_models.recipe import Setting, settings
 
-SCORED = [name for name, entry in METRICS.items() if set(entry.sides) <= {"real", "fake"}]
+SCORED = list(OF_IMAGES)
 RUNNING = [
     click.option("--data", metavar="NAME",
                  help="digits, mnist, fashion-mnist, cifar10 (mnist:train[0:50000]), a folder, zip or npz."),

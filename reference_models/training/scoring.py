@@ -14,8 +14,7 @@ import torch
 import ganmetrics as gm
 from ganmetrics.held_out import keys_of
 from ganmetrics.images import open_images
-from ganmetrics.measurement.measurement import SIDES
-from ganmetrics.metrics import METRICS
+from ganmetrics.metrics import METRICS, OF_IMAGES
 from ganmetrics.metrics.inversion.search import METHODS
 from ganmetrics.score import Score
 from reference_models.errors import RecipeError
@@ -24,7 +23,7 @@ from reference_models.training.data import Images
 
 RECONSTRUCTION = "reconstruction"
 PART = 4096  # images of training that are looked at together
-OF_SAMPLES = tuple(name for name, entry in METRICS.items() if set(entry.sides) <= set(SIDES))
+OF_SAMPLES = tuple(OF_IMAGES)
 SCORES = (*OF_SAMPLES, RECONSTRUCTION)
 Scorer = Callable[[Sampler], dict[str, Score]]  # again and again; the real images are read once
 

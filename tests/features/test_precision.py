@@ -15,7 +15,7 @@ from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.measurement import reference_cache, settings
 from ganmetrics.measurement.measurement import configured
 from ganmetrics.protocols import DTYPES
-from ganmetrics.runtime import device
+from ganmetrics.runtime import arithmetic, device
 from ganmetrics.statistics import files
 from tests.conftest import run_cli
 from tests.helpers.small_network import Pooled, small
@@ -92,14 +92,14 @@ def cuda_on_paper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def knobs() -> list[Any]:
-    return [getattr(owner, name) for owner, name, _ in device._fp32_knobs(torch.device("cuda"), tf32=False)]
+    return [getattr(owner, name) for owner, name, _ in arithmetic._fp32_knobs(torch.device("cuda"), tf32=False)]
 
 
 def test_tf32_is_on_within_and_off_again() -> None:
     cuda, before = torch.device("cuda"), knobs()
-    with device.exact_arithmetic(cuda):
+    with arithmetic.exact_arithmetic(cuda):
         exact = knobs()
-        with device.exact_arithmetic(cuda, tf32=True):
+        with arithmetic.exact_arithmetic(cuda, tf32=True):
             shortened = knobs()
         assert knobs() == exact
     assert knobs() == before
@@ -109,7 +109,7 @@ def test_tf32_is_on_within_and_off_again() -> None:
 
 def test_tf32_reaches_the_network_alone(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, bool]] = []
-    real = device.exact_arithmetic
+    real = arithmetic.exact_arithmetic
     monkeypatch.setattr(
         "ganmetrics.features.extractor.exact_arithmetic",
         lambda device, *, tf32=False: (asked.append(("in", tf32)), real(device, tf32=tf32))[1],

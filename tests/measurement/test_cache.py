@@ -18,17 +18,17 @@ from ganmetrics.measurement.measurement import configured
 from ganmetrics.measurement.reference_cache import ReferenceCache
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side, needs
-from ganmetrics.metrics.index import METRICS, TWO
+from ganmetrics.metrics.index import METRICS, SIDES
 from tests.conftest import write_folder
 from tests.helpers.cached import OPTIONS, fid, stored, without_origin
 
 pytestmark = pytest.mark.usefixtures("statistics_cache")
 
-OF_IMAGES = [name for name, entry in METRICS.items() if entry.sides == TWO]
+COMPARING = [name for name, entry in METRICS.items() if entry.sides == SIDES]
 
 
 @pytest.mark.parametrize("confidence", [False, True])
-@pytest.mark.parametrize("name", OF_IMAGES)
+@pytest.mark.parametrize("name", COMPARING)
 def test_every_metric_is_the_same_from_the_cache(
     name: str, confidence: bool, class_folders: tuple[Path, Path], sides_read: list[str]
 ) -> None:
@@ -204,6 +204,6 @@ def test_one_line_where_progress_is_shown(
         monkeypatch.setattr(sys.stderr, "isatty", lambda shown=terminal: shown, raising=False)
         settings = Settings(**OPTIONS)
         side = Side("real", class_folders[0], opened=settings.open(class_folders[0]))
-        ReferenceCache(side, configured(["fid"], settings), wanted=True, skip=False, progress=progress)
+        ReferenceCache(side, needs("real", configured(["fid"], settings)), wanted=True, skip=False, progress=progress)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("real: 70 images from the cache (compared in ")

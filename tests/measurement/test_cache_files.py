@@ -136,7 +136,7 @@ def test_the_limit_as_it_is_written(class_folders: tuple[Path, Path], monkeypatc
 ENTRY = "entries.Array('float64', (3,), [np.arange(3.0)])"
 KILLED = f"""
 import os, signal, numpy as np
-from ganmetrics.statistics import cache as entries
+from ganmetrics.measurement import cache_files as entries
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 entries.write("k" * 64, {{}}, {{"rows": {ENTRY}}})
 """
@@ -158,7 +158,7 @@ def test_killed_while_writing() -> None:
 
 SHARED = """
 import random, sys, numpy as np
-from ganmetrics.statistics import cache as entries
+from ganmetrics.measurement import cache_files as entries
 found = set()
 for turn in range(60):
     i = random.randrange(8)

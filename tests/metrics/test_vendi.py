@@ -84,7 +84,7 @@ def test_an_interval_holds_the_expected_value_95_times_in_100(
     rng: np.random.Generator, n: int, d: int, most: float
 ) -> None:
     scale = 1 / np.arange(1, d + 1)
-    metrics = [fed(torch.from_numpy(rng.standard_normal((n, d)) * scale + 0.4)) for _ in range(400)]
+    metrics = [fed(torch.from_numpy(rng.standard_normal((n, d)) * scale + 0.4)) for _ in range(1600)]
     values = [metric.compute().value for metric in metrics]
     intervals = [interval(v, m.replicates(200, 0)["vendi"]) for v, m in zip(values, metrics, strict=True)]
     assert 0.895 <= np.mean([low <= np.mean(values) <= high for low, high in intervals]) <= most

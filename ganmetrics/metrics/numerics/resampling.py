@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganmetrics.metrics.index import TWO
+from ganmetrics.metrics.index import SIDES
 
 BLOCK = 2**22  # counts in memory at a time
 UNMOVED = "it is the same for every image, so that drawing images anew moves nothing"
@@ -25,7 +25,7 @@ def counts(
     The same for the same numbers, seed and side, however it is cut into blocks; real and fake draw apart.
     groups: `(n_images,)` whole numbers; images are then drawn within their own group, whose size stays.
     """
-    rng = np.random.default_rng([seed, TWO.index(side)])
+    rng = np.random.default_rng([seed, SIDES.index(side)])
     rows = max(1, BLOCK // n_images)
     group = np.zeros(n_images, dtype=np.int64) if groups is None else np.unique(groups.numpy(), return_inverse=True)[1]
     order, sizes = np.argsort(group, kind="stable"), np.bincount(group)
