@@ -30,6 +30,11 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
 QUICK = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
 
 
+def peer(module: str) -> Any:
+    """A module of a tool that we compare with; where that is not installed, the test is skipped."""
+    return pytest.importorskip(module, reason="a peer; pip install 'ganmetrics[peers]'")
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Inputs drawn afresh for every test, the same in every run; GANMETRICS_TEST_SEED tries others."""

@@ -13,14 +13,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cleanfid.resize import build_resizer
 from PIL import Image
-from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 import ganmetrics as gm
 from benchmarks.peers import tools as peers
-from tests.conftest import write_folder
+from tests.conftest import peer, write_folder
 
+for package in ("pytorch_fid", "torchmetrics"):
+    peer(package)
+build_resizer = peer("cleanfid.resize").build_resizer
+interpolate_bilinear_2d_like_tensorflow1x = peer(
+    "torch_fidelity.interpolate_compat_tensorflow"
+).interpolate_bilinear_2d_like_tensorflow1x
 Folders = tuple[Path, Path]
 PEER = {
     "tensorflow": peers.torch_fidelity_value,

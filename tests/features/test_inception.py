@@ -12,6 +12,7 @@ from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Options
 from ganmetrics.features.inception_network import TAPS, InceptionV3
 from ganmetrics.runtime.arithmetic import exact_arithmetic
+from tests.conftest import peer
 
 CPU = torch.device("cpu")
 
@@ -25,11 +26,10 @@ def test_the_official_layout_is_ours(synthetic_weights: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_tap_equals_torch_fidelity_in_float64(synthetic_weights: Path, images: torch.Tensor) -> None:
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
+    extractor = peer("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3
     taps = [tap for tap in TAPS if tap != "spatial"]  # which that tool does not have; see test_sfid.py
     names = [tap.replace("-", "_") for tap in taps]
-    theirs = FeatureExtractorInceptionV3("x", names, feature_extractor_weights_path=str(synthetic_weights))
+    theirs = extractor("x", names, feature_extractor_weights_path=str(synthetic_weights))
     theirs.double().feature_extractor_internal_dtype = torch.float64
     ours = load_extractor("inception", Options(weights=synthetic_weights, dtype=torch.float64))
     with exact_arithmetic(CPU):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cleanfid.resize import build_resizer
 from PIL import Image
-from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from ganmetrics.images.resize import RESIZES
+from tests.conftest import peer
 
 SIZES = [(1, 1), (8, 8), (32, 32), (17, 45), (299, 299), (300, 298), (512, 640), (1, 700)]
 
@@ -32,8 +31,9 @@ def test_pil_bicubic_is_pillow(rng: np.random.Generator, height: int, width: int
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_pil_bicubic_is_clean_fid(rng: np.random.Generator, height: int, width: int) -> None:
+    resize = peer("cleanfid.resize")
     images = draw(rng, 1, height, width)
-    theirs = build_resizer("clean")(images[0].permute(1, 2, 0).numpy())
+    theirs = resize.build_resizer("clean")(images[0].permute(1, 2, 0).numpy())
     ours = RESIZES["pil-bicubic"](images, 299, torch.float32)[0].permute(1, 2, 0)
     np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6, atol=255e-7)
 
@@ -43,8 +43,9 @@ def test_pil_bicubic_is_clean_fid(rng: np.random.Generator, height: int, width: 
 def test_tf1_bilinear_is_torch_fidelity_to_the_bit(
     rng: np.random.Generator, height: int, width: int, dtype: torch.dtype
 ) -> None:
+    tf1 = peer("torch_fidelity.interpolate_compat_tensorflow").interpolate_bilinear_2d_like_tensorflow1x
     images = draw(rng, 2, height, width).to(dtype)
-    theirs = interpolate_bilinear_2d_like_tensorflow1x(images, size=(299, 299), align_corners=False)
+    theirs = tf1(images, size=(299, 299), align_corners=False)
     torch.testing.assert_close(RESIZES["tf1-bilinear"](images, 299, dtype), theirs, rtol=0, atol=0)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pytorch_fid.fid_score import calculate_frechet_distance
 
 from benchmarks.peers.tools import sqrtm_with_disp
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.fid import FrechetDistance, frechet_distance
 from ganmetrics.statistics.factors import symmetric_factor
 from ganmetrics.statistics.moments import Moments
+from tests.conftest import peer
 
 
 def random_psd(rng: np.random.Generator, d: int, rank: int | None = None, spread: float = 2.0) -> torch.Tensor:
@@ -83,9 +83,10 @@ def test_from_samples_of_any_rank(rng: np.random.Generator, n1: int, n2: int, d:
 @pytest.mark.parametrize(("n", "d", "tolerance"), [(400, 32, 1e-9), (3000, 128, 1e-9), (40, 64, 1e-5)])
 def test_agrees_with_pytorch_fid(rng: np.random.Generator, n: int, d: int, tolerance: float) -> None:
     """Its sqrtm is exact to rounding at full rank; below it, it is the square root of rounding noise."""
+    frechet = peer("pytorch_fid.fid_score").calculate_frechet_distance
     x, y = rng.standard_normal((n, d)), rng.standard_normal((n, d)) @ rng.standard_normal((d, d)) / 4
     with sqrtm_with_disp():
-        theirs = calculate_frechet_distance(x.mean(0), np.cov(x, rowvar=False), y.mean(0), np.cov(y, rowvar=False))
+        theirs = frechet(x.mean(0), np.cov(x, rowvar=False), y.mean(0), np.cov(y, rowvar=False))
     metric = FrechetDistance()
     metric.update(torch.from_numpy(x), "real")
     metric.update(torch.from_numpy(y), "fake")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch_fidelity.metric_isc import isc_features_to_metric
 
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.inception_score import InceptionScore, inception_score
 from ganmetrics.protocols import PROTOCOLS, MetricOptions, Splits
 from ganmetrics.statistics.samples import Samples
+from tests.conftest import peer
 
 
 def result_of(logits: torch.Tensor, protocol: str = "tensorflow", **options: object):
@@ -55,8 +55,9 @@ def test_two_classes_in_closed_form() -> None:
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("splits", [1, 3, 10])
 def test_agrees_with_torch_fidelity(rng: np.random.Generator, n: int, shuffle: bool, splits: int) -> None:
+    metric_isc = peer("torch_fidelity.metric_isc")
     logits = torch.from_numpy(rng.standard_normal((n, 30)) * 3).float()
-    theirs = isc_features_to_metric(logits, splits=splits, shuffle=shuffle, rng_seed=2020)
+    theirs = metric_isc.isc_features_to_metric(logits, splits=splits, shuffle=shuffle, rng_seed=2020)
     ours = result_of(logits, "torch-fidelity", splits=splits, shuffle=shuffle)
     assert ours.value == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
     assert ours.spread == pytest.approx(theirs["inception_score_std"], rel=1e-9, abs=1e-12)
@@ -67,10 +68,9 @@ def test_agrees_with_torch_fidelity(rng: np.random.Generator, n: int, shuffle: b
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_agrees_with_torchmetrics(rng: np.random.Generator, n: int, seed: int) -> None:
     """Torchmetrics permutes with the global generator: our seed stands for `torch.manual_seed` before its compute."""
-    from torchmetrics.image.inception import InceptionScore as Theirs
-
+    inception = peer("torchmetrics.image.inception")
     logits = torch.from_numpy(rng.standard_normal((n, 30)) * 3)
-    theirs = Theirs(feature=torch.nn.Identity())
+    theirs = inception.InceptionScore(feature=torch.nn.Identity())
     theirs.update(logits)
     torch.manual_seed(seed)
     mean, std = theirs.compute()

@@ -14,37 +14,34 @@ from torch import nn
 from ganmetrics.errors import OptionError
 from ganmetrics.metrics.kid import KernelInceptionDistance, kernel_distance, subset_distances
 from ganmetrics.protocols import PROTOCOLS, MetricOptions, Subsets
+from tests.conftest import peer
 from tests.helpers.kernels import like_inception, metric_of, store
 
 
 def torch_fidelity(x: np.ndarray, y: np.ndarray, size: int, seed: int) -> tuple[float, float]:
-    from torch_fidelity.metric_kid import kid_features_to_metric
-
-    found = kid_features_to_metric(
+    found = peer("torch_fidelity.metric_kid").kid_features_to_metric(
         torch.from_numpy(y), torch.from_numpy(x), kid_subset_size=size, rng_seed=seed, verbose=False
     )
     return found["kernel_inception_distance_mean"], found["kernel_inception_distance_std"]
 
 
 def torchmetrics(x: np.ndarray, y: np.ndarray, size: int, seed: int) -> tuple[float, float]:
-    from torchmetrics.image.kid import KernelInceptionDistance as Peer
-
-    peer = Peer(feature=nn.Identity(), subset_size=size).set_dtype(torch.float64)
-    peer.update(torch.from_numpy(x), real=True)
-    peer.update(torch.from_numpy(y), real=False)
+    kid = peer("torchmetrics.image.kid")
+    theirs = kid.KernelInceptionDistance(feature=nn.Identity(), subset_size=size).set_dtype(torch.float64)
+    theirs.update(torch.from_numpy(x), real=True)
+    theirs.update(torch.from_numpy(y), real=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        mean, std = peer.compute()
+        mean, std = theirs.compute()
     return float(mean), float(std)
 
 
 def clean_fid(x: np.ndarray, y: np.ndarray, size: int, seed: int) -> tuple[float, None]:
-    from cleanfid.fid import kernel_distance
-
+    fid = peer("cleanfid.fid")
     before = np.random.get_state()
     np.random.seed(seed)
     try:
-        return kernel_distance(x, y, max_subset_size=size), None
+        return fid.kernel_distance(x, y, max_subset_size=size), None
     finally:
         np.random.set_state(before)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pytorch_fid.fid_score import calculate_frechet_distance
 
 import ganmetrics as gm
 from benchmarks.peers.tools import sqrtm_with_disp
@@ -18,6 +17,7 @@ from ganmetrics.features.inception_network import InceptionV3
 from ganmetrics.metrics.sfid import SpatialFrechetDistance
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.files import load
+from tests.conftest import peer
 
 CPU = torch.device("cpu")
 
@@ -25,9 +25,8 @@ CPU = torch.device("cpu")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_spatial_vectors_are_the_first_branch_of_mixed_6d(synthetic_weights: Path, images: torch.Tensor) -> None:
     """TensorFlow's `mixed_6/conv` is Mixed_6d.branch1x1 here; `[..., :7]` of NHWC is guided-diffusion's slice."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    theirs = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(synthetic_weights))
+    extractor = peer("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3
+    theirs = extractor("x", ["2048"], feature_extractor_weights_path=str(synthetic_weights))
     theirs.double().feature_extractor_internal_dtype = torch.float64
     seen = []
     theirs.Mixed_6d.branch1x1.register_forward_hook(lambda module, inputs, output: seen.append(output))
@@ -53,12 +52,13 @@ def test_the_network_runs_no_deeper_than_the_spatial_tap(synthetic_weights: Path
 
 
 def test_agrees_with_pytorch_fid_on_the_same_vectors(rng: np.random.Generator) -> None:
+    frechet = peer("pytorch_fid.fid_score").calculate_frechet_distance
     x, y = rng.standard_normal((400, 28)) + 0.3, rng.standard_normal((300, 28)) * 2
     metric = SpatialFrechetDistance()
     metric.update(torch.from_numpy(x), "real")
     metric.update(torch.from_numpy(y), "fake")
     with sqrtm_with_disp():
-        theirs = calculate_frechet_distance(x.mean(0), np.cov(x, rowvar=False), y.mean(0), np.cov(y, rowvar=False))
+        theirs = frechet(x.mean(0), np.cov(x, rowvar=False), y.mean(0), np.cov(y, rowvar=False))
     assert metric.compute().value == pytest.approx(theirs, rel=1e-9)
 
 

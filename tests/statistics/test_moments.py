@@ -13,6 +13,7 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.statistics import files
 from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.moments import FOLD_ROWS, Moments
+from tests.conftest import peer
 
 
 def streamed(x: np.ndarray, batch: int) -> Moments:
@@ -105,11 +106,10 @@ def test_file_round_trip_and_update_afterwards(rng: np.random.Generator, tmp_pat
 
 
 def test_our_files_are_read_by_pytorch_fid(rng: np.random.Generator, tmp_path: Path) -> None:
-    from pytorch_fid.fid_score import compute_statistics_of_path
-
+    fid_score = peer("pytorch_fid.fid_score")
     x = rng.standard_normal((100, 6))
     files.write(tmp_path / "x.npz", StatisticsFile(streamed(x, 10)))
-    mu, sigma = compute_statistics_of_path(str(tmp_path / "x.npz"), None, 1, 6, "cpu")
+    mu, sigma = fid_score.compute_statistics_of_path(str(tmp_path / "x.npz"), None, 1, 6, "cpu")
     np.testing.assert_allclose(mu, x.mean(0), rtol=1e-13)
     np.testing.assert_allclose(sigma, np.cov(x, rowvar=False), rtol=1e-12, atol=1e-14)
 
