@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganmetrics.commands.console import Commands
 from ganmetrics.printable import printable
 from ganmetrics.runtime.memory import size
 
@@ -18,7 +19,7 @@ RIGHT = {3, 4}
 DAY = 86_400
 
 
-@click.group()
+@click.group(cls=Commands)
 def cache() -> None:
     """List or clear the kept statistics of reference images."""
 

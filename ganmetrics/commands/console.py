@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -16,8 +16,20 @@ NO_MEMORY = "not enough memory; use a smaller --batch-size, a smaller network or
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
+class NoCommand(click.UsageError):
+    """A group was called alone; its message is the whole help."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(self.message, file=file, err=True)
+
+
 class Commands(click.Group):
-    """click itself answers Ctrl-C with an empty line."""
+    """click itself answers Ctrl-C with an empty line, and before 8.2 the lack of a command with exit code 0."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            raise NoCommand(ctx.get_help(), ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
