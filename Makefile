@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow test-oldest suite lint clean
 
 help:
-	@echo "make demo       install, then train a DCGAN on scanned digits and score it on the way"
-	@echo "make test       install with development tools, then ruff, mypy and the test suite"
-	@echo "make test-slow  the same suite with the slow tests"
-	@echo "make clean      remove the virtual environment and everything made"
+	@echo "make demo         install, then train a DCGAN on scanned digits and score it on the way"
+	@echo "make test         install with development tools, then ruff, mypy and the test suite"
+	@echo "make test-slow    the same suite with the slow tests"
+	@echo "make test-oldest  the suite on the lowest versions that pyproject.toml promises, without the other tools"
+	@echo "make clean        remove the virtual environment and everything made"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,5 +40,23 @@ test: lint
 test-slow: lint
 	$(PYTEST) -m "slow or not slow"
 
+# The suite alone, as .ci/versions runs it.
+suite: $(VENV)/.dev
+	$(PYTEST)
+
+# The bounds of pyproject.toml are a promise. NumPy 1.26 has no wheels for Python 3.13.
+OLDEST = .versions/oldest
+
+$(OLDEST)/.made: pyproject.toml .ci/oldest.py
+	python=$$(.ci/python 3.10 3.11 3.12) && $$python -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --no-deps --editable .
+	$(OLDEST)/bin/python .ci/oldest.py >$(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt --editable '.[all]' pytest pytest-xdist
+	@touch $@
+
+test-oldest: override VENV = $(OLDEST)
+test-oldest: $(OLDEST)/.made
+	$(PYTEST)
+
 clean:
-	rm -rf $(VENV) demo-output build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .versions demo-output build *.egg-info .pytest_cache .mypy_cache .ruff_cache
