@@ -17,6 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+class _Products:
+    """The switch for float32 products before torch 2.9: to write back `allow_tf32` turns a "medium" into "high"."""
+
+    @property
+    def precision(self) -> str:
+        return torch.get_float32_matmul_precision()
+
+    @precision.setter
+    def precision(self, value: str) -> None:
+        torch.set_float32_matmul_precision(value)
+
+
 def _fp32_knobs(device: torch.device, *, tf32: bool) -> list[tuple[Any, str, Any]]:
     """(object, attribute, value) for every switch that lets torch round float32 to something shorter there.
 
@@ -30,7 +42,7 @@ def _fp32_knobs(device: torch.device, *, tf32: bool) -> list[tuple[Any, str, Any
             (backends.cuda.matmul, backends.cudnn.conv) if on_cuda else (backends.mkldnn.matmul, backends.mkldnn.conv)
         )
         return [(owner, "fp32_precision", "tf32" if tf32 else "ieee") for owner in owners]
-    return [(backends.cuda.matmul, "allow_tf32", tf32), (backends.cudnn, "allow_tf32", tf32)]
+    return [(_Products(), "precision", "high" if tf32 else "highest"), (backends.cudnn, "allow_tf32", tf32)]
 
 
 @contextmanager

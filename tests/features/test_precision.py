@@ -103,8 +103,8 @@ def test_tf32_is_on_within_and_off_again() -> None:
             shortened = knobs()
         assert knobs() == exact
     assert knobs() == before
-    assert set(exact) <= {"ieee", False}
-    assert set(shortened) <= {"tf32", True}
+    assert set(exact) <= {"ieee", "highest", False}
+    assert set(shortened) <= {"tf32", "high", True}
 
 
 def test_tf32_reaches_the_network_alone(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
