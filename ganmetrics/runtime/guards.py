@@ -146,7 +146,9 @@ def ordinary_modes() -> Iterator[None]:
         for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
-        if torch.get_default_device().type != "cpu":  # the mode costs time at every call, so only where it is needed
+        # The mode costs time at every call, so only where it is needed; `torch.get_default_device` of torch 2.6 breaks
+        # once a default was taken back.
+        if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         torch.set_default_dtype(torch.float32)
         try:
