@@ -13,7 +13,7 @@ from ganmetrics.errors import GanMetricsError
 from ganmetrics.printable import printable
 
 NO_MEMORY = "not enough memory; use a smaller --batch-size, a smaller network or fewer workers"
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 110}
 
 
 class NoCommand(click.UsageError):
