@@ -130,7 +130,7 @@ def test_a_users_function_that_gives_something_else(images: torch.Tensor, case: 
         gm.fid(images, images, features=function, device="cpu", batch_size=9, progress=False)
 
 
-TIMM = "test_resnet.r160_in1k"
+TIMM = "test_efficientnet.r160_in1k"
 
 
 def test_timm_with_weights_of_its_own(tmp_path: Path, images: torch.Tensor) -> None:
