@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganmetrics.errors import OptionError
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 from ganmetrics.score import Score
 
 BEGINNING = b'{"step": 0, "scores": {'  # of every line, with another number
@@ -64,9 +64,7 @@ def read_history(path: str | os.PathLike[str]) -> list[Scored]:
     try:
         *whole, rest = Path(path).read_bytes().split(b"\n")
     except OSError as error:
-        raise OptionError(
-            f"{name}: cannot be read: {error.strerror or error}; expected the history of a run"
-        ) from error
+        raise OptionError(f"{name}: cannot be read: {reason_of(error)}; expected the history of a run") from error
     lines: list[Scored] = []
     for number, text in enumerate(whole if not rest or _is_cut(rest) else [*whole, rest], 1):
         try:
@@ -113,7 +111,7 @@ class History:
             with open(self.path, "ab"):
                 pass
         except OSError as error:
-            raise OptionError(f"history {printable(os.fspath(path))}: cannot be written: {error.strerror}") from error
+            raise OptionError(f"history {printable(os.fspath(path))}: cannot be written: {reason_of(error)}") from error
         self.lines = read_history(self.path)
         self._mend()
 

@@ -1,4 +1,4 @@
-"""Names of files as one printable line, whatever bytes they are made of. Imports nothing: errors are told at once."""
+"""Names of files and reasons of errors as one printable line. Imports nothing: errors are told at once."""
 
 from __future__ import annotations
 
@@ -20,3 +20,9 @@ def _escape(character: str) -> str:
     if 0xDC80 <= ord(character) <= 0xDCFF:
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in a few words on one line: the system's own words where it is the system's error."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 
 from ganmetrics.errors import GanMetricsError
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 
 NO_MEMORY = "not enough memory; use a smaller --batch-size, a smaller network or fewer workers"
 CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 110}
@@ -64,8 +64,7 @@ def run(cli: click.Command, name: str) -> None:
             raise
         code = fail("Error: this user has no home directory; set HOME, or GANMETRICS_CACHE and TORCH_HOME", 1)
     except OSError as error:  # a full disk, a device that went away; a closed pipe click ends by itself
-        reason = " ".join(str(error.strerror or error).split())
-        code = fail(f"Error: {f'{error.filename}: ' if error.filename else ''}{reason}", 1)
+        code = fail(f"Error: {f'{error.filename}: ' if error.filename else ''}{reason_of(error)}", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

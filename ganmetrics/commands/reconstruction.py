@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ganmetrics.commands.options import EPILOG, READING, SCORING, print_scores, with_options
+from ganmetrics.disk.writing import require_writable
 
 
 @click.command("reconstruction", epilog=EPILOG)
@@ -46,11 +47,11 @@ def reconstruction(
     module:attribute: an object with latent_shape, value_range and a differentiable call.
     """
     from ganmetrics.reconstruction import reconstruct
-    from ganmetrics.report.reconstructions import picture, require_writable
+    from ganmetrics.report.reconstructions import picture
     from ganmetrics.report.reconstructions import save as write
 
     if save is not None:
-        require_writable(save, overwrite=overwrite)
+        require_writable(save, ".png", option="--save", overwrite=overwrite)
     given = int(labels) if labels is not None and labels.isdecimal() else labels
     done = reconstruct(options.pop("generator"), options.pop("test"), labels=given, seed=seed or 0,
                        progress=not quiet, **options)  # fmt: skip

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from ganmetrics.disk.writing import write_whole
+from ganmetrics.printable import reason_of
 
 TIMEOUT = 20.0
 """Seconds without an answer after which a download is given up."""
@@ -33,49 +33,11 @@ def download_file(url: str, target: Path, *, size: int, sha256: str, progress: b
         DownloadError: no connection, or another answer than the file.
         OSError: the target's folder cannot be made or written.
     """
-    with _temporary_beside(target) as (file, temporary):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(target) as file:
         came = _copy(_body(url), file, target.name, size, progress=progress)
         if came != sha256:
             raise DownloadError(f"wrong bytes: expected SHA-256 {sha256}, came {came}")
-        file.close()
-        if not _is_there(target, size, sha256):  # else another process was faster
-            os.replace(temporary, target)
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """64 hexadecimal digits. Raises OSError."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def reason_of(error: object) -> str:
-    """What went wrong, in a few words on one line."""
-    if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT:.0f} s"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
-
-
-def _is_there(target: Path, size: int, sha256: str) -> bool:
-    try:
-        return target.stat().st_size == size and sha256_of(target) == sha256
-    except OSError:
-        return False
-
-
-@contextmanager
-def _temporary_beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new file in the target's folder (so that moving it is atomic), gone at the end whatever happens."""
-    temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.part")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(temporary, "xb") as file:
-            yield file, temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _body(url: str) -> Iterator[bytes]:
@@ -87,9 +49,15 @@ def _body(url: str) -> Iterator[bytes]:
     except urllib.error.HTTPError as error:
         raise DownloadError(f"HTTP {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
-        raise DownloadError(reason_of(error.reason)) from None
+        raise DownloadError(_reason_of(error.reason)) from None
     except (http.client.HTTPException, OSError, ValueError) as error:
-        raise DownloadError(reason_of(error)) from None
+        raise DownloadError(_reason_of(error)) from None
+
+
+def _reason_of(error: object) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT:.0f} s"
+    return reason_of(error) if isinstance(error, BaseException) else " ".join(str(error).split())
 
 
 def _copy(chunks: Iterable[bytes], file: BinaryIO, name: str, size: int, *, progress: bool) -> str:

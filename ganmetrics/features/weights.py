@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
+from ganmetrics.disk.cache_folder import cache_dir
+from ganmetrics.disk.checksums import sha256_of
 from ganmetrics.errors import WeightsError
-from ganmetrics.features.download import DownloadError, download_file, reason_of, sha256_of
+from ganmetrics.features.download import DownloadError, download_file
+from ganmetrics.printable import reason_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,12 +71,6 @@ class Found:
     sha256: str
     official: bool
     origin: str
-
-
-def cache_dir() -> Path:
-    """The user's cache folder: `GANMETRICS_CACHE` where it is set, else the platform's own. It may not exist yet."""
-    named = os.environ.get("GANMETRICS_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("ganmetrics", appauthor=False)
 
 
 def cached_path(entry: WeightsFile) -> Path:
@@ -240,7 +235,7 @@ def _problem(path: Path, entry: WeightsFile) -> str | None:
     try:
         sha256, official = verify(path, entry)
     except WeightsError as error:
-        return f"cannot be read: {reason_of(error.__cause__)}"
+        return f"cannot be read: {reason_of(error.__cause__ or error)}"
     return None if official else f"passed over: wrong checksum {sha256[:8]}, expected {entry.sha256[:8]}"
 
 

@@ -17,7 +17,7 @@ from ganmetrics.images import fingerprint
 from ganmetrics.images.base import IndexedSource, Picture
 from ganmetrics.images.decode import BadImageError, decode
 from ganmetrics.images.names import IMAGE_EXTENSIONS, classes, extension, is_hidden, some
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 
 MAX_MEMBER = 1 << 30  # bytes one member of a zip may unpack to
 ENCRYPTED = 0x1
@@ -87,7 +87,7 @@ def list_images(root: str) -> Listing:
         except OSError as error:
             if folder == root:
                 raise
-            listing.entries.append(Entry(prefix, folder, f"folder cannot be listed: {os_reason(error)}"))
+            listing.entries.append(Entry(prefix, folder, f"folder cannot be listed: {reason_of(error).lower()}"))
             continue
         for child in children:
             name = prefix + child.name
@@ -114,12 +114,7 @@ def _problem(child: os.DirEntry[str]) -> str | None:
             return None
         return "broken link" if child.is_symlink() else "not a regular file"
     except OSError as error:
-        return os_reason(error)
-
-
-def os_reason(error: OSError) -> str:
-    """Plain words such as "permission denied", without number and path."""
-    return (error.strerror or str(error)).lower()
+        return reason_of(error).lower()
 
 
 class FileSource(IndexedSource):
@@ -149,14 +144,14 @@ class FileSource(IndexedSource):
         except BadImageError as error:
             raise ImageError(where, str(error)) from error
         except OSError as error:
-            raise ImageError(where, os_reason(error)) from error
+            raise ImageError(where, reason_of(error).lower()) from error
 
 
 def _mark(entry: Entry) -> bytes:
     try:
         return fingerprint.mark_of_problem(entry.problem) if entry.problem else fingerprint.mark_of_file(entry.path)
     except OSError as error:
-        return fingerprint.mark_of_problem(os_reason(error))
+        return fingerprint.mark_of_problem(reason_of(error).lower())
 
 
 def open_folder(path: str, of_archives: Callable[[str, Sequence[str]], IndexedSource]) -> IndexedSource:
@@ -168,7 +163,7 @@ def open_folder(path: str, of_archives: Callable[[str, Sequence[str]], IndexedSo
     try:
         listing = list_images(path)
     except OSError as error:
-        raise SourceError(f"{name}: the folder cannot be listed: {os_reason(error)}") from error
+        raise SourceError(f"{name}: the folder cannot be listed: {reason_of(error).lower()}") from error
     if not listing.entries and listing.archives:
         return of_archives(name, sorted(listing.archives))
     if not listing.entries:
@@ -198,7 +193,7 @@ class ZipSource(IndexedSource):
         except zipfile.BadZipFile as error:
             raise SourceError(f"{name}: is no zip archive, or a damaged one ({error}); write it again") from error
         except OSError as error:
-            raise SourceError(f"{name}: cannot be opened: {os_reason(error)}") from error
+            raise SourceError(f"{name}: cannot be opened: {reason_of(error).lower()}") from error
         members = [member for member in self._zip.infolist() if not member.is_dir()]
         self._members = sorted((m for m in members if is_image(m.filename)), key=lambda m: m.filename)
         self._lock = threading.Lock()

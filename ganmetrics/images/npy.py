@@ -13,9 +13,9 @@ import numpy as np
 from ganmetrics.errors import SourceError
 from ganmetrics.images.arrays import ArraySource
 from ganmetrics.images.base import PixelRule
-from ganmetrics.images.files import ENCRYPTED, os_reason
+from ganmetrics.images.files import ENCRYPTED
 from ganmetrics.images.names import some
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 
 STATISTICS, LABELS = {"mu", "sigma"}, "arr_1"
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]  # shape, Fortran order, dtype
@@ -30,7 +30,7 @@ def open_npy(path: str, rule: PixelRule) -> ArraySource:
             header = _header(stream, name)
             return ArraySource(name, _mapped(path, header, stream.tell(), name), rule)
     except OSError as error:
-        raise SourceError(f"{name}: cannot be read: {os_reason(error)}") from error
+        raise SourceError(f"{name}: cannot be read: {reason_of(error).lower()}") from error
 
 
 def open_npz(path: str, rule: PixelRule) -> ArraySource:
@@ -54,7 +54,7 @@ def open_npz(path: str, rule: PixelRule) -> ArraySource:
     except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise SourceError(f"{name}: damaged .npz archive ({error})") from error
     except OSError as error:
-        raise SourceError(f"{name}: cannot be read: {os_reason(error)}") from error
+        raise SourceError(f"{name}: cannot be read: {reason_of(error).lower()}") from error
 
 
 def _labels(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, n_images: int) -> list[str] | None:

@@ -19,13 +19,13 @@ from ganmetrics.images import tar
 from ganmetrics.images.arrays import ArraySource
 from ganmetrics.images.base import ImageSource, IndexedSource, PixelRule
 from ganmetrics.images.datasets import DATASETS, is_dataset_name, open_dataset
-from ganmetrics.images.files import ZipSource, open_folder, open_path_list, os_reason
+from ganmetrics.images.files import ZipSource, open_folder, open_path_list
 from ganmetrics.images.jpeg import JpegDecoder
 from ganmetrics.images.names import IMAGE_EXTENSIONS, extension
 from ganmetrics.images.npy import open_npy, open_npz
 from ganmetrics.images.streams import CallableSource, DatasetSource, IterableSource
 from ganmetrics.images.tar import TarSource
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 
 UNDERSTOOD = (
     "a folder, .zip, .tar, .npy or .npz, a dataset (" + ", ".join(DATASETS) + "), a tensor, an array, a Dataset, "
@@ -97,7 +97,7 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> ImageSource:
             f"{name}: no such file or folder, and no dataset of that name (known: {', '.join(DATASETS)})"
         ) from None
     except OSError as error:
-        raise SourceError(f"{name}: cannot be opened: {os_reason(error)}") from error
+        raise SourceError(f"{name}: cannot be opened: {reason_of(error).lower()}") from error
     if stat.S_ISDIR(mode):
         return open_folder(path, TarSource)
     if not stat.S_ISREG(mode):

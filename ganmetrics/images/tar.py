@@ -20,9 +20,9 @@ from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images import fingerprint
 from ganmetrics.images.base import IndexedSource, Picture
 from ganmetrics.images.decode import BadImageError, decode
-from ganmetrics.images.files import MAX_MEMBER, climbs, is_image, os_reason
+from ganmetrics.images.files import MAX_MEMBER, climbs, is_image
 from ganmetrics.images.names import IMAGE_EXTENSIONS, classes
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 from ganmetrics.runtime.device import default_workers
 
 RANGE = re.compile(r"(\d+)\.\.(\d+)", re.ASCII)
@@ -107,7 +107,7 @@ def contents(path: str) -> Contents:
         found.images = [member for member in found.images if member.start + member.size <= length]
         found.images.append(Member(path, "", problem=_damaged(str(error), len(found.images))))
     except OSError as error:
-        found.images.append(Member(path, "", problem=f"cannot be read: {os_reason(error)}"))
+        found.images.append(Member(path, "", problem=f"cannot be read: {reason_of(error).lower()}"))
     return found
 
 
@@ -222,7 +222,7 @@ def _bytes(member: Member) -> bytes:
             file.seek(member.start)
             found = file.read(member.size)
     except OSError as error:
-        raise BadImageError(os_reason(error)) from error
+        raise BadImageError(reason_of(error).lower()) from error
     if len(found) < member.size:
         raise BadImageError("cut off: its tar archive has become shorter since it was opened")
     return found

@@ -12,7 +12,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,10 +21,10 @@ from math import prod
 from pathlib import Path
 from typing import IO, Any
 
+from ganmetrics.disk.cache_folder import cache_dir
+from ganmetrics.disk.writing import write_whole
 from ganmetrics.errors import OptionError
-from ganmetrics.features.download import reason_of
-from ganmetrics.features.weights import cache_dir
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 from ganmetrics.runtime.memory import parse_memory, size
 
 FORMAT = "ganmetrics-reference-statistics-1"
@@ -165,20 +164,12 @@ def write(key: str, about: Mapping[str, Any], arrays: Mapping[str, Array]) -> No
     place = folder()
     place.mkdir(parents=True, exist_ok=True)
     make_room(limit() - needed)
-    temporary = place / f".{key}.{secrets.token_hex(8)}{UNFINISHED}"
-    try:
-        with open(temporary, "xb") as file:
-            digest = hashlib.sha256()
-            for part in (line, *_parts(arrays)):
-                digest.update(part)
-                file.write(part)
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, place / f"{key}{SUFFIX}")
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    digest = hashlib.sha256()
+    with write_whole(place / f"{key}{SUFFIX}") as file:
+        for part in (line, *_parts(arrays)):
+            digest.update(part)
+            file.write(part)
+        file.write(digest.digest())
 
 
 def _parts(arrays: Mapping[str, Array]) -> Iterator[Any]:

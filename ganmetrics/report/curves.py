@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from ganmetrics.disk.writing import require_writable, write_whole
 from ganmetrics.errors import OptionError
 from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.report import has_matplotlib
@@ -13,15 +13,11 @@ from ganmetrics.score import Score
 
 def require_drawable(path: str | os.PathLike[str], bandwidths: str) -> None:
     """To be asked before anything slow begins. Raises OptionError; a fixed bandwidth has no curve to draw."""
-    target = Path(path)
     if Rule.parse(bandwidths).name == "fixed":
         raise OptionError("--plot: a fixed bandwidth is not chosen, so there is no curve; give --bandwidths auto")
     if not has_matplotlib():
         raise OptionError("--plot needs matplotlib: pip install 'ganmetrics[report]'")
-    if target.suffix.lower() != ".png":
-        raise OptionError(f"--plot: expected a name that ends in .png, came {str(target)!r}")
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise OptionError(f"--plot {target}: its folder does not exist or cannot be written to")
+    require_writable(path, ".png", option="--plot", overwrite=True)
 
 
 def bandwidth_curve(score: Score, path: str | os.PathLike[str]) -> None:
@@ -49,5 +45,6 @@ def bandwidth_curve(score: Score, path: str | os.PathLike[str]) -> None:
     axes.set_title(f"{score.n_fake} samples, {score.protocol['n_validation']} validation, {score.n_real} test")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    with write_whole(path) as file:
+        figure.savefig(file, dpi=120, format="png")
     plt.close(figure)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ganmetrics.errors import OptionError
 from ganmetrics.history import Scored, standing
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 from ganmetrics.report import svg
 from ganmetrics.report.contents import number
 from ganmetrics.report.page import render, require_writable, save
@@ -95,7 +95,7 @@ def read(path: str | os.PathLike[str], name: str) -> Run:
     try:
         text = Path(path).read_bytes().decode("utf-8", errors="replace")
     except OSError as error:
-        reason = error.strerror or error
+        reason = reason_of(error)
         raise OptionError(f"{file}: cannot be read ({reason}); expected a history as gm.Monitor writes it") from error
     lines: list[Scored] = []
     bad: list[int] = []

@@ -8,12 +8,15 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ganmetrics.disk.writing import require_writable as require_writable_file
+from ganmetrics.disk.writing import write_whole
 from ganmetrics.errors import OptionError
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 from ganmetrics.report import has, svg
 from ganmetrics.report.contents import Contents
 from ganmetrics.version import __version__
@@ -31,25 +34,16 @@ def require_writable(path: str | os.PathLike[str], option: str = "--report") -> 
     name = printable(str(target))
     if not has("jinja2"):
         raise OptionError(f"{option} needs jinja2: pip install 'ganmetrics[report]'")
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise OptionError(f"{option}: expected a name that ends in .html, came {name!r}")
-    if target.is_dir():
-        raise OptionError(f"{option} {name}: is a folder; expected the name of a page")
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise OptionError(f"{option} {name}: its folder does not exist or cannot be written to")
+    require_writable_file(target, ".html", ".htm", option=option, overwrite=True)
     if target.exists() and not _is_ours(target):
         raise OptionError(f"{option} {name}: is there already and is no report of ganmetrics; choose another name")
     try:  # what may be written to by its rights may refuse all the same, as /proc does
-        _beside(target).touch()
-        _beside(target).unlink()
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
     except OSError as error:
-        reason = error.strerror or error
-        raise OptionError(f"{option} {name}: no file can be made in its folder ({reason}); choose another") from error
-
-
-def _beside(target: Path) -> Path:
-    """A file of this process in the same folder, which becomes the page in one move."""
-    return target.with_name(f".{target.name}.{os.getpid()}")
+        raise OptionError(
+            f"{option} {name}: no file can be made in its folder ({reason_of(error)}); choose another"
+        ) from error
 
 
 def _is_ours(path: Path) -> bool:
@@ -89,12 +83,8 @@ def render(template: str, values: dict[str, Any]) -> str:
 
 def save(path: str | os.PathLike[str], page: str) -> None:
     """Write the page whole or not at all. Raises OptionError where it cannot be written after all."""
-    target = Path(path)
-    temporary = _beside(target)
     try:
-        temporary.write_bytes(page.encode("utf-8", errors="backslashreplace"))
-        os.replace(temporary, target)
+        with write_whole(path) as file:
+            file.write(page.encode("utf-8", errors="backslashreplace"))
     except OSError as error:
-        raise OptionError(f"{printable(str(target))}: cannot be written ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise OptionError(f"{printable(os.fspath(path))}: cannot be written ({reason_of(error)})") from error

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ganmetrics.errors import OptionError
-from ganmetrics.printable import printable
+from ganmetrics.disk.writing import write_whole
 from ganmetrics.score import Score
 
 EACH = 5  # images a group
@@ -18,20 +16,6 @@ SIDE = 64  # pixels of one image on the page, at least
 GAP, MARGIN = 6, 16
 ROWS = ("target", "reconstruction", "difference")
 INK, PALE = (32, 33, 36), (105, 110, 118)
-
-
-def require_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """To be asked before anything slow begins. Raises OptionError."""
-    target = Path(path)
-    name = printable(str(target))
-    if target.suffix.lower() != ".png":
-        raise OptionError(f"--save: expected a name that ends in .png, came {name!r}")
-    if target.is_dir():
-        raise OptionError(f"--save {name}: is a folder; expected the name of a picture")
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise OptionError(f"--save {name}: its folder does not exist or cannot be written to")
-    if target.exists() and not overwrite:
-        raise OptionError(f"--save {name}: is there already; give --overwrite, or another name")
 
 
 def chosen(errors: Tensor, each: int = EACH) -> dict[str, list[int]]:
@@ -92,13 +76,8 @@ def picture(score: Score, targets: Tensor, made: Tensor, errors: Tensor) -> Imag
 
 def save(path: str | os.PathLike[str], page: Image.Image) -> None:
     """Write the page whole or not at all."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        page.save(temporary, format="PNG")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_whole(path) as file:
+        page.save(file, format="PNG")
 
 
 def _gain(differences: Tensor) -> int:

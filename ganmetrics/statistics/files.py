@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from ganmetrics.disk import writing
 from ganmetrics.errors import StatisticsError
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 from ganmetrics.statistics.moments import Moments
 
 WIDEST = 16_384  # dimensions whose covariance, 2 GB, is worth a file
@@ -52,20 +51,12 @@ def is_statistics_file(source: object) -> bool:
 
 def require_writable(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """To be asked before anything slow begins. Raises StatisticsError."""
-    target, name = Path(path), printable(os.fspath(path))
-    if target.suffix.lower() != ".npz":
-        raise StatisticsError(f"{name}: expected a name that ends in .npz")
-    if target.is_dir():
-        raise StatisticsError(f"{name}: is a folder; choose another name")
-    if target.exists() and not overwrite:
-        raise StatisticsError(f"{name}: exists already; choose another name or give --overwrite")
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise StatisticsError(f"{name}: its folder does not exist or cannot be written to")
+    writing.require_writable(path, ".npz", overwrite=overwrite, error=StatisticsError)
 
 
-def write(path: str | os.PathLike[str], file: StatisticsFile, *, overwrite: bool = False) -> None:
+def write(path: str | os.PathLike[str], statistics: StatisticsFile, *, overwrite: bool = False) -> None:
     """Write in one move, so that no reader ever meets half a file. Raises StatisticsError; an existing file stays."""
-    moments, target = file.moments, Path(path)
+    moments = statistics.moments
     if not moments.count:
         raise StatisticsError("no images of known count: there are no statistics to write")
     require_writable(path, overwrite=overwrite)
@@ -76,13 +67,14 @@ def write(path: str | os.PathLike[str], file: StatisticsFile, *, overwrite: bool
         "sigma": sigma.cpu().numpy(),
         "count": np.array(moments.count),
         "format": np.array(FORMAT),
-        "protocol": np.array(json.dumps(file.protocol)),
+        "protocol": np.array(json.dumps(statistics.protocol)),
         **({} if rows is None else {"rows": rows.cpu().numpy()}),
     }
     try:
-        _write_atomically(target, arrays)
+        with writing.write_whole(path) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
-        raise StatisticsError(f"{printable(str(target))}: cannot be written ({error.strerror or error})") from error
+        raise StatisticsError(f"{printable(os.fspath(path))}: cannot be written ({reason_of(error)})") from error
 
 
 def _covariance(moments: Moments) -> torch.Tensor:
@@ -93,25 +85,6 @@ def _covariance(moments: Moments) -> torch.Tensor:
             f"{WIDEST} dimensions; use features that pool, or compare the images directly"
         )
     return moments.covariance() if (moments.count or 0) > 1 else torch.zeros(dim, dim)
-
-
-def _write_atomically(target: Path, arrays: dict[str, np.ndarray]) -> None:
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as temporary:
-        try:
-            np.savez(temporary, **arrays)  # type: ignore[arg-type]
-            temporary.flush()
-            os.fsync(temporary.fileno())
-            os.chmod(temporary.name, 0o666 & ~_umask())
-            os.replace(temporary.name, target)
-        except BaseException:
-            os.unlink(temporary.name)
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def load(path: str | os.PathLike[str]) -> StatisticsFile:

@@ -25,7 +25,9 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from ganmetrics.printable import printable
+from ganmetrics.disk.checksums import sha256_of
+from ganmetrics.disk.writing import write_whole
+from ganmetrics.printable import printable, reason_of
 from reference_models.checkpoints.tree import flatten, unflatten
 from reference_models.errors import CheckpointError
 
@@ -66,10 +68,9 @@ def _write(folder: Path, state: Mapping[str, Any], config: Mapping[str, Any]) ->
         "step": state["step"],
         "networks": list(state["networks"]),
         "versions": versions(),
-        "sha256": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
+        "sha256": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
     }
-    _save_json(folder / "manifest.part", manifest)
-    (folder / "manifest.part").rename(folder / "manifest.json")  # whole, or not there: it says that the rest is
+    _save_json(folder / "manifest.json", manifest)  # whole, or not there: it says that the rest is
     _sync(folder)
 
 
@@ -98,8 +99,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _save_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=None if path.name == "training.json" else 1) + "\n")
-    _sync(path)
+    with write_whole(path) as file:
+        file.write((json.dumps(value, indent=None if path.name == "training.json" else 1) + "\n").encode())
 
 
 def _sync(path: Path) -> None:
@@ -111,19 +112,6 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: Any) -> str:
-    """`hashlib.file_digest`, which came with Python 3.11."""
-    digest = hashlib.sha256()
-    while chunk := file.read(2**20):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def finish_swap(target: Path) -> None:
@@ -206,9 +194,9 @@ class Checkpoint:
             raise self._damaged("manifest.json names other files than its networks need")
         for name in self._expected:
             try:
-                self._require_kept(name, _sha256(self.path / name))
+                self._require_kept(name, sha256_of(self.path / name))
             except OSError as error:
-                raise self._damaged(f"{printable(name)}: {error.strerror}") from error
+                raise self._damaged(f"{printable(name)}: {reason_of(error)}") from error
         if ["step", self.step] not in self._json("training.json")["dict"]:
             raise self._damaged(f"manifest.json says step {self.step}, training.json another")
 

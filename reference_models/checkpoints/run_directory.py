@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ganmetrics.printable import printable
+from ganmetrics.disk.writing import unfinished, write_whole
+from ganmetrics.printable import printable, reason_of
 from reference_models.checkpoints.checkpoint import Checkpoint, finish_swap, locate
 from reference_models.errors import CheckpointError, TrainingError
 
@@ -59,7 +60,7 @@ class RunDirectory:
             if resume:
                 raise CheckpointError(f"{self.name}: nothing to resume there; leave out --resume to start a run")
             return None
-        strangers = [printable(p.name) for p in self.path.iterdir() if not self._is_ours(p.name)]
+        strangers = [printable(p.name) for p in self.path.iterdir() if not self._is_ours(p)]
         if strangers:
             raise CheckpointError(f"{self.name}: holds {strangers[0]}, no part of a run; name a new folder")
         return None
@@ -69,16 +70,19 @@ class RunDirectory:
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CheckpointError(f"{self.name}: cannot be made: {error.strerror}") from error
+            raise CheckpointError(f"{self.name}: cannot be made: {reason_of(error)}") from error
 
     def mend(self) -> None:
         """Clear away what a kill left half-way; only under the lock."""
         for target in (self.last, self.best):
             finish_swap(target)
+        for path in [*self.path.iterdir(), *self.samples.iterdir()]:
+            if unfinished(path):
+                path.unlink()
 
     @staticmethod
-    def _is_ours(name: str) -> bool:
-        return name.removesuffix(".part") in OURS or name.split(".")[0] in ("last", "best")
+    def _is_ours(path: Path) -> bool:
+        return (unfinished(path) or path.name) in OURS or path.name.split(".")[0] in ("last", "best")
 
     @contextmanager
     def locked(self, writes: bool) -> Iterator[None]:
@@ -101,9 +105,8 @@ class RunDirectory:
             yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        part = self.path / "config.json.part"
-        part.write_text(json.dumps(config, indent=1) + "\n")
-        part.replace(self.path / "config.json")
+        with write_whole(self.path / "config.json") as file:
+            file.write((json.dumps(config, indent=1) + "\n").encode())
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Append one line to `log.jsonl`."""
@@ -125,11 +128,10 @@ class RunDirectory:
     def forget_after(self, step: int) -> None:
         """Take lines and grids away that a killed run wrote after its last checkpoint: they are made again."""
         kept = [line for line in self.read_log() if line["step"] <= step]
-        part = self._log.with_name("log.jsonl.part")
-        part.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        part.replace(self._log)
-        for picture in self.samples.glob("*.png*"):
-            if not picture.stem.isdigit() or int(picture.stem) > step:  # half a one ends in .png.part
+        with write_whole(self._log) as file:
+            file.write("".join(json.dumps(line) + "\n" for line in kept).encode())
+        for picture in self.samples.glob("*.png"):
+            if not picture.stem.isdigit() or int(picture.stem) > step:
                 picture.unlink()
 
     def picture(self, step: int) -> Path:
@@ -148,6 +150,6 @@ class RunDirectory:
             found = locate(self.last)
             kept = f"step {Checkpoint(found).step} is still in {self.name}/last" if found else "no checkpoint is there"
             raise TrainingError(
-                f"step {step}: cannot write to {self.name}: {error.strerror or error}; {kept}; "
+                f"step {step}: cannot write to {self.name}: {reason_of(error)}; {kept}; "
                 "mend that and go on with --resume"
             ) from error

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmetrics.errors import GanMetricsError, OptionError
-from ganmetrics.printable import printable
+from ganmetrics.printable import printable, reason_of
 from ganmetrics.runtime.device import bar_is_off
 from ganmetrics.validation import whole
 from reference_models.checkpoints.run_directory import run_around
@@ -82,7 +82,7 @@ def write_samples(
             (place / "record").write_text(record)
             _take_place(place, target)
     except OSError as error:
-        reason = error.strerror or error
+        reason = reason_of(error)
         raise GanMetricsError(
             f"{printable(str(out))}: cannot be written ({reason}); nothing was kept, what was there is as it was"
         ) from error

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from ganmetrics.disk.writing import require_writable, write_whole
 from ganmetrics.errors import OptionError
 from ganmetrics.printable import printable
 from ganmetrics.report import has_matplotlib
@@ -36,14 +37,9 @@ def require_png(path: str | os.PathLike[str], *, overwrite: bool, needs_matplotl
     target, name = Path(path), printable(os.fspath(path))
     if needs_matplotlib and not has_matplotlib():
         raise OptionError("--output needs matplotlib: pip install 'ganmetrics[report]'")
-    if target.suffix.lower() != ".png":
-        raise OptionError(f"--output: expected a name that ends in .png, came {name!r}")
     if (run := run_around(target.expanduser().resolve())) is not None:
         raise OptionError(f"--output {name}: lies in the run {printable(run.name)}; choose a name outside of it")
-    if target.is_dir() or (target.exists() and not overwrite):
-        raise OptionError(f"--output {name}: exists already; choose another name or give --overwrite")
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise OptionError(f"--output {name}: its folder does not exist or cannot be written to")
+    require_writable(target, ".png", option="--output", overwrite=overwrite)
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> None:
@@ -51,9 +47,8 @@ def save_picture(picture: Image.Image, path: str | os.PathLike[str], about: Mapp
     text = PngImagePlugin.PngInfo()
     for name, value in (about or {}).items():
         text.add_text(name, str(value))
-    part = Path(path).with_name(Path(path).name + ".part")
-    picture.save(part, format="PNG", pnginfo=text)
-    part.replace(path)
+    with write_whole(path) as file:
+        picture.save(file, format="PNG", pnginfo=text)
 
 
 def diversity(images: Tensor) -> float:
@@ -83,7 +78,8 @@ def curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     figure.axes[-1].set_xlabel("step")
     figure.axes[0].set_title(title)
-    figure.savefig(path, dpi=110)
+    with write_whole(path) as file:
+        figure.savefig(file, dpi=110, format="png")
     plt.close(figure)
 
 

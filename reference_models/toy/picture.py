@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from ganmetrics.disk.writing import write_whole
 from reference_models.toy.mixtures import HIGH_QUALITY, Fit
 
 SHOWN = 2000  # samples of a panel
@@ -37,5 +38,6 @@ def draw(fits: Sequence[Fit], path: str | os.PathLike[str]) -> None:
         below.set(ylim=(-0.05, 1.08), xlabel="step", yticks=[0, 0.5, 1])
         below.grid(alpha=0.3)
     axes[1][0].legend(fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=110)
+    with write_whole(path) as file:
+        figure.savefig(file, dpi=110, format="png")
     plt.close(figure)

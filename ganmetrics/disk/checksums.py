@@ -1,0 +1,17 @@
+"""SHA-256 of a file. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+CHUNK = 1 << 20
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """64 hexadecimal digits. Raises OSError."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
