@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from ganmetrics.errors import OptionError
+from ganmetrics.generators.latents import own_latents
 from ganmetrics.history import History, Scored, standing
 from ganmetrics.runtime.guards import (
     evaluating,
-    latents,
     modules_of,
     no_traces_of_autocast,
     refusing_training_mode,
@@ -161,7 +161,9 @@ class Monitor:
     def _of_latents(self, sampler: Any, networks: Sequence[nn.Module], start: int, n: int) -> tuple[Any, Any]:
         weights = (p for network in networks for p in network.parameters() if p.is_floating_point())
         like = next(weights, torch.empty(0, device=getattr(sampler, "device", None) or "cpu"))
-        z = latents(sampler, start, n, self._seed, like)
+        shape = tuple(sampler.latent_shape)
+        own = own_latents(sampler, range(start, start + n), self._seed, shape)
+        z = (torch.randn(n, *shape, device="cpu") if own is None else own).to(like.device, like.dtype)
         if (n_classes := getattr(sampler, "n_classes", None)) is None:
             return sampler(z), None
         labels = torch.arange(start, start + n, device=like.device) % n_classes

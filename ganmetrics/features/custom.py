@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
 from ganmetrics.features.extractor import Extractor, Options, state_dict_sha256
+from ganmetrics.runtime.guards import evaluating
 
 
 class Custom(Extractor):
@@ -33,15 +34,9 @@ class Custom(Extractor):
         self.weights_sha256 = state_dict_sha256(function) if isinstance(function, nn.Module) else None
 
     def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
-        module = self.function if isinstance(self.function, nn.Module) else None
-        modes = {part: part.training for part in module.modules()} if module is not None else {}
-        if module is not None:
-            module.to(self.device).eval()
-        try:
+        modules = [self.function.to(self.device)] if isinstance(self.function, nn.Module) else []
+        with evaluating(modules):
             vectors = [self._call(stack.to(self.device).expand(-1, 3, -1, -1)) for stack in stacks]
-        finally:
-            for part, training in modes.items():
-                part.training = training
         return {"features": torch.cat(vectors)}
 
     def _call(self, images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError
 from ganmetrics.features.custom import blame
+from ganmetrics.generators.latents import in_full_batches
 from ganmetrics.printable import printable
 
 
@@ -64,8 +65,4 @@ class ExportedGenerator:
         z = z.to(self.dtype)
         if self.batch is None:
             return self.module(z)
-        made = []
-        for part in z.split(self.batch):
-            full = torch.cat([part, part[-1:].expand(self.batch - len(part), *part.shape[1:])])
-            made.append(self.module(full)[: len(part)])
-        return torch.cat(made)
+        return in_full_batches(self.module, z, self.batch)

@@ -7,20 +7,21 @@ Written against models in the middle of their training: modes and `requires_grad
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from numbers import Real
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
 from ganmetrics.features.custom import blame
 from ganmetrics.features.extractor import state_dict_sha256
+from ganmetrics.generators.latents import own_latents
 from ganmetrics.images.base import PixelRule
 from ganmetrics.runtime.arithmetic import exact_arithmetic
-from ganmetrics.runtime.guards import modules_of, refusing_training_mode
+from ganmetrics.runtime.guards import evaluating, modules_of, refusing_training_mode
 from ganmetrics.validation import whole
 
 PROBES = 8  # samples of the prior that are looked at
@@ -72,22 +73,17 @@ class OpenGenerator:
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """Evaluation mode, parameters without gradients, exact arithmetic; everything comes back afterwards."""
-        parts = [part for module in self.modules for part in module.modules()]
-        modes = [(part, part.training) for part in parts]
         needs = [(p, p.requires_grad) for module in self.modules for p in module.parameters()]
         devices = [self.device] if self.device.type == "cuda" else []
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices=devices))
             stack.enter_context(exact_arithmetic(self.device))
+            stack.enter_context(evaluating(self.modules))
             try:
-                for module in self.modules:
-                    _eval(module)
                 for parameter, _ in needs:
                     parameter.requires_grad_(False)
                 yield
             finally:
-                for part, training in modes:
-                    part.training = training
                 for parameter, required in needs:
                     parameter.requires_grad_(required)
 
@@ -117,23 +113,11 @@ class OpenGenerator:
 
     def prior(self, n: int, seed: int = 0) -> Tensor:
         """`n` latents `(n, *latent_shape)`: the generator's own `latents(indices, seed=)`, else N(0, I)."""
-        own = getattr(self.generator, "latents", None)
-        if callable(own):
-            return self._own_prior(own, n, seed)
-        random = torch.Generator().manual_seed(seed)
-        return torch.randn((n, *self.latent_shape), generator=random, dtype=torch.float64).to(self.device, self.dtype)
-
-    def _own_prior(self, latents: Callable[..., Any], n: int, seed: int) -> Tensor:
-        try:
-            found = latents(range(n), seed=seed)
-            if tuple(found.shape) != (n, *self.latent_shape):
-                raise ValueError(f"gave shape {tuple(found.shape)}")
-        except Exception as error:
-            raise OptionError(
-                f"generator {self.name}: expected its latents(range({n}), seed={seed}) to give samples of its prior, "
-                f"{(n, *self.latent_shape)}; {blame(error)}"
-            ) from error
-        return found.to(self.device, self.dtype)
+        own = own_latents(self.generator, range(n), seed, self.latent_shape, self.name)
+        if own is None:
+            random = torch.Generator().manual_seed(seed)
+            own = torch.randn((n, *self.latent_shape), generator=random, dtype=torch.float64)
+        return own.to(self.device, self.dtype)
 
     def describe(self) -> dict[str, Any]:
         """The part of a score's protocol that it decides."""
@@ -255,10 +239,3 @@ def _pair(value_range: Any, name: str) -> tuple[float, float] | None:
         return PixelRule.checked(value_range, None, "round").value_range
     except OptionError as error:
         raise OptionError(str(error).replace("value_range", name)) from None
-
-
-def _eval(module: nn.Module) -> None:
-    try:
-        module.eval()
-    except NotImplementedError:  # an exported program has the one mode that it was exported in
-        return

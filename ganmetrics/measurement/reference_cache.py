@@ -31,6 +31,7 @@ from ganmetrics.measurement import cache_files as entries
 from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.side import Side
 from ganmetrics.runtime.device import bar_is_off
+from ganmetrics.runtime.guards import ordinary_modes
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples
 from ganmetrics.statistics.transfer import Statistic
@@ -82,7 +83,7 @@ class ReferenceCache:
             entry.file.close()
             return
         extractor = need.extractor
-        with torch.inference_mode(False), torch.device("cpu"):  # whatever the caller's defaults are
+        with ordinary_modes(gradients=False):
             statistic = restored(entry, extractor.device)
             self.side.summary = Summary.from_dict(entry.about["summary"], self.side.opened)
         if isinstance(extractor, Pixels):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from ganmetrics.errors import GanMetricsError, PartialError, StatisticsError
@@ -16,6 +15,7 @@ from ganmetrics.measurement.remarks import remarks
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side, handed
 from ganmetrics.metrics.base import Metric
+from ganmetrics.runtime.guards import ordinary_modes
 from ganmetrics.score import Score
 
 
@@ -44,7 +44,7 @@ def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score
     metric, settings = handed(measurement, sides), measurement.settings
     own = [side for side in sides if side.name in metric.sides]
     protocol, warnings = common_protocol(measurement, own)
-    with torch.device("cpu"), torch.inference_mode(False), torch.no_grad():  # whatever the caller's defaults are
+    with ordinary_modes(gradients=False, dtype=None):
         results = metric.results()
         drawn = metric.replicates(settings.resamples, settings.seed or 0) if settings.confidence else {}
     counts = {f"n_{side.name}": metric.statistics[side.name].count for side in own}

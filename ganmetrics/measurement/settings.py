@@ -20,6 +20,7 @@ from ganmetrics.images.jpeg import JpegDecoder
 from ganmetrics.metrics.base import Kind
 from ganmetrics.protocols import JPEG_DECODERS, MetricOptions, Protocol, get_protocol
 from ganmetrics.runtime.device import require_tf32, resolve_device, resolve_dtype
+from ganmetrics.runtime.guards import ordinary_modes
 from ganmetrics.validation import whole
 
 INCEPTION = "inception"
@@ -122,7 +123,7 @@ class Settings(MetricOptions):
             tf32=self.allow_tf32,
             progress=self.progress,
         )
-        with torch.device("cpu"):  # whatever the caller's default is
+        with ordinary_modes(dtype=None):
             loaded = load_extractor(self.features, options)
         if self.allow_tf32 and not loaded.tf32:
             raise OptionError(f"--allow-tf32: {loaded.name} is no network that --dtype applies to; leave it out")

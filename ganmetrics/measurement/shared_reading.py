@@ -84,7 +84,8 @@ def extract_parts(
         shapes = [extractor.shape for extractor in feeds if isinstance(extractor, Pixels)]
         return Told(held, [description(one) for one in statistics], shapes)
 
-    _join(summary_of := group.agree(told), feeds)
+    summary_of = group.agree(told)
+    _join(summary_of, feeds)
     if group.rank:
         for one in statistics:
             give(one, group.send)

@@ -8,13 +8,15 @@ another result than the public one, the public one is used.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ganmetrics.runtime.guards import ordinary_modes
 
 
 class _Products:
@@ -58,15 +60,7 @@ def exact_arithmetic(device: torch.device, *, tf32: bool = False) -> Iterator[No
     """
     knobs = _fp32_knobs(device, tf32=tf32 and device.type == "cuda")
     before = [getattr(owner, name) for owner, name, _ in knobs]
-    plain = (
-        torch.inference_mode(False),  # which would switch gradients on
-        torch.no_grad(),
-        torch.device("cpu"),
-        torch.autocast(device.type, enabled=False),
-    )
-    with ExitStack() as stack:
-        for context in plain:
-            stack.enter_context(context)
+    with ordinary_modes(gradients=False, dtype=None), torch.autocast(device.type, enabled=False):
         try:
             for owner, name, exact in knobs:
                 setattr(owner, name, exact)

@@ -116,7 +116,10 @@ class Processes(Alone):
             mine: tuple[Any, Exception | None] = function(), None
         except Exception as error:
             mine = None, error
-        self._tell(step, mine[1]) if mine[1] is not None else self._say(step, mine)
+        if mine[1] is None:
+            self._say(step, mine)
+        else:
+            self._tell(step, mine[1])
         outcomes = [mine if rank == self.rank else self._of(rank, step) for rank in range(self.size)]
         errors = [error for _, error in outcomes if error is not None]
         if errors:

@@ -128,21 +128,17 @@ def _held(owner: Any) -> list[Any]:
     return [*(several if len(several) <= FEW else []), *(attributes.values() if isinstance(attributes, dict) else [])]
 
 
-def latents(generator: Any, start: int, n: int, seed: int, like: Tensor) -> Tensor:
-    """Latents `start` to `start + n` of the generator's own prior where it has one, else the next of N(0, I)."""
-    own = getattr(generator, "latents", None)
-    drawn = own(range(start, start + n), seed=seed) if callable(own) else None
-    drawn = torch.randn(n, *generator.latent_shape, device="cpu") if drawn is None else drawn
-    return drawn.to(like.device, like.dtype)
-
-
 @contextmanager
-def ordinary_modes() -> Iterator[None]:
-    """Gradients on, no inference mode, no autocast, float32 and the CPU as defaults; the caller's come back."""
+def ordinary_modes(*, gradients: bool = True, dtype: torch.dtype | None = torch.float32) -> Iterator[None]:
+    """No inference mode, no autocast, the CPU and `dtype` as defaults; the caller's modes come back.
+
+    gradients: whether they are recorded.
+    dtype: None leaves the caller's, for code of the caller's own that runs inside.
+    """
     before = torch.get_default_dtype()
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.set_grad_enabled(gradients))
         for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
@@ -150,7 +146,7 @@ def ordinary_modes() -> Iterator[None]:
         # once a default was taken back.
         if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        torch.set_default_dtype(torch.float32)
+        torch.set_default_dtype(before if dtype is None else dtype)
         try:
             yield
         finally:

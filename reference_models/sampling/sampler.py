@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganmetrics.errors import OptionError
+from ganmetrics.generators.latents import in_full_batches
 from ganmetrics.images import to_uint8
 from ganmetrics.images.reader import recut
 from ganmetrics.printable import printable
@@ -123,13 +124,13 @@ class Sampler:
         """uint8 `(N, C, H, W)` of latents `(N, *latent_shape)`, on the CPU."""
         if not len(z):
             raise OptionError("images: expected latents, came none")
-        made = []
+
+        def images(full: Tensor) -> Tensor:
+            made = self(full, ema=ema)
+            return to_uint8(made, value_range=self.value_range, layout="NCHW", where="generator").cpu()
+
         with exact_arithmetic(self.device):
-            for part in z.split(BLOCK):
-                full = torch.cat([part, part[-1:].expand(BLOCK - len(part), *part.shape[1:])])
-                images = self(full, ema=ema)[: len(part)]
-                made.append(to_uint8(images, value_range=self.value_range, layout="NCHW", where="generator").cpu())
-        return torch.cat(made)
+            return in_full_batches(images, z, BLOCK)
 
     def batches(
         self, n: int, *, seed: int = 0, ema: bool = True, batch_size: int | None = None, start: int = 0

@@ -18,35 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms.v2 import functional as transforms
 from tqdm import tqdm
 
 from ganmetrics.errors import GanMetricsError
 from ganmetrics.images import ImageSource, open_images, read_batches
 from ganmetrics.images.base import IndexedSource
+from ganmetrics.images.preparation import RESIZE, coloured, prepared, sized
 from ganmetrics.runtime.device import bar_is_off
 from reference_models.errors import DataError
 from reference_models.recipe import BaseRecipe
 
 IN_MEMORY = 2 * 2**30  # bytes of prepared images; more are decoded again in every epoch
 PROBES = 64  # images whose bytes stand for those of a source that does not fit into memory
-RESIZE = "shorter side by antialiased bilinear, centre cut out"
-
-
-def sized(pixels: Tensor, size: int) -> Tensor:
-    """uint8 `(..., C, H, W)` as `(..., C, size, size)`."""
-    if pixels.shape[-2:] == (size, size):
-        return pixels
-    return transforms.center_crop(transforms.resize(pixels, [size], antialias=True), [size, size])
-
-
-def coloured(pixels: Tensor, channels: int) -> Tensor:
-    """uint8 `(..., C, H, W)` with 1 or 3 channels: grey is repeated, RGB becomes its luma."""
-    if pixels.shape[-3] == channels:
-        return pixels
-    if channels == 1:
-        return transforms.rgb_to_grayscale(pixels)
-    return pixels.expand(*pixels.shape[:-3], 3, -1, -1)
 
 
 class Images(Dataset):
@@ -77,7 +60,7 @@ class Images(Dataset):
         off = bar_is_off(progress)
         with tqdm(total=source.n_images, desc=source.name, unit="img", disable=off, leave=False) as bar:
             for batch in read_batches(source, 256):
-                parts += [sized(stack, self.size) for stack in batch]
+                parts += [sized(stack, self.size, self.size) for stack in batch]
                 bar.update(sum(map(len, batch)))
         return parts
 
@@ -101,7 +84,7 @@ class Images(Dataset):
         return torch.stack([self._prepared(self._source.read(i).pixels) for i in indices])
 
     def _prepared(self, pixels: Tensor) -> Tensor:
-        return coloured(sized(pixels, self.size), self.channels)
+        return prepared(pixels, (self.channels, self.size, self.size))
 
     def sha256(self) -> str:
         """Of all prepared bytes, or of those of `PROBES` images where they are not in memory."""

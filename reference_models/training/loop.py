@@ -14,6 +14,7 @@ import torch
 
 from ganmetrics.history import History, Scored
 from ganmetrics.printable import printable
+from ganmetrics.runtime.guards import restored_random
 from reference_models.checkpoints import checkpoint as checkpoints
 from reference_models.checkpoints.checkpoint import Checkpoint
 from reference_models.checkpoints.run_directory import RunDirectory
@@ -28,7 +29,7 @@ from reference_models.training.interruption import signals
 from reference_models.training.outcome import Outcome
 from reference_models.training.progress import Progress
 from reference_models.training.scoring import Scorer, make_scorer
-from reference_models.training.state import Training, require_finite, unchanged_random_state
+from reference_models.training.state import Training, require_finite
 
 GRID = 64  # images of the fixed latents
 
@@ -148,7 +149,7 @@ class Trainer:
         every = self.cadence.scoring.every
         draws, scores = step % self.cadence.grid == 0 or end, every and (step % every == 0 or end)
         if draws or scores:
-            with unchanged_random_state(self.training.device):
+            with restored_random():
                 if draws:
                     self._grid(progress)
                 if scores:

@@ -9,8 +9,7 @@ from typing import Any
 
 from ganmetrics.errors import SourceError
 from ganmetrics.printable import printable
-from ganmetrics.runtime.device import resolve_device
-from ganmetrics.runtime.guards import ordinary_modes
+from ganmetrics.runtime.guards import ordinary_modes, restored_random
 from ganmetrics.validation import whole
 from reference_models.checkpoints.checkpoint import Checkpoint, differences
 from reference_models.checkpoints.run_directory import RunDirectory
@@ -21,7 +20,7 @@ from reference_models.training.cadence import Cadence
 from reference_models.training.data import TrainingData, open_data
 from reference_models.training.loop import Trainer
 from reference_models.training.outcome import Outcome
-from reference_models.training.state import Training, make_accelerator, unchanged_random_state
+from reference_models.training.state import Training, make_accelerator
 
 
 def train(
@@ -58,7 +57,7 @@ def train(
     cadence = cadence or Cadence()
     max_steps = None if max_steps is None else whole("--max-steps", max_steps, 0)
     seed = None if seed is None else whole("--seed", seed, 0, SEEDS)
-    with ordinary_modes(), unchanged_random_state(resolve_device(device)):
+    with ordinary_modes(), restored_random():
         return _train(variant, data, out, recipe or {}, max_steps, seed, resume, device, value_range, cadence)
 
 

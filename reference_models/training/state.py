@@ -235,16 +235,6 @@ def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-@contextmanager
-def unchanged_random_state(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn inside is not missing afterwards."""
-    before = random_state(device)
-    try:
-        yield
-    finally:
-        set_random_state(before, device)
-
-
 def require_finite(measured: Mapping[str, float], step: int) -> None:
     """Raises TrainingError that names every value that is NaN or infinite."""
     broken = [f"{name} is {value}" for name, value in measured.items() if not math.isfinite(value)]

@@ -160,7 +160,7 @@ def test_resize_as_the_checkpoint_says(run: Path) -> None:
         gm.reconstruction_loss(run, photo, steps=2, pool=16)
     score = gm.reconstruction_loss(run, photo, steps=2, pool=16, resize=True)
     assert score.protocol["resize"] == "shorter side by antialiased bilinear, centre cut out"
-    from reference_models.training.data import coloured, sized
+    from ganmetrics.images.preparation import coloured, sized
 
     by_hand = gm.reconstruction_loss(run, coloured(sized(photo, 8), 1), steps=2, pool=16)
     assert by_hand.value == score.value

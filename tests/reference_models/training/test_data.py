@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 from ganmetrics.errors import GanMetricsError, SourceError
+from ganmetrics.images.preparation import coloured, sized
 from reference_models.errors import DataError
 from reference_models.recipe import Recipe
 from reference_models.training import data
-from reference_models.training.data import Order, TrainingData, coloured, open_data, sized
+from reference_models.training.data import Order, TrainingData, open_data
 from tests.conftest import REPOSITORY, write_folder
 from tests.helpers.runs import run
 
