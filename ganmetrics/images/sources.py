@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -169,7 +168,10 @@ class Kind:
 
 
 def _instance(*types: type) -> Callable[[Any], bool]:
-    return partial(lambda kinds, source: isinstance(source, kinds), types)
+    def fits(source: Any) -> bool:
+        return isinstance(source, types)
+
+    return fits
 
 
 KINDS = (

@@ -20,7 +20,7 @@ from ganmetrics.metrics.index import METRICS, SIDES
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
 from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.statistics.moments import Moments
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 ROWS = 20_000  # vectors in memory at a time, or those of one class
 
@@ -78,12 +78,10 @@ class ClassFrechetDistance(FrechetDistance):
     def _vectors(self, side: str, index: Tensor, places: Tensor) -> dict[int, Tensor]:
         """Of the classes at these places, in one pass."""
         found: dict[int, list[Tensor]] = {place: [] for place in places.tolist()}
-        start = 0
-        for block in self.statistics[side].blocks():
+        for start, block in with_start(self.statistics[side].blocks()):
             here = index[start : start + len(block)]
             for place, parts in found.items():
                 parts.append(block[here == place])
-            start += len(block)
         return {place: torch.cat(parts) for place, parts in found.items()}
 
     def _check(self) -> None:

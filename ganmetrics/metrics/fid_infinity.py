@@ -17,7 +17,7 @@ from ganmetrics.metrics.fid import WELL_SAMPLED, FrechetDistance, frechet_distan
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.moments import Moments
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 SMALLEST, POINTS = 5000, 15  # published
 STRAIGHT = 2  # images per dimension below which FID is far from a line over 1/N (published: 5000 for 2048)
@@ -90,10 +90,9 @@ class FidInfinity(FrechetDistance):
         for size in sizes:
             taken = torch.zeros(fake.count, dtype=torch.bool)
             taken[torch.from_numpy(rng.permutation(fake.count)[:size])] = True
-            moments, start = Moments(), 0
-            for block in fake.blocks():
+            moments = Moments()
+            for start, block in with_start(fake.blocks()):
                 moments.update(block[taken[start : start + len(block)]])
-                start += len(block)
             distances.append(
                 frechet_distance_of_factors(mean, factor, moments.mean().cpu(), moments.factor(self.ddof).cpu())
             )

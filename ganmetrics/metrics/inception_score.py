@@ -16,7 +16,7 @@ from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.resampling import BLOCK, replicate
 from ganmetrics.protocols import PROTOCOLS, MetricOptions, Protocol, Splits
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 CUSTOMARY = 5000  # images a split in the published scores (50,000 in ten splits)
 
@@ -45,8 +45,7 @@ def weighted_split_scores(logits: Samples, membership: Tensor, counts: Tensor) -
     sizes = torch.zeros(n_sets, n_splits, dtype=torch.float64).index_add_(1, membership, counts)
     marginal = torch.zeros(n_sets, n_splits, logits.dim or 0, dtype=torch.float64)
     negative_entropy = torch.zeros(n_sets, n_splits, dtype=torch.float64)
-    start = 0
-    for block in logits.blocks():
+    for start, block in with_start(logits.blocks()):
         p = block.double().softmax(dim=1)
         entropies = torch.special.xlogy(p, p).sum(dim=1)
         where = membership[start : start + len(block)]
@@ -55,7 +54,6 @@ def weighted_split_scores(logits: Samples, membership: Tensor, counts: Tensor) -
             here = where == split
             marginal[:, split] += times[:, here] @ p[here]
             negative_entropy[:, split] += times[:, here] @ entropies[here]
-        start += len(block)
     marginal /= sizes[:, :, None]
     # E KL(p || q) = E sum p log p - sum q log q, because q is the mean of p over the split.
     return (negative_entropy / sizes - torch.special.xlogy(marginal, marginal).sum(dim=2)).exp()

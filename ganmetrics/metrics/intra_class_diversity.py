@@ -19,7 +19,7 @@ from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.metrics.vendi import units
 from ganmetrics.protocols import MetricOptions, Protocol
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 
 def mean_pairwise_distance(total: Tensor, n: Tensor) -> Tensor:
@@ -53,12 +53,11 @@ class IntraClassDiversity(SingleValued):
         """To first order, by each image's mean distance from its class; images are drawn within their class."""
         names, index, totals, sizes = self._totals()
         values = mean_pairwise_distance(totals, sizes)
-        found, start = [], 0
-        for x in units(self.statistics["fake"].blocks()):
+        found = []
+        for start, x in with_start(units(self.statistics["fake"].blocks())):
             own = index[start : start + len(x)]
             others = ((x * totals[own]).sum(dim=1) - 1) / (sizes[own] - 1)
             found.append(2 * (1 - others - values[own]) / sizes[own])
-            start += len(x)
         influence = torch.cat(found) * len(index) / len(names)
         return {self.name: values.mean() + linear(influence, n, seed, groups=index)}
 
@@ -68,8 +67,6 @@ class IntraClassDiversity(SingleValued):
         sizes = torch.bincount(index).double()
         self.require_classes(self.labels)
         totals = torch.zeros(len(names), self.statistics["fake"].dim, dtype=torch.float64)
-        start = 0
-        for x in units(self.statistics["fake"].blocks()):
+        for start, x in with_start(units(self.statistics["fake"].blocks())):
             totals.index_add_(0, index[start : start + len(x)], x)
-            start += len(x)
         return names, index, totals, sizes

@@ -20,7 +20,7 @@ from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.distances import Device
 from ganmetrics.metrics.numerics.gram import Gram, Kernel, Sums
 from ganmetrics.protocols import MetricOptions, Protocol, Subsets
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 CUSTOMARY = 1000  # images in the subsets of published values
 FEWEST = 4  # images a side for a standard error
@@ -135,12 +135,10 @@ def _gather(store: Samples, indices: Tensor) -> Iterator[Samples]:
     """The subsets whose indices `(s, size)` are given, from one pass over the store."""
     wanted = indices.reshape(-1)
     out: Tensor | None = None
-    start = 0
-    for block in store.blocks():
+    for start, block in with_start(store.blocks()):
         out = block.new_empty(len(wanted), block.shape[1]) if out is None else out
         here = ((wanted >= start) & (wanted < start + len(block))).nonzero()[:, 0]
         out[here] = block[wanted[here] - start]
-        start += len(block)
     for rows in () if out is None else out.split(indices.shape[1]):
         subset = Samples()
         subset.update(rows)

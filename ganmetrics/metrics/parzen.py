@@ -23,7 +23,7 @@ from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.metrics.numerics.kernels import BYTE, DEFAULT_MEMORY, KernelSums
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.runtime.device import bar_is_off
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 
 def log_likelihood(x: Tensor, samples: Tensor, bandwidth: float, *, memory: int = DEFAULT_MEMORY) -> Tensor:
@@ -136,10 +136,8 @@ class ParzenLogLikelihood(SingleValued):
         if self._selected() < samples.count:
             order = torch.randperm(samples.count, generator=torch.Generator().manual_seed(self.seed))
             chosen[order[self._selected() :]] = False
-        start = 0
-        for block in samples.blocks():
+        for start, block in with_start(samples.blocks()):
             yield self._uniform(block[chosen[start : start + len(block)]])
-            start += len(block)
 
     def _sums(self, points: Tensor, bandwidths: Sequence[float], label: str | None = None) -> KernelSums:
         """One pass over the samples, for all bandwidths."""

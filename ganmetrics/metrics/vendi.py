@@ -19,7 +19,7 @@ from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.protocols import MetricOptions, Protocol
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 WELL_SAMPLED = 10  # images per unit of score; a spectrum as flat as can be then comes out 5 % low
 
@@ -35,8 +35,7 @@ def vendi_score(vectors: Tensor) -> float:
 
 def units(blocks: Iterable[Tensor]) -> Iterable[Tensor]:
     """Vectors `(b, D)` at length 1, in float64. Raises StatisticsError for one of length 0."""
-    start = 0
-    for block in blocks:
+    for start, block in with_start(blocks):
         lengths = block.double().norm(dim=1, keepdim=True)
         if not lengths.all():
             image = start + int((lengths == 0).nonzero()[0, 0])
@@ -44,7 +43,6 @@ def units(blocks: Iterable[Tensor]) -> Iterable[Tensor]:
                 f"the feature vector of image {image} is zero, and has no direction to compare; use other features"
             )
         yield block.double() / lengths
-        start += len(block)
 
 
 def spectrum(unit_vectors: Iterable[Tensor], n: int, dim: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.metrics.numerics.neighbours import nearest
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 PAIRS = 10**8  # distances taken for one question; 10,000 fakes against 10,000 real images
 LEAST = 1000  # images looked at, however many there are on the other side
@@ -82,11 +82,10 @@ def drawn(count: int, n: int, seed: int) -> Tensor:
 def rows_of(samples: Samples, places: Tensor) -> Tensor:
     """Vectors `(len(places), D)` in the order of `places`."""
     wanted, back = places.unique(return_inverse=True)
-    found, start = [], 0
-    for block in samples.blocks():
+    found = []
+    for start, block in with_start(samples.blocks()):
         here = wanted[(wanted >= start) & (wanted < start + len(block))] - start
         found.append(block[here])
-        start += len(block)
     return torch.cat(found)[back]
 
 

@@ -102,6 +102,14 @@ class Samples:
         self._held = Rows()
 
 
+def with_start(blocks: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
+    """Each block `(b, ...)` with the number of its first row among all."""
+    start = 0
+    for block in blocks:
+        yield start, block
+        start += len(block)
+
+
 def _gathered(blocks: Iterable[Tensor], rows: int) -> Iterator[Tensor]:
     """The same vectors in blocks of `rows`, so that sums over blocks do not depend on how the vectors came."""
     waiting: list[Tensor] = []

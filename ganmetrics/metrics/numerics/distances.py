@@ -16,7 +16,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.runtime.arithmetic import inner_products
 from ganmetrics.runtime.device import resolve_device
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 Vectors = Tensor | Samples
 Device = str | torch.device | None
@@ -124,10 +124,8 @@ def hold(vectors: Vectors, device: torch.device | None = None) -> Tensor:
     else:
         dtype = torch.float64 if vectors.dtype == torch.float64 else torch.float32
         kept = torch.empty(vectors.count, vectors.dim or 0, dtype=dtype, device=device)
-        start = 0
-        for block in vectors.blocks():
+        for start, block in with_start(vectors.blocks()):
             kept[start : start + len(block)] = block
-            start += len(block)
     if not len(kept):
         raise StatisticsError("expected at least one vector, came none")
     if not all(bool(torch.isfinite(part.float()).all()) for part in kept.split(BLOCK["cpu"])):

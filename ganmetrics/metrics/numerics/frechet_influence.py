@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ganmetrics.statistics.factors import reflected
 from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.samples import with_start
 
 
 def frechet_influence(own: Moments, other: Moments, vectors: Iterable[Tensor], ddof: int = 1) -> Tensor:
@@ -35,15 +36,14 @@ def frechet_influence(own: Moments, other: Moments, vectors: Iterable[Tensor], d
     mapped = None if own.rows() is not None else _preimage(factor, left)
     if mapped is None:
         left = reflected(torch.cat([left.new_zeros(1, left.shape[1]), left]))
-    found, start = [], 0
-    for block in vectors:
+    found = []
+    for start, block in with_start(vectors):
         centred = block.cpu().double() - mean
         # Where the factor is of the centred vectors themselves, these are rows of `left` up to their scale.
         along = left[start : start + len(block)] * (n - ddof) ** 0.5 if mapped is None else centred @ mapped
         stretched = along.square() @ strength  # x' T x
         scatter = (centred.square().sum(dim=1) - stretched) * (n / (n - ddof))
         found.append(2 * centred @ between + scatter)
-        start += len(block)
     influence = torch.cat(found)
     return influence - influence.mean()
 

@@ -21,7 +21,7 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.numerics.distances import Device, place
 from ganmetrics.metrics.numerics.resampling import counts
 from ganmetrics.runtime.arithmetic import exact_arithmetic, inner_products
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 CHUNK = 64 * 2**20  # bytes of vectors kept at hand while the other side passes by
 PRECISE = 10**8  # products of two numbers below which float64 costs no time worth mentioning
@@ -151,7 +151,7 @@ class Gram:
         for start in range(0, one.count, rows):
             prepared = [self._prepared(part) for part in _stretch(one, start, start + rows)]
             points, own = (torch.cat(parts) for parts in zip(*prepared, strict=True))
-            for left, block in _placed(other, size):
+            for left, block in with_start(other.blocks(size)):
                 if one is other and left + len(block) <= start:
                     continue
                 columns, theirs = self._prepared(block)
@@ -177,15 +177,8 @@ def _drawn(n: int, resamples: int, seed: int, side: str) -> Tensor:
     return torch.cat([block.to(torch.uint8) for block in counts(n, resamples, seed, side)])
 
 
-def _placed(store: Samples, rows: int) -> Iterator[tuple[int, Tensor]]:
-    start = 0
-    for block in store.blocks(rows):
-        yield start, block
-        start += len(block)
-
-
 def _stretch(store: Samples, start: int, stop: int) -> Iterator[Tensor]:
     """The vectors from one place to another; a store is read by one reader at a time."""
-    for first, block in _placed(store, BLOCK["cpu"]):
+    for first, block in with_start(store.blocks(BLOCK["cpu"])):
         if first < stop and start < first + len(block):
             yield block[max(0, start - first) : stop - first]
