@@ -65,12 +65,12 @@ class Score:
         sides = named or {"real": self.n_real, "fake": self.n_fake}
         return ", ".join(f"{n} {side}" for side, n in sides.items() if n is not None) or "counts unknown"
 
-    def how(self) -> str:
+    def description(self) -> str:
         """How it was measured, short enough for one line of a terminal."""
-        return f"{self.counts()}; {self.way()}"
+        return f"{self.counts()}; {self.protocol_line()}"
 
-    def way(self) -> str:
-        """The same without the counts."""
+    def protocol_line(self) -> str:
+        """The same without the counts: features, weights, resize, dtype and so on."""
         sha256 = self.protocol.get("weights_sha256")
         weights = f" {sha256[:8]}" if sha256 else ""
         parts = [

@@ -21,7 +21,7 @@ PROTOCOL = ("protocol", "features", "tap", "weights_sha256", "resize", "dtype", 
 def lines(scores: Sequence[Score]) -> str:
     """One score as a line with how it was measured; several as a table with that below, or beside where it differs."""
     if len(scores) == 1:
-        return f"{scores[0]}  ({scores[0].how()})"
+        return f"{scores[0]}  ({scores[0].description()})"
     rows, footer = _rows(scores)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = {1, 2}
@@ -69,7 +69,7 @@ FORMATS: dict[str, Callable[[Sequence[Score]], str]] = {
 
 def _rows(scores: Sequence[Score]) -> tuple[list[list[str]], list[str]]:
     """Header and body, and below them what holds for all; columns that would be empty are left out."""
-    about = {"images": [score.counts() for score in scores], "measured by": [score.way() for score in scores]}
+    about = {"images": [score.counts() for score in scores], "measured by": [score.protocol_line() for score in scores]}
     common = [printable(values[0]) for values in about.values() if len(set(values)) == 1]
     beside = {name: values for name, values in about.items() if len(set(values)) > 1}
     body = [[*_cells(score), *(printable(values[i]) for values in beside.values())] for i, score in enumerate(scores)]

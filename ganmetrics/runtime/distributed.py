@@ -2,7 +2,7 @@
 
 Outcomes go through the launcher's store, where each process also leaves a sign of life; vectors and sums go by gloo,
 from and to main memory, which is right for CPUs and GPUs alike: a few megabytes, once, when the images are read.
-A process waits for another as long as that one lives, and at most SILENCE seconds after its last sign.
+A process waits for another as long as that one lives, and at most DEAD_AFTER seconds after its last sign.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ from ganmetrics.runtime.device import cores
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-SILENCE = 300.0  # seconds
-BEAT, GLANCE, FAREWELL = 5.0, 0.2, 30.0
+# All in seconds.
+DEAD_AFTER = 300.0  # without a heartbeat, after which a process is taken to be dead
+HEARTBEAT = 5.0  # between two signs of life
+POLL = 0.2  # between two looks at whether another process has failed
+SHUTDOWN_WAIT = 30.0  # for the others to finish with the store of the first process
 T = TypeVar("T")
 
 
@@ -100,7 +103,7 @@ class Processes(Alone):
                 self._tell(next(self._steps), error)
             self._store.set(f"{self._prefix}/end/{self.rank}", "")
             if self.rank == 0 and (error is None or isinstance(error, Exception)):
-                limit = time.monotonic() + FAREWELL
+                limit = time.monotonic() + SHUTDOWN_WAIT
                 ends = [f"{self._prefix}/end/{rank}" for rank in range(self.size)]
                 while time.monotonic() < limit and not all(self._store.check([end]) for end in ends):
                     time.sleep(0.01)
@@ -134,7 +137,7 @@ class Processes(Alone):
 
     def glance(self) -> None:
         now = time.monotonic()
-        if now - self._glanced < GLANCE:
+        if now - self._glanced < POLL:
             return
         self._glanced = now
         with self._connected():
@@ -174,13 +177,13 @@ class Processes(Alone):
                 if self._store.check([f"{self._prefix}/end/{rank}"]) and not self._store.check([key]):
                     self._told = True
                     raise ProcessError(f"process {rank} of {self.size} has ended before the others")
-                if now - looked > BEAT:
+                if now - looked > HEARTBEAT:
                     sign = self._store.get(life) if self._store.check([life]) else b""
                     last, since, looked = sign, (now if sign != last else since), now
-                if now - since > SILENCE:
+                if now - since > DEAD_AFTER:
                     self._told = True
                     raise ProcessError(
-                        f"process {rank} of {self.size} has given no sign of life for {SILENCE:.0f} s: it died, or "
+                        f"process {rank} of {self.size} has given no sign of life for {DEAD_AFTER:.0f} s: it died, or "
                         "its machine did"
                     )
                 time.sleep(pause)
@@ -194,7 +197,7 @@ class Processes(Alone):
                 self._store.set(f"{self._prefix}/life/{self.rank}", str(count))
             except RuntimeError:
                 return
-            if self._over.wait(BEAT):
+            if self._over.wait(HEARTBEAT):
                 return
 
     @contextmanager
@@ -247,7 +250,7 @@ def _of_caller() -> Processes:
     caller = dist.group.WORLD
     if caller not in _made:
         store = dist.PrefixStore("ganmetrics", dist.distributed_c10d._get_default_store())
-        group = dist.new_group(backend="gloo", timeout=timedelta(seconds=SILENCE))
+        group = dist.new_group(backend="gloo", timeout=timedelta(seconds=DEAD_AFTER))
         _made.clear()
         _made[caller] = Processes(store, cast(dist.ProcessGroup, group), dist.get_rank(), dist.get_world_size())
     return _made[caller]
@@ -256,7 +259,7 @@ def _of_caller() -> Processes:
 def _of_launcher() -> Processes:
     _take_share()
     rank, size = launcher.rank(), launcher.size()
-    patience = timedelta(seconds=SILENCE)
+    patience = timedelta(seconds=DEAD_AFTER)
     try:
         store, _, _ = next(dist.rendezvous("env://", timeout=patience))
         store = dist.PrefixStore("ganmetrics", store)
@@ -264,7 +267,7 @@ def _of_launcher() -> Processes:
                                 timeout=patience)  # fmt: skip
     except (RuntimeError, ValueError) as error:
         raise ProcessError(
-            f"process {rank} of {size} did not meet the others within {SILENCE:.0f} s "
+            f"process {rank} of {size} did not meet the others within {DEAD_AFTER:.0f} s "
             f"({' '.join(str(error).split())[:120]}); unset WORLD_SIZE to run in one"
         ) from error
     atexit.register(dist.destroy_process_group)

@@ -137,11 +137,11 @@ def ended(outcome: Any, out: str) -> int:
     from reference_models.training.scoring import is_score
 
     where = f"{printable(out)}: step {outcome.step} of {outcome.total}"
-    if not outcome.speaks:
+    if not outcome.is_main_process:
         return 0 if outcome.stopped is None else 128 + outcome.stopped
     if outcome.stopped:
         return fail(f"Interrupted at {where}; the same command with --resume goes on", 128 + outcome.stopped)
-    if outcome.finished:
+    if outcome.already_complete:
         asked = f" ({outcome.total} asked for)" if outcome.total < outcome.step else f" of {outcome.total}"
         done = f"{printable(out)}: step {outcome.step}{asked}"
         click.echo(f"{done}: the run is finished; a larger --max-steps or --num-epochs goes on with it")

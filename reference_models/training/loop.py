@@ -64,7 +64,7 @@ class Trainer:
         if found is not None:
             self._load(found)
             if training.step >= self.total:
-                return replace(self._outcome(), finished=True)
+                return replace(self._outcome(), already_complete=True)
         self._begin()
         batches = self.data.batches(
             training.variant.recipe,
@@ -75,7 +75,8 @@ class Trainer:
             world=self.accelerator.num_processes,
         )
         with signals() as caught, self._progress(batch_size) as progress:
-            self._checkpoints(force=found is None)
+            if found is None:
+                self._save_last()
             since, at = time.perf_counter(), training.step
             for real in batches:
                 measured = training.advance(real)
@@ -91,7 +92,7 @@ class Trainer:
                 progress.advance(step, measured)
                 if self._is_stopped(caught):
                     break
-            self._checkpoints(force=True)
+            self._save_last()
         if self.cadence.trackers:
             self.accelerator.end_training()
         return self._outcome(caught[0] if caught and training.step < self.total else None)
@@ -158,8 +159,9 @@ class Trainer:
         saves = step % self.cadence.checkpoint == 0
         value = measured.get(str(self.best.name)) if saves and self.best.measured else None
         if value is not None and self.best.improves(value):
-            self._write(self.folder.best)
-        self._checkpoints(force=saves)
+            self._save(self.folder.best)
+        if saves:
+            self._save_last()
 
     def _log(self, measured: Mapping[str, float], rate: float) -> None:
         step = self.training.step
@@ -199,10 +201,10 @@ class Trainer:
         self._told.clear()
 
     def _score(self, progress: Progress) -> None:
-        better = self._is_best(progress) if self.writes else False
+        better = self._score_and_compare(progress) if self.writes else False
         flag = torch.tensor(float(better), device=self.training.device)
-        if self.accelerator.reduce(flag) > 0:  # the state is gathered from all processes
-            self._write(self.folder.best)
+        if self.accelerator.reduce(flag) > 0:
+            self._save(self.folder.best)
 
     def open_scorer(self) -> None:
         """Read what scores compare with, where there are any; raises for what cannot be read."""
@@ -214,7 +216,8 @@ class Trainer:
                 device=self.training.device,
             )
 
-    def _is_best(self, progress: Progress) -> bool:
+    def _score_and_compare(self, progress: Progress) -> bool:
+        """Score, log, print and append to the history; whether it is the best so far."""
         self.open_scorer()
         assert self._scorer is not None  # for the type checker
         assert self._history is not None
@@ -228,15 +231,14 @@ class Trainer:
             self._history.append(Scored(step, scores, better, round(time.perf_counter() - began, 3)))
         return better
 
-    def _checkpoints(self, *, force: bool) -> None:
-        if force and self._saved != self.training.step:
-            self._save()
+    def _save_last(self) -> None:
+        """Write `last/`, unless it is of this step already."""
+        if self._saved != self.training.step:
+            self._saved = self.training.step
+            self._save(self.folder.last)
 
-    def _save(self) -> None:
-        self._saved = self.training.step
-        self._write(self.folder.last)
-
-    def _write(self, target: Path) -> None:
+    def _save(self, target: Path) -> None:
+        """Write a checkpoint; all processes call it, because the state is gathered from all."""
         state = {**self.training.state(), "best": self.best.state(), "alarmed": self._alarms.state()}
         if self.writes:
             with self.folder.writing(self.training.step):

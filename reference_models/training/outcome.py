@@ -15,11 +15,11 @@ class Outcome:
         path: the run directory.
         step, total: how many steps of how many have been made.
         made: how many of them by this call.
-        finished: whether there was nothing left to do for a run that was resumed.
+        already_complete: whether there was nothing left to do for a run that was resumed.
         stopped: the signal that ended it early.
         best: the best score, where scores were taken, or best value of what the variant names.
         best_of: its name.
-        speaks: whether this is the process, of several, that talks to the user.
+        is_main_process: whether this is the process, of several, that talks to the user.
     """
 
     path: Path
@@ -29,5 +29,5 @@ class Outcome:
     stopped: signal.Signals | None = None
     best: float | None = None
     best_of: str | None = None
-    speaks: bool = True
-    finished: bool = False
+    is_main_process: bool = True
+    already_complete: bool = False

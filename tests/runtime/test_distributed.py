@@ -81,7 +81,7 @@ def test_borders_are_between_batches():
 
 def test_a_process_without_a_sign_of_life_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch):
     """Its machine lost its power, say: there is no launcher that could notice."""
-    for name, seconds in (("SILENCE", 0.4), ("BEAT", 0.05), ("FAREWELL", 0.1)):
+    for name, seconds in (("DEAD_AFTER", 0.4), ("HEARTBEAT", 0.05), ("SHUTDOWN_WAIT", 0.1)):
         monkeypatch.setattr(distributed, name, seconds)
     first = distributed.Processes(dist.HashStore(), None, rank=0, size=2)
     started = time.monotonic()
