@@ -16,6 +16,7 @@ from ganmetrics.commands.reconstruction import reconstruction
 from ganmetrics.commands.report import report
 from ganmetrics.commands.statistics import merge, stats
 from ganmetrics.commands.weights import weights
+from ganmetrics.metrics.index import OF_IMAGES
 from ganmetrics.runtime import launcher
 from ganmetrics.version import __version__
 
@@ -34,13 +35,24 @@ class Launched(Commands):
         return found
 
 
-@click.group(cls=Launched, context_settings=CONTEXT, epilog=EPILOG)
+COMMANDS = (*scores.COMMANDS, parzen, reconstruction, stats, merge, report, weights, cache)
+SECTIONS = {
+    "Scores of FAKE against REAL": [*(name for name, entry in OF_IMAGES.items() if "real" in entry.sides), "evaluate"],
+    "Scores of FAKE alone": [name for name, entry in OF_IMAGES.items() if "real" not in entry.sides],
+    "Scores of a generator": ["parzen", "reconstruction"],
+    "Statistics": ["stats", "merge"],
+    "Weights and cache": ["weights", "cache"],
+    "Reports": ["report"],
+}
+
+
+@click.group(cls=Launched, sections=SECTIONS, context_settings=CONTEXT, epilog=EPILOG)
 @click.version_option(__version__, prog_name="ganmetrics")
 def cli() -> None:
     """GAN evaluation metrics whose numbers say how they were measured."""
 
 
-for _command in (*scores.COMMANDS, parzen, reconstruction, stats, merge, report, weights, cache):
+for _command in COMMANDS:
     cli.add_command(_command)
 
 

@@ -30,13 +30,20 @@ PICTURE = [
 ]
 
 
-@click.group(cls=Commands, context_settings=CONTEXT)
+SECTIONS = {
+    "Training": ["list", "train", "show"],
+    "Samples of a trained generator": ["sample", "walk", "arithmetic"],
+    "Losses compared": ["toy"],
+}
+
+
+@click.group(cls=Commands, sections=SECTIONS, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="reference-models")
 def cli() -> None:
     """The GAN variants whose samples `ganmetrics` scores: train, sample, walk, look."""
 
 
-@cli.command("list")
+@cli.command("list", short_help="Every variant, with its paper")
 def list_variants() -> None:
     """Every variant, with its paper."""
     for entry in ENTRIES:
@@ -47,7 +54,7 @@ def list_variants() -> None:
 cli.add_command(train)
 
 
-@cli.command()
+@cli.command(short_help="Images of a trained generator, by number and seed")
 @click.argument("directory", metavar="DIR")
 @click.option("-n", "n", type=click.IntRange(1), required=True, help="How many images.")
 @click.option("--out", required=True, metavar="PATH", help="A folder for PNGs, or a name ending in .npz or .zip.")
@@ -82,7 +89,7 @@ class Numbers(click.ParamType):
             self.fail(f"expected numbers of samples, such as 3,17,42, came {printable(value)!r}", param, ctx)
 
 
-@cli.command()
+@cli.command(short_help="Draw walks between samples")
 @click.argument("directory", metavar="DIR")
 @click.option(
     "--stops", type=Numbers(), multiple=True, required=True, help="Samples to walk between; given again, another row."
@@ -107,7 +114,7 @@ def walk(
     click.echo(f"{printable(output)}: {kind} walks between samples {' '.join(map(str, stops))}")
 
 
-@cli.command()
+@cli.command(short_help="Draw base - minus + plus on latents")
 @click.argument("directory", metavar="DIR")
 @click.option("--base", type=Numbers(), required=True, help="Samples that show the first concept.")
 @click.option("--minus", type=Numbers(), required=True, help="Samples of what is taken away.")
@@ -133,7 +140,7 @@ def arithmetic(
     click.echo(f"{printable(output)}: {called[0]} - {called[1]} + {called[2]}")
 
 
-@cli.command()
+@cli.command(short_help="Count the modes that a loss covers on Gaussians")
 @click.option(
     "--loss",
     "losses",
@@ -178,7 +185,7 @@ def toy(
         draw(fits, output)
 
 
-@cli.command()
+@cli.command(short_help="What a run is, how far it came, its curves")
 @click.argument("directory", metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--quiet", is_flag=True, help="Draw no curves.")

@@ -19,7 +19,7 @@ RIGHT = {3, 4}
 DAY = 86_400
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, short_help="List or clear what is kept of reference images")
 def cache() -> None:
     """List or clear the kept statistics of reference images."""
 

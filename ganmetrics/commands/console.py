@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import click
@@ -24,7 +25,24 @@ class NoCommand(click.UsageError):
 
 
 class Commands(click.Group):
-    """click itself answers Ctrl-C with an empty line, and before 8.2 the lack of a command with exit code 0."""
+    """A group whose help lists its commands in sections.
+
+    click itself answers Ctrl-C with an empty line, and before 8.2 the lack of a command with exit code 0.
+
+    sections: headings with the names of their commands, in the order in which they are shown.
+    """
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]] | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.sections = sections or {}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        width = max(map(len, commands))  # all sections have their second column at one place
+        for heading, names in (self.sections or {"Commands": list(commands)}).items():
+            shown = [(name, command) for name in names if (command := commands[name]) is not None]
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), one.get_short_help_str(200)) for name, one in shown])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:

@@ -9,7 +9,7 @@ import click
 from ganmetrics.commands.options import EPILOG, READING, SCORING, print_scores, with_options
 
 
-@click.command("parzen", epilog=EPILOG)
+@click.command("parzen", short_help="Parzen-window log-likelihood", epilog=EPILOG)
 @click.argument("samples")
 @click.argument("validation", required=False)
 @click.argument("test", required=False)

@@ -10,7 +10,7 @@ from ganmetrics.commands.options import EPILOG, READING, SCORING, print_scores, 
 from ganmetrics.disk.writing import require_writable
 
 
-@click.command("reconstruction", epilog=EPILOG)
+@click.command("reconstruction", short_help="Reconstruction loss of a generator", epilog=EPILOG)
 @click.argument("generator")
 @click.argument("test")
 @click.option(

@@ -7,7 +7,7 @@ import click
 from ganmetrics.printable import printable
 
 
-@click.command("report")
+@click.command("report", short_help="Curves of runs that a Monitor measured, as a page")
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="HTML", help="The page; one that is a report is replaced.")
 def report(files: tuple[str, ...], output: str) -> None:

@@ -28,7 +28,8 @@ def metric_command(entry: Entry) -> click.Command:
         command = click.argument(side, metavar=side.upper())(command)
     sides = " and ".join(side.upper() for side in entry.sides)
     best = ", ".join(f"{name}: {better}" for name, better in entry.parts.items()) or entry.better
-    return click.command(entry.name, help=f"{entry.title} of {sides} ({best} is better).", epilog=EPILOG)(command)
+    help_ = f"{entry.title} of {sides} ({best} is better)."
+    return click.command(entry.name, help=help_, short_help=entry.title, epilog=EPILOG)(command)
 
 
 def _metric_names(context: click.Context, _: click.Parameter, asked: Sequence[str]) -> list[str]:
@@ -44,7 +45,7 @@ def _own_options() -> list[Callable]:
     return [OWN[name] for name in dict.fromkeys(name for entry in OF_IMAGES.values() for name in entry.options)]
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=EPILOG, short_help="Several of these in one pass over the images")
 @click.argument("real")
 @click.argument("fake")
 @click.option("-m", "--metric", "metrics", multiple=True, default=DEFAULT, callback=_metric_names, metavar="NAME",

@@ -11,7 +11,7 @@ from ganmetrics.printable import printable
 from ganmetrics.runtime import launcher
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=EPILOG, short_help="Keep the statistics of SOURCE in a file")
 @click.argument("source")
 @click.option("-o", "--output", required=True, metavar="FILE", help="An .npz; pytorch-fid can read it too.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
@@ -32,7 +32,7 @@ def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any
     print_remarks(file.protocol["warnings"], file.protocol["skipped"])
 
 
-@click.command()
+@click.command(short_help="Join the statistics files of shards")
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="FILE", help="An .npz.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")

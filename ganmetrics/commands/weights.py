@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from ganmetrics.commands.console import Commands
 from ganmetrics.errors import GanMetricsError
 from ganmetrics.printable import printable
 
 
-@click.group()
+@click.group(cls=Commands, short_help="Find, fetch and verify the extractors' weights")
 def weights() -> None:
     """Find, fetch and verify the weights of the extractors."""
 
@@ -52,7 +53,7 @@ def weights_fetch(name: str, quiet: bool) -> None:
     click.echo(printable(f"{found.path} ({found.origin}, SHA-256 verified)"))
 
 
-@weights.command("verify")
+@weights.command("verify", short_help="Compare the SHA-256 of a file with the published one")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--name", default="inception", show_default=True, help="The weights it should be.")
 def weights_verify(path: Path | None, name: str) -> None:

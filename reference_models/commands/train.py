@@ -62,7 +62,7 @@ class Variants(Commands):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Variants, subcommand_metavar="VARIANT [OPTIONS]")
+@click.group(cls=Variants, subcommand_metavar="VARIANT [OPTIONS]", short_help="Train a variant, or go on with a run")
 def train() -> None:
     """Train a variant: `train dcgan --data digits --out run`; `train dcgan --help` lists its recipe."""
 
@@ -117,7 +117,7 @@ def train_command(name: str) -> click.Command:
         return ended(outcome, out)
 
     title = f"Train: {entry.title}. The options below --quiet are the recipe."
-    return click.command(name, help=title, context_settings=CONTEXT)(command)
+    return click.command(name, help=title, short_help=entry.title, context_settings=CONTEXT)(command)
 
 
 def broken_off(out: str) -> str:
