@@ -22,13 +22,12 @@ from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side
 from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.metrics.numerics.baselines import cut, kmeans_centres
-from ganmetrics.metrics.numerics.kernels import BYTE
 from ganmetrics.metrics.parzen import ParzenLogLikelihood
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.device import resolve_device, resolve_dtype
 from ganmetrics.runtime.memory import parse_memory
 from ganmetrics.score import Score
-from ganmetrics.statistics.points import Points, as_points, point_blocks
+from ganmetrics.statistics.points import Points, as_points, point_blocks, range_of, rows_of
 from ganmetrics.statistics.samples import Samples
 from ganmetrics.validation import whole
 
@@ -213,7 +212,7 @@ class Parzen:
         if not isinstance(other, Parzen) or other is self or other.options != self.options:
             raise OptionError("merge: expected another Parzen window with the same options")
         for name in ("validation", "test"):
-            if _rows(self._points(name)) != _rows(other._points(name)):
+            if rows_of(self._points(name)) != rows_of(other._points(name)):
                 raise OptionError(f"merge: expected a window over the same {name} points")
         self._sides["samples"].summary.join(other._sides["samples"].summary)
         self._points("samples").merge(other._points("samples"))
@@ -274,7 +273,7 @@ class Parzen:
             side.held(self._need).update(block)
 
     def _refuse_overlap(self) -> None:
-        validation, test = (_rows(self._points(name)) for name in ("validation", "test"))
+        validation, test = (rows_of(self._points(name)) for name in ("validation", "test"))
         self._shared = len(test & validation)
         if not self.options.allow_same and test and test <= validation:
             raise OptionError(self._same("every test image is among the validation images"))
@@ -287,21 +286,9 @@ class Parzen:
             )
         if getattr(self, "_shared", 0) and self.options.allow_same:
             found.append("the bandwidth was chosen on test data (--allow-same): the value is biased upward")
-        ranges = {name: _range(self._points(name)) for name in self.metric.sides}
+        ranges = {name: range_of(self._points(name)) for name in self.metric.sides}
         widths = {name: high - low for name, (low, high) in ranges.items()}
         if max(widths.values()) > 10 * min(widths.values()) > 0:
             said = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges.items())
             found.append(f"the three sets are scaled unlike one another: {said}")
         return found
-
-
-def _rows(store: Samples) -> set[bytes]:
-    """Every point as the bytes of its float32 values: equal whatever kind of number it was stored as."""
-    scale = BYTE if store.dtype == torch.uint8 else 1.0
-    return {row.tobytes() for block in store.blocks() for row in ((block.double() * scale).float() + 0.0).numpy()}
-
-
-def _range(store: Samples) -> tuple[float, float]:
-    lows, highs = zip(*((float(block.min()), float(block.max())) for block in store.blocks()), strict=True)
-    factor = BYTE if store.dtype == torch.uint8 else 1.0
-    return min(lows) * factor, max(highs) * factor

@@ -20,9 +20,10 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.bandwidth import Rule
-from ganmetrics.metrics.numerics.kernels import BYTE, DEFAULT_MEMORY, KernelSums
+from ganmetrics.metrics.numerics.kernels import DEFAULT_MEMORY, KernelSums
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.runtime.device import bar_is_off
+from ganmetrics.statistics.points import BYTE
 from ganmetrics.statistics.samples import Samples, with_start
 
 

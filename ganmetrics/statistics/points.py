@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ganmetrics.errors import SourceError
 from ganmetrics.runtime.device import release_pages
+from ganmetrics.statistics.samples import Samples
 
 Points = np.ndarray | Tensor
+BYTE = 1 / 255  # what one step of a byte is in [0, 1]
 
 
 def as_points(source: Any) -> Points | None:
@@ -46,3 +48,16 @@ def point_blocks(points: Points, rows: int = 16_384) -> Iterator[Tensor]:
             wide = part.dtype.kind != "f" or part.dtype.itemsize > 4
             yield torch.from_numpy(part.astype(np.float64 if wide else np.float32))
             release_pages(part)
+
+
+def rows_of(store: Samples) -> set[bytes]:
+    """Every point as the bytes of its float32 values: equal whatever kind of number it was stored as."""
+    scale = BYTE if store.dtype == torch.uint8 else 1.0
+    return {row.tobytes() for block in store.blocks() for row in ((block.double() * scale).float() + 0.0).numpy()}
+
+
+def range_of(store: Samples) -> tuple[float, float]:
+    """Least and greatest value of all points; bytes stand for value / 255."""
+    lows, highs = zip(*((float(block.min()), float(block.max())) for block in store.blocks()), strict=True)
+    factor = BYTE if store.dtype == torch.uint8 else 1.0
+    return min(lows) * factor, max(highs) * factor

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from pathlib import Path
 from typing import get_origin
 
 import numpy as np
@@ -16,7 +15,6 @@ import ganmetrics.metrics
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
 from ganmetrics.protocols import PROTOCOLS, MetricOptions
-from tests.conftest import REPOSITORY
 
 # What each metric reads: (vectors of a side drawn from a seed, dimensions).
 DRAW = {
@@ -138,12 +136,3 @@ def test_compute_twice_and_go_on(name: str) -> None:
         metric.update(vectors[100:], side)
     metric.labels = fed(name, sides).labels
     assert values(metric) == pytest.approx(values_of(name, sides), rel=1e-10)
-
-
-def test_no_file_grows_past_reading() -> None:
-    long = {
-        str(path.relative_to(REPOSITORY)): lines
-        for path in Path(REPOSITORY / "ganmetrics").rglob("*.py")
-        if (lines := len(path.read_text().splitlines())) > 300
-    }
-    assert not long

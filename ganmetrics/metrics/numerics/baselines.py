@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ganmetrics.errors import StatisticsError
-from ganmetrics.metrics.numerics.kernels import BYTE
+from ganmetrics.statistics.points import BYTE
 from ganmetrics.statistics.samples import Samples
 
 CENTRES = 10_000  # at most, where no number is asked for: the published scores use as many samples

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.statistics.points import BYTE
 
 EXACT_WIDTH = 1023  # dimensions of centred bytes whose products sum to less than 2^24, exact in float32
 WIDEST = 33_000  # dimensions whose squared distance of bytes fits an int32
@@ -21,7 +22,6 @@ WIDEST = 33_000  # dimensions whose squared distance of bytes fits an int32
 FLOOR = {torch.float32: -80.0, torch.float64: -700.0}
 TOLERANCE = 1e-5  # nats that the rounding of one distance may cost
 DEFAULT_MEMORY = 512 * 2**20  # bytes of work space
-BYTE = 1 / 255
 
 
 class KernelSums:
