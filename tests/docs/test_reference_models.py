@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
-import types
 from pathlib import Path
 
 import pytest
 
-import reference_models
-from reference_models import index
-from reference_models.index import Entry
 from tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "reference_models.md").read_text()
@@ -53,21 +48,3 @@ def test_commands_and_options_exist() -> None:
             assert all(word in listed for word in words if word.startswith("--")), words
             checked += 1
     assert checked >= 10
-
-
-def test_a_variant_from_the_page_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One file and one line: it trains, resumes, samples and has its field on the command line."""
-    line = re.search(r"`(Entry\(.*\)),`", PAGE)
-    assert line is not None
-    entry = eval(line[1], {"Entry": Entry})
-    module = types.ModuleType(f"reference_models.variants.{entry.name}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(blocks("python")[1], f"{entry.name}.py", "exec"), vars(module))
-    monkeypatch.setitem(index.VARIANTS, entry.name, entry)
-    recipe = {"image_size": 8, "ngf": 4, "ndf": 4, "batch_size": 16, "margin": 0.5}
-    quiet = reference_models.Cadence(progress=False)
-    reference_models.train(entry.name, "digits", tmp_path / "run", recipe=recipe, max_steps=2, cadence=quiet)
-    ended = reference_models.train(entry.name, None, tmp_path / "run", max_steps=3, resume=True, cadence=quiet)
-    assert ended.made == 1
-    assert reference_models.load(tmp_path / "run").variant.recipe.margin == 0.5
-    assert "--margin" in help_of(["train", entry.name])

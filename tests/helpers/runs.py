@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 from reference_models import Cadence
-from reference_models.index import Entry
+from reference_models.index import ENTRIES, Entry
 from reference_models.losses import LOSSES
 from reference_models.recipe import Recipe, setting
 from reference_models.training.outcome import Outcome
@@ -42,6 +42,9 @@ NEVER = Cadence(log=10**6, grid=10**6, checkpoint=10**6, progress=False)
 
 def run(variant: str, out: Path, steps: int, **options: Any) -> Outcome:
     """Train a variant on digits with its recipe of TINY."""
+    assert variant in TINY or variant not in {entry.name for entry in ENTRIES}, (
+        f"{variant}: add a recipe that trains in a second to TINY"
+    )
     recipe = {**TINY.get(variant, {}), **options.pop("recipe", {})}
     if options.get("resume"):
         recipe = {}
@@ -78,7 +81,8 @@ def options(variant: str) -> list[str]:
 SERVER = """
 import json, os, sys
 import accelerate, sklearn.datasets, torch, torchvision, ganmetrics
-import reference_models.cli, reference_models.scoring, reference_models.runs, reference_models.variants.gan
+import reference_models.cli, reference_models.training.scoring, reference_models.training.run
+import reference_models.variants.gan
 for line in sys.stdin:
     asked = json.loads(line)
     if "wait" in asked:

@@ -53,7 +53,9 @@ def step_of(run: Path) -> int | None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_asked_to_stop(number: int, code: int, workers: int, forks: Processes, tmp_path: Path) -> None:
     """As a terminal and `timeout` do, to the whole group, the decoding processes included."""
-    script = "from reference_models import data; data.IN_MEMORY = 0; from reference_models.cli import main; main()"
+    script = (
+        "from reference_models.training import data; data.IN_MEMORY = 0; from reference_models.cli import main; main()"
+    )
     from sklearn.datasets import load_digits
 
     from tests.conftest import write_folder
