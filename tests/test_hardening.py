@@ -193,7 +193,7 @@ def test_ambient_modes_of_torch(grey: torch.Tensor) -> None:
 
 WIDER = """
 import torch
-from ganmetrics.runtime import exact_arithmetic
+from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 with exact_arithmetic(torch.device("cpu")):
     assert torch.backends.mkldnn.conv.fp32_precision == "ieee"

@@ -3,21 +3,33 @@
 PyTorch hands oneDNN plain weights and has them reordered at every call, which for the small batches that stay in a
 processor's cache is a good part of the work. The operators here are those that `torch.compile` puts in their place
 (torch/_inductor/mkldnn_ir.py), without its compiling. They are no public interface: where this torch lacks them, or
-they do not give what the plain operators give, the network stays as it is. Their ReLU makes 0 of NaN, which would hide
-that a network overflows: one whose activations are not far below what its dtype holds stays as it is too.
+they do not give what the plain operators give, the network stays as it is, or becomes it again. Their ReLU makes 0 of
+NaN, which would hide that a network overflows: one whose activations are not far below what its dtype holds stays as
+it is too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmetrics.runtime.arithmetic import exact_arithmetic
+from ganmetrics.runtime.private_operators import FAILURES, PrivateOperator
 
 LARGEST = 1e-6  # of what a dtype holds: activations of a trial above it leave a network unpacked (float16 always)
+EDGES = (  # channels in and out, kernel, stride, padding, input: odd ones, about the width of a vector, single pixels
+    (16, 24, (3, 5), 2, (1, 0), (3, 17, 19)),
+    (3, 32, (3, 3), 2, (0, 0), (2, 15, 16)),
+    (15, 17, (1, 1), 1, (0, 0), (1, 7, 5)),
+    (17, 33, (1, 7), 1, (0, 3), (4, 9, 8)),
+    (33, 15, (3, 1), 1, (1, 0), (3, 1, 8)),
+    (65, 63, (3, 3), 1, (1, 1), (1, 3, 3)),
+    (31, 16, (1, 1), 1, (0, 0), (5, 1, 1)),
+)
 
 
 class PackedConv2d(nn.Module):
@@ -25,32 +37,103 @@ class PackedConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, input_shape: tuple[int, ...], *, relu: bool):
         super().__init__()
+        self.relu = relu
         self.after: tuple[str, list[float], str] = ("relu" if relu else "none", [], "")
-        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
-        weight = conv.weight.detach().to_mkldnn()
-        self.weight = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight, *self.geometry, list(input_shape))
+        self.geometry: Any = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self.weight = self._reordered(conv.weight.detach(), input_shape)
         self.bias = None if conv.bias is None else conv.bias.detach()
 
+    def _reordered(self, weight: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+        """As oneDNN wants them, or plain if they do not come back as they were."""
+        try:
+            found = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *self.geometry, list(input_shape))
+            return found if torch.equal(found.to_dense(), weight) else weight
+        except FAILURES:
+            return weight
+
     def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *self.geometry, *self.after)
+        operator = packed_convolution(x.dtype)
+        if not operator.available():
+            self.weight = _plain(self.weight)
+        return operator((self, x))
+
+
+Convolution = tuple[PackedConv2d, Tensor]
+
+
+class _PackedConvolution(PrivateOperator[Convolution]):
+    """`F.conv2d` and `F.relu` of one dtype."""
+
+    checks = 1000  # four sizes of a batch, a hundred layers
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def private(self, work: Convolution) -> Tensor:
+        layer, x = work
+        return torch.ops.mkldnn._convolution_pointwise(x, layer.weight, layer.bias, *layer.geometry, *layer.after)
+
+    def plain(self, work: Convolution) -> Tensor:
+        layer, x = work
+        return _convolved(layer, _plain(layer.weight), x)
+
+    def pays(self, work: Convolution) -> bool:
+        layer, x = work
+        return x.numel() > 0 and layer.weight.is_mkldnn
+
+    def shape(self, work: Convolution) -> Hashable:
+        layer, x = work
+        return x.shape, layer.weight.shape, layer.geometry, layer.relu, layer.bias is None
+
+    def part(self, work: Convolution, found: Tensor) -> tuple[Convolution, Tensor]:
+        """The last image of a batch."""
+        layer, x = work
+        return (layer, x[-1:]), found[-1:]
+
+    def agrees(self, work: Convolution, found: Tensor) -> bool:
+        """Within rounding, which is relative to the norms of what is multiplied; NaN does not agree."""
+        layer, x = work
+        weight = _plain(layer.weight)
+        expected = _convolved(layer, weight, x)
+        if found.shape != expected.shape or found.dtype != expected.dtype:
+            return False
+        padding, stride, dilation, _ = layer.geometry
+        window = torch.ones(1, 1, *weight.shape[2:], dtype=torch.float32)
+        squares = F.conv2d(x.float().square().sum(dim=1, keepdim=True), window, None, stride, padding, dilation)
+        sizes = squares.clamp_(min=0).sqrt_() * weight.float().flatten(1).norm(dim=1).view(1, -1, 1, 1)
+        if layer.bias is not None:
+            sizes += layer.bias.float().abs().view(1, -1, 1, 1)
+        roundings = 4 * weight[0].numel() ** 0.5 * torch.finfo(torch.float32).eps + 8 * torch.finfo(self.dtype).eps
+        return bool(((found - expected).float().abs() <= roundings * sizes).all())
+
+    def trials(self) -> Iterator[Convolution]:
+        drawn: list[tuple[nn.Conv2d, Tensor]] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for i, (n_in, n_out, kernel, stride, padding, (n, *edges)) in enumerate(EDGES):
+                conv = nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=i % 2 == 0, dtype=self.dtype)
+                drawn.append((conv, torch.randn(n, n_in, *edges, dtype=torch.float32).to(self.dtype)))
+        for i, (conv, x) in enumerate(drawn):
+            conv.to(memory_format=torch.channels_last)
+            layer = PackedConv2d(conv, tuple(x.shape), relu=i % 3 != 1)
+            if not layer.weight.is_mkldnn:
+                raise RuntimeError("expected packed weights, came plain ones")
+            yield layer, x.contiguous(memory_format=torch.channels_last)
+            if not i:
+                yield layer, x[-1:]
+                yield layer, x.transpose(2, 3).contiguous().transpose(2, 3)
 
 
 @cache
+def packed_convolution(dtype: torch.dtype) -> PrivateOperator[Convolution]:
+    """The operator of a dtype, one a process."""
+    return _PackedConvolution(dtype)
+
+
 def available(dtype: torch.dtype) -> bool:
-    """Whether this torch on this processor has the operators and they are right, tried once on a small case."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    with torch.random.fork_rng(devices=[]), exact_arithmetic(torch.device("cpu")):  # whatever is set around us now
-        torch.manual_seed(0)
-        conv = nn.Conv2d(16, 24, (3, 5), stride=2, padding=(1, 0), dtype=dtype).to(memory_format=torch.channels_last)
-        x = torch.randn(3, 16, 17, 19, dtype=torch.float32).to(dtype, memory_format=torch.channels_last)
-        expected = F.relu(conv(x)).double()
-        try:
-            found = PackedConv2d(conv, tuple(x.shape), relu=True)(x).double()
-        except (RuntimeError, AttributeError, TypeError, NotImplementedError):
-            return False
-    tolerance = 8 * torch.finfo(dtype).eps * float(expected.abs().max())
-    return found.shape == expected.shape and float((found - expected).abs().max()) <= tolerance
+    """Whether convolutions of a dtype are to be packed on this processor with this torch."""
+    return packed_convolution(dtype).available()
 
 
 def packed(network: nn.Module, kind: type[nn.Module], example: Tensor, batch_size: int) -> nn.Module:
@@ -80,3 +163,14 @@ def packed(network: nn.Module, kind: type[nn.Module], example: Tensor, batch_siz
         parent, _, own = (holder if relu else name).rpartition(".")
         setattr(network.get_submodule(parent), own, PackedConv2d(conv, shapes.pop(conv), relu=relu))
     return network
+
+
+def _convolved(layer: PackedConv2d, weight: Tensor, x: Tensor) -> Tensor:
+    padding, stride, dilation, groups = layer.geometry
+    found = F.conv2d(x, weight, layer.bias, stride, padding, dilation, groups)
+    return F.relu(found, inplace=True) if layer.relu else found
+
+
+def _plain(weight: Tensor) -> Tensor:
+    """Weights as other operators take them, be they packed or not."""
+    return weight.to_dense().contiguous(memory_format=torch.channels_last) if weight.is_mkldnn else weight

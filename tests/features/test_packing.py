@@ -76,7 +76,7 @@ def test_float32_is_within_1e_5_of_the_plain_network(synthetic_weights: Path, im
 
 @needed
 def test_what_is_set_around_the_trial_does_not_matter() -> None:
-    packing.available.cache_clear()
+    packing.packed_convolution(torch.float32).forget()
     with torch.autocast("cpu", torch.bfloat16):
         assert packing.available(torch.float32)
 
@@ -111,8 +111,9 @@ def test_without_the_operators_the_network_is_plain(synthetic_weights: Path, mon
 
 
 def test_operators_that_are_wrong_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in (lambda own, x: 2 * x, lambda own, x: x.neither):
-        monkeypatch.setattr(packing.PackedConv2d, "forward", wrong)
-        packing.available.cache_clear()
+    operator = packing.packed_convolution(torch.float32)
+    for wrong in (lambda work: 2 * work[1], lambda work: work.neither):
+        monkeypatch.setattr(operator, "private", wrong)
+        operator.forget()
         assert not packing.available(torch.float32)
-    packing.available.cache_clear()
+    operator.forget()

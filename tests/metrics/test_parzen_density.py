@@ -10,9 +10,9 @@ import torch
 from sklearn.neighbors import KernelDensity
 
 import ganmetrics as gm
-from ganmetrics.metrics.numerics import kernels
 from ganmetrics.metrics.numerics.kernels import KernelSums
 from ganmetrics.metrics.parzen import log_likelihood
+from ganmetrics.runtime.products import INT8_PRODUCTS
 
 BANDWIDTHS = (0.01, 0.1, 0.3, 1.0, 10.0)
 
@@ -73,7 +73,7 @@ def test_float32_agrees_with_float64(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, kind: str, dim: int
 ) -> None:
     """1e-3 nats at every bandwidth, with duplicates, a copy, and points near and far."""
-    monkeypatch.setattr(kernels, "_INT8_EXACT", False if kind == "bytes without int8" else None)
+    monkeypatch.setattr(INT8_PRODUCTS, "_available", False if kind == "bytes without int8" else None)
     kind = kind.split()[0]
     samples, x = drawn(rng, kind, 300, dim), drawn(rng, kind, 20, dim)
     samples[7:12] = samples[3]

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
-from ganmetrics.runtime.arithmetic import inner_products
 from ganmetrics.runtime.device import resolve_device
+from ganmetrics.runtime.products import inner_products
 from ganmetrics.statistics.samples import Samples, with_start
 
 Vectors = Tensor | Samples

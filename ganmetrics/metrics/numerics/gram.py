@@ -20,7 +20,8 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.numerics.distances import Device, place
 from ganmetrics.metrics.numerics.resampling import counts
-from ganmetrics.runtime.arithmetic import exact_arithmetic, inner_products
+from ganmetrics.runtime.arithmetic import exact_arithmetic
+from ganmetrics.runtime.products import inner_products
 from ganmetrics.statistics.samples import Samples, with_start
 
 CHUNK = 64 * 2**20  # bytes of vectors kept at hand while the other side passes by

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.runtime.products import byte_products, int8_pays
 from ganmetrics.statistics.points import BYTE
 
-EXACT_WIDTH = 1023  # dimensions of centred bytes whose products sum to less than 2^24, exact in float32
 WIDEST = 33_000  # dimensions whose squared distance of bytes fits an int32
 # exp below this is nothing beside the nearest sample, and would be slow (denormal)
 FLOOR = {torch.float32: -80.0, torch.float64: -700.0}
@@ -144,15 +144,14 @@ class _RealDistances:
 class _ByteDistances:
     """Squared distances of bytes as exact integers, in units of 1 / 255^2, less `offset`, the point's own square.
 
-    Bytes are centred to -128 .. 127. Where the processor multiplies int8 exactly that is used, else float32 over at
-    most EXACT_WIDTH dimensions at a time, whose partial sums float32 holds exactly.
+    Bytes are centred to -128 .. 127, and held as int8 where the processor multiplies that, else as float32.
     """
 
     unit = BYTE**2
     zero = 0.0
 
     def __init__(self, x: Tensor):
-        self._int8 = x.device.type == "cpu" and int8_product_is_exact()
+        self._int8 = x.device.type == "cpu" and int8_pays(*x.shape)
         self._x = self._signed(x)
         self.offset = _square_sums(x)
 
@@ -165,16 +164,8 @@ class _ByteDistances:
 
     def block(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> Tensor:
         samples, norms = prepared
-        product = torch._int_mm(self._x[rows], samples) if self._int8 else self._float_product(rows, samples)
+        product = byte_products(self._x[rows], samples)
         return torch.add(norms, product, alpha=-2, out=product)
-
-    def _float_product(self, rows: slice, samples: Tensor) -> Tensor:
-        parts = zip(self._x[rows].split(EXACT_WIDTH, dim=1), samples.split(EXACT_WIDTH, dim=0), strict=True)
-        total: Tensor | None = None
-        for x, s in parts:
-            product = (x @ s).to(torch.int32)
-            total = product if total is None else total.add_(product)
-        return total if total is not None else torch.zeros(0, dtype=torch.int32)
 
 
 _Distances = _RealDistances | _ByteDistances
@@ -182,28 +173,6 @@ _Distances = _RealDistances | _ByteDistances
 
 def _square_sums(x: Tensor) -> Tensor:
     return (x.to(torch.int32) - 128).square().sum(dim=1, dtype=torch.int32)
-
-
-_INT8_EXACT: bool | None = None
-
-
-def int8_product_is_exact() -> bool:
-    """Whether this processor's int8 product is worth using and exact, tried once on the values that saturate others."""
-    global _INT8_EXACT
-    if _INT8_EXACT is None:
-        supported = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
-        _INT8_EXACT = bool(supported) and hasattr(torch, "_int_mm") and _int8_trial()
-    return _INT8_EXACT
-
-
-def _int8_trial() -> bool:
-    draw = torch.Generator().manual_seed(0)
-    a, b = (torch.randint(0, 2, (32, 784), generator=draw) * 255 - 128 for _ in range(2))
-    try:
-        product = torch._int_mm(a.to(torch.int8), b.to(torch.int8).T.contiguous())
-    except RuntimeError:
-        return False
-    return torch.equal(product.long(), a @ b.T)
 
 
 def block_shape(n_points: int, memory: int) -> tuple[int, int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ganmetrics.runtime import arithmetic
+from ganmetrics.runtime import products
 from ganmetrics.runtime.arithmetic import exact_arithmetic
+from ganmetrics.runtime.products import FLOAT32_PRODUCTS
 
 
 @pytest.mark.parametrize(
@@ -19,33 +20,33 @@ def test_equal_to_float64_within_rounding(n: int, m: int, dim: int, dtype: torch
     with exact_arithmetic(torch.device("cpu")):
         for term in (added, None):
             expected = x.double() @ y.double().T + (0 if term is None else term.double())
-            found = arithmetic.inner_products(x, y, term)
+            found = products.inner_products(x, y, term)
             assert found.dtype == dtype
             assert bool(((found.double() - expected).abs() <= bound).all())
         for strided in (torch.randn(2 * m, dtype=dtype)[::2], torch.randn(1, dtype=dtype).expand(m)):
             torch.testing.assert_close(
-                arithmetic.inner_products(x, y, strided), arithmetic.inner_products(x, y, strided.clone())
+                products.inner_products(x, y, strided), products.inner_products(x, y, strided.clone())
             )
         rows = torch.randn(2 * n, dim, dtype=dtype)[::2]
-        torch.testing.assert_close(arithmetic.inner_products(rows, y), arithmetic.inner_products(rows.contiguous(), y))
+        torch.testing.assert_close(products.inner_products(rows, y), products.inner_products(rows.contiguous(), y))
 
 
 def test_what_is_set_around_the_trial_does_not_matter() -> None:
-    arithmetic.available.cache_clear()
-    expected = arithmetic.available()
-    arithmetic.available.cache_clear()
+    FLOAT32_PRODUCTS.forget()
+    expected = FLOAT32_PRODUCTS.available()
+    FLOAT32_PRODUCTS.forget()
     torch.set_default_dtype(torch.float64)
     try:
-        assert arithmetic.available() == expected
+        assert FLOAT32_PRODUCTS.available() == expected
     finally:
         torch.set_default_dtype(torch.float32)
 
 
 def test_an_operator_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y = torch.randn(9, 5), torch.randn(4, 5)
-    for wrong in (lambda x, y, added: x @ y.T, lambda x, y, added: x.neither):
-        monkeypatch.setattr(arithmetic, "_by_onednn", wrong)
-        arithmetic.available.cache_clear()
-        assert not arithmetic.available()
-        torch.testing.assert_close(arithmetic.inner_products(x, y), x @ y.T)
-    arithmetic.available.cache_clear()
+    x, y = torch.randn(900, 50), torch.randn(400, 50)
+    for wrong in (lambda work: work.x @ work.y.T, lambda work: work.neither):
+        monkeypatch.setattr(FLOAT32_PRODUCTS, "private", wrong)
+        FLOAT32_PRODUCTS.forget()
+        assert not FLOAT32_PRODUCTS.available()
+        torch.testing.assert_close(products.inner_products(x, y), x @ y.T)
+    FLOAT32_PRODUCTS.forget()

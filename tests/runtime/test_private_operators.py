@@ -1,0 +1,315 @@
+"""Operators that are no public interface: right at every shape, and left alone as soon as they are wrong anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganmetrics.features import packing
+from ganmetrics.features.inception_network import BasicConv2d
+from ganmetrics.metrics.parzen import log_likelihood
+from ganmetrics.runtime import products
+from ganmetrics.runtime.arithmetic import exact_arithmetic
+from ganmetrics.runtime.private_operators import PrivateOperator
+from ganmetrics.runtime.products import FLOAT32_PRODUCTS, INT8_PRODUCTS, Bytes, Factors
+from tests.metrics.test_parzen_density import reference
+
+SIZES = (0, 1, 2, 3, 15, 16, 17, 31, 33, 63, 65)
+CONVOLUTIONS = packing.packed_convolution(torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def afresh(seeded: None) -> Iterator[None]:
+    """Every operator tried and checked again, before and after; as while a score is measured."""
+    operators: tuple[PrivateOperator[Any], ...] = FLOAT32_PRODUCTS, INT8_PRODUCTS, CONVOLUTIONS
+    for operator in operators:
+        operator.forget()
+    with exact_arithmetic(torch.device("cpu")):
+        yield
+    for operator in operators:
+        operator.forget()
+
+
+def needed(operator: PrivateOperator[Any]) -> None:
+    if not operator.available():
+        pytest.skip("this torch or processor has no such operator")
+
+
+def plain(x: Tensor) -> Tensor:
+    return x
+
+
+def transposed(x: Tensor) -> Tensor:
+    return x.T.contiguous().T
+
+
+def every_other_row(x: Tensor) -> Tensor:
+    return torch.stack([x, torch.zeros_like(x)], dim=1)[:, 0]
+
+
+def odd_strides(x: Tensor) -> Tensor:
+    """Strides that nobody looks at, since there is one of these rows or columns."""
+    strides = [7 if size == 1 else stride for size, stride in zip(x.shape, x.stride(), strict=True)]
+    return torch.empty_strided(x.shape, strides, dtype=x.dtype).copy_(x)
+
+
+LAYOUTS = (plain, transposed, every_other_row, odd_strides)
+Layout = Callable[[Tensor], Tensor]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_float32_products_of_every_shape(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
+    """The smallest that pay are made to, so that they reach the operator."""
+    monkeypatch.setattr(products, "SMALLEST", 0)
+    monkeypatch.setattr(FLOAT32_PRODUCTS, "checks", 0)
+    for n, m, dim in product(SIZES, repeat=3):
+        x, y, added = torch.randn(n, dim), torch.randn(m, dim), torch.randn(m)
+        exact = x.double() @ y.double().T + added.double()
+        bound = (dim + 1) * torch.finfo(torch.float32).eps * (x.abs() @ y.abs().T + added.abs())
+        found = products.inner_products(layout(x), layout(y), added)
+        assert found.shape == (n, m)
+        assert bool(((found.double() - exact).abs() <= bound).all()), (n, m, dim)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.float32])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_byte_products_of_every_shape(monkeypatch: pytest.MonkeyPatch, layout: Layout, kind: torch.dtype) -> None:
+    monkeypatch.setattr(INT8_PRODUCTS, "checks", 0)
+    for n, m, dim in product((*SIZES, 1030), SIZES, SIZES):
+        a, b = torch.randint(-128, 128, (n, dim)), torch.randint(-128, 128, (dim, m))
+        found = products.byte_products(layout(a.to(kind)), layout(b.to(kind)))
+        assert found.dtype == torch.int32
+        assert torch.equal(found.long(), a @ b), (n, m, dim)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.float32])
+@pytest.mark.parametrize(("n", "m"), [(3, 5), (20, 5000), (40, 17)])
+def test_byte_products_that_float32_would_round(kind: torch.dtype, n: int, m: int) -> None:
+    """All at the ends of the range, so that a sum over all dimensions takes 28 bits."""
+    a, b = torch.full((n, 12_288), -128), torch.full((12_288, m), -128)
+    b[0], a[-1] = 127, 127
+    assert torch.equal(products.byte_products(a.to(kind), b.to(kind)).double(), a.double() @ b.double())
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(1, 1), (1, 17), (3, 16), (15, 33), (17, 15), (33, 1)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (16, 3), (17, 17)])
+def test_packed_convolutions_of_every_shape(n_in: int, n_out: int, size: tuple[int, int]) -> None:
+    """On the batch they are made for and on others, however it lies."""
+    needed(CONVOLUTIONS)
+    for kernel, relu in product(((1, 1), (3, 3), (1, 7)), (True, False)):
+        conv = nn.Conv2d(n_in, n_out, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
+        layer = packing.PackedConv2d(conv.to(memory_format=torch.channels_last), (4, n_in, *size), relu=relu)
+        assert layer.weight.is_mkldnn
+        for n in (4, 1, 3, 0):
+            x = torch.randn(2 * n, n_in, *size)[::2]
+            exact = F.conv2d(x.double(), conv.weight.double(), conv.bias.double(), padding=conv.padding)
+            exact = F.relu(exact) if relu else exact
+            for lying in (x, x.contiguous(), x.to(memory_format=torch.channels_last)):
+                torch.testing.assert_close(layer(lying).double(), exact, rtol=1e-5, atol=1e-5)
+    assert CONVOLUTIONS.available()
+
+
+def garbage(found: Tensor) -> Tensor:
+    return torch.full_like(found, 77)
+
+
+def last_row(found: Tensor) -> Tensor:
+    """The rest of a division by the width of a vector."""
+    return torch.cat([found[:-1], found[-1:] + 1])
+
+
+def not_numbers(found: Tensor) -> Tensor:
+    return found * torch.nan if found.is_floating_point() else found + 1
+
+
+def another_shape(found: Tensor) -> Tensor:
+    return found[:, :-1]
+
+
+def raising(found: Tensor) -> Tensor:
+    raise RuntimeError("could not create a primitive")
+
+
+Wrong = Callable[[Tensor], Tensor]
+WRONG = (garbage, last_row, not_numbers, another_shape, raising)
+
+
+def make_wrong(
+    monkeypatch: pytest.MonkeyPatch, operator: PrivateOperator[Any], wrong: Wrong, where: Callable[[Any], bool]
+) -> list[Any]:
+    """The operator gives something else for some work, which is what comes back."""
+    right, met = operator.private, []
+
+    def private(work: Any) -> Tensor:
+        found = right(work)
+        if not where(work):
+            return found
+        met.append(work)
+        return wrong(found)
+
+    monkeypatch.setattr(operator, "private", private)
+    return met
+
+
+def layer_and_batch() -> tuple[packing.PackedConv2d, Tensor]:
+    conv = nn.Conv2d(16, 24, (3, 3)).to(memory_format=torch.channels_last)
+    x = torch.randn(4, 16, 20, 21).to(memory_format=torch.channels_last)
+    return packing.PackedConv2d(conv, tuple(x.shape), relu=True), x
+
+
+def work_of(operator: PrivateOperator[Any], n: int = 201) -> Any:
+    if operator is FLOAT32_PRODUCTS:
+        return Factors(torch.randn(n, 100), torch.randn(300, 100), torch.randn(300))
+    if operator is INT8_PRODUCTS:
+        return Bytes(*(torch.randint(-128, 128, shape).to(torch.int8) for shape in ((n, 100), (100, 300))))
+    layer, x = layer_and_batch()
+    return layer, x[: n % 4 + 1]
+
+
+OPERATORS = pytest.mark.parametrize(
+    "operator", [FLOAT32_PRODUCTS, INT8_PRODUCTS, CONVOLUTIONS], ids=["float32", "int8", "convolution"]
+)
+
+
+@OPERATORS
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_in_any_one_trial(monkeypatch: pytest.MonkeyPatch, operator: PrivateOperator[Any], wrong: Wrong) -> None:
+    needed(operator)
+    work = work_of(operator)
+    shapes = [operator.shape(trial) for trial in operator.trials()]
+    for shape in dict.fromkeys(shapes):
+        operator.forget()
+        with monkeypatch.context() as patch:
+            assert make_wrong(patch, operator, wrong, lambda work, shape=shape: operator.shape(work) == shape) == []
+            assert not operator.available()
+            assert torch.equal(operator(work), operator.plain(work))
+
+
+@OPERATORS
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_on_real_work_alone(
+    monkeypatch: pytest.MonkeyPatch, operator: PrivateOperator[Any], wrong: Wrong
+) -> None:
+    """The first answer is right already, and so is all that follows, by the plain operator."""
+    needed(operator)
+    work = work_of(operator)
+    met = make_wrong(monkeypatch, operator, wrong, lambda other: operator.shape(other) == operator.shape(work))
+    assert operator.available()
+    expected = operator.plain(work)
+    for _ in range(3):
+        assert torch.equal(operator(work), expected)
+    assert len(met) == 1
+    assert not operator.available()
+
+
+@OPERATORS
+def test_wrong_for_a_later_shape(monkeypatch: pytest.MonkeyPatch, operator: PrivateOperator[Any]) -> None:
+    needed(operator)
+    first, second = work_of(operator), work_of(operator, 202)
+    assert operator.shape(first) != operator.shape(second)
+    make_wrong(monkeypatch, operator, last_row, lambda work: operator.shape(work) == operator.shape(second))
+    operator(first)
+    assert operator.available()
+    assert torch.equal(operator(second), operator.plain(second))
+    assert not operator.available()
+
+
+@OPERATORS
+def test_right_work_is_checked_once(monkeypatch: pytest.MonkeyPatch, operator: PrivateOperator[Any]) -> None:
+    """And comes from the operator, bit for bit."""
+    needed(operator)
+    work, agrees, checked = work_of(operator), operator.agrees, []
+    expected = operator.private(work)
+    monkeypatch.setattr(operator, "agrees", lambda *given: checked.append(given) or agrees(*given))
+    for _ in range(3):
+        assert torch.equal(operator(work), expected)
+    assert len(checked) == 1
+    assert operator.available()
+
+
+@pytest.mark.parametrize("n", [0, 1, 15])
+def test_few_bytes_and_few_dimensions_never_reach_it(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    needed(INT8_PRODUCTS)
+    met = make_wrong(monkeypatch, INT8_PRODUCTS, garbage, lambda work: True)
+    for shape in ((n, 40, 50), (40, n, 50), (40, 50, n)):
+        a, b = torch.randint(-128, 128, shape[:2]), torch.randint(-128, 128, shape[1:])
+        assert torch.equal(products.byte_products(a.to(torch.int8), b.to(torch.int8)).long(), a @ b)
+    assert not met
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "dim"), [(0, 9, 100), (9, 0, 100), (9, 9, 0), (9, 9, 16), (900, 900, 1), (900, 900, 15)]
+)
+def test_few_vectors_and_few_dimensions_never_reach_it(
+    monkeypatch: pytest.MonkeyPatch, n: int, m: int, dim: int
+) -> None:
+    met = make_wrong(monkeypatch, FLOAT32_PRODUCTS, garbage, lambda work: True)
+    x, y = torch.randn(n, dim), torch.randn(m, dim)
+    assert torch.equal(products.inner_products(x, y), F.linear(x, y))
+    assert not met
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_parzen_window_of_bytes_by_a_wrong_operator(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, wrong: Wrong
+) -> None:
+    needed(INT8_PRODUCTS)
+    samples, x = (torch.from_numpy(rng.integers(0, 256, (n, 90), dtype=np.uint8)) for n in (300, 50))
+    make_wrong(monkeypatch, INT8_PRODUCTS, wrong, lambda work: work.a.shape[1] == 90)
+    assert INT8_PRODUCTS.available()
+    expected = reference(x.double().numpy() / 255, samples.double().numpy() / 255, 0.2)
+    np.testing.assert_allclose(log_likelihood(x, samples, 0.2), expected, rtol=1e-12, atol=1e-3)
+    assert not INT8_PRODUCTS.available()
+
+
+def small_network() -> nn.Module:
+    layers = (BasicConv2d(3, 24, (3, 3), 2, (1, 1)), BasicConv2d(24, 33, (1, 5), 1, (0, 2)), nn.Conv2d(33, 9, 1))
+    for layer in layers[:2]:
+        layer.bn = nn.Identity()
+    network = nn.Sequential(*layers).eval().requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_network_becomes_plain_where_a_layer_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, wrong: Wrong, place: int
+) -> None:
+    needed(CONVOLUTIONS)
+    torch.manual_seed(0)
+    plain_network = small_network()
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 37, 41).to(memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    network = packing.packed(small_network(), BasicConv2d, torch.zeros(1, 3, 37, 41), 4)
+    layers = [module for module in network.modules() if isinstance(module, packing.PackedConv2d)]
+    assert all(layer.weight.is_mkldnn for layer in layers)
+    make_wrong(monkeypatch, CONVOLUTIONS, wrong, lambda work: work[0] is layers[place])
+    expected = plain_network(x)
+    torch.testing.assert_close(network(x), expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(network(x), expected)
+    assert not any(layer.weight.is_mkldnn for layer in layers)
+
+
+def test_weights_that_do_not_come_back_stay_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed(CONVOLUTIONS)
+    layer, x = layer_and_batch()
+    expected = CONVOLUTIONS.plain((layer, x))
+    reorder = torch.ops.aten.mkldnn_reorder_conv2d_weight
+    wrong = (lambda weight, *rest: reorder((2 * weight.to_dense()).to_mkldnn(), *rest), lambda *given: raising(x))
+    for broken in wrong:
+        monkeypatch.setattr(torch.ops.aten, "mkldnn_reorder_conv2d_weight", broken)
+        torch.manual_seed(1)
+        conv = nn.Conv2d(16, 24, (3, 3)).to(memory_format=torch.channels_last)
+        unpacked = packing.PackedConv2d(conv, tuple(x.shape), relu=True)
+        assert not unpacked.weight.is_mkldnn
+        assert torch.equal(unpacked(x), F.relu(conv(x)))
+    assert torch.equal(layer(x), CONVOLUTIONS.private((layer, x)))
+    torch.testing.assert_close(layer(x), expected)
