@@ -20,7 +20,7 @@ def constraints() -> list[str]:
             continue
         bound = BOUND.fullmatch(what.strip())
         if bound is None:
-            raise SystemExit(f"expected NAME>=VERSION in pyproject.toml, came {what.strip()!r}")
+            raise SystemExit(f"expected NAME>=VERSION in pyproject.toml, got {what.strip()!r}")
         found.append("{}=={}".format(*bound.groups()))
     return found
 

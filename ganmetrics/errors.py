@@ -1,4 +1,4 @@
-"""Every mistake a user can mend, as one line: what was expected, what came, what to do."""
+"""Every mistake a user can mend, as one line: what was expected, what was got, what to do."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def running_and_final(
     if len(different) < sum(sizes):
         raise OptionError(
             f"running_and_final: expected at least {sum(sizes)} different images ({sizes[0]} running, {sizes[1]} "
-            f"final), came {len(different)}; ask for fewer"
+            f"final), got {len(different)}; ask for fewer"
         )
     mixed = different[torch.randperm(len(different), generator=torch.Generator().manual_seed(seed))]
     return mixed[: sizes[0]], mixed[sizes[0] : sum(sizes)]
@@ -117,7 +117,7 @@ def require_disjoint(running: Tensor, final: Tensor) -> None:
 def _one_size(parts: Sequence[Tensor]) -> Tensor:
     shapes = sorted({tuple(part.shape[1:]) for part in parts})
     if len(shapes) > 1:
-        raise OptionError(f"test images: expected one size and one number of channels, came {shapes[0]}, {shapes[1]}")
+        raise OptionError(f"test images: expected one size and one number of channels, got {shapes[0]}, {shapes[1]}")
     return torch.cat(list(parts))
 
 

@@ -51,7 +51,7 @@ class Scored:
             step, best, seconds = int(held["step"]), bool(held["best"]), float(held["seconds"])
             return cls(step, scores, best, seconds, held.get("real"), held.get("seed"))
         except (ValueError, TypeError, KeyError, AttributeError, OptionError) as error:
-            raise OptionError(f"expected the scores of one step, came {line[:60]!r}") from error
+            raise OptionError(f"expected the scores of one step, got {line[:60]!r}") from error
 
 
 def read_history(path: str | os.PathLike[str]) -> list[Scored]:

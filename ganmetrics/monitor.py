@@ -81,11 +81,11 @@ class Monitor:
         values = self._evaluator.values
         self._best_by = next(iter(values)) if best is None else best
         if self._best_by not in values:
-            raise OptionError(f"best: expected one of {', '.join(values)}, came {best!r}")
+            raise OptionError(f"best: expected one of {', '.join(values)}, got {best!r}")
         self._lower = values[self._best_by] == "lower"
         if real is None and "real" in self._evaluator.sides:
             asked = ", ".join(self._evaluator.metrics)
-            raise OptionError(f"real: {asked} compares with real images, came none; name a source of them")
+            raise OptionError(f"real: {asked} compares with real images, got none; name a source of them")
         self._history = None if history is None else History(history)
         self._lines = [] if self._history is None else self._history.lines
         self._on_best = on_best
@@ -133,7 +133,7 @@ class Monitor:
         """
         step, started, self.is_best = whole("step", step, 0), time.perf_counter(), False
         if not callable(sampler):
-            raise OptionError(f"sampler: expected a function of a number of images, came {type(sampler).__name__}")
+            raise OptionError(f"sampler: expected a function of a number of images, got {type(sampler).__name__}")
         networks = modules_of(sampler) if generator is None else _networks(generator)
         looking = refusing_training_mode if generator is None else nullcontext
         self._evaluator.reset()
@@ -184,7 +184,7 @@ def _networks(given: nn.Module | Iterable[nn.Module]) -> list[nn.Module]:
     networks = [given] if isinstance(given, nn.Module) or not isinstance(given, Iterable) else list(given)
     for one in networks:
         if not isinstance(one, nn.Module):
-            raise OptionError(f"generator: expected a torch.nn.Module or several, came {type(one).__name__}")
+            raise OptionError(f"generator: expected a torch.nn.Module or several, got {type(one).__name__}")
     return networks
 
 

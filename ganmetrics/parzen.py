@@ -62,7 +62,7 @@ class ParzenOptions:
         if self.max_samples is not None:
             whole("--max-samples", self.max_samples, 1)
         if self.baseline not in (None, "true", "kmeans"):
-            raise OptionError(f"--baseline: expected true or kmeans, came {self.baseline!r}")
+            raise OptionError(f"--baseline: expected true or kmeans, got {self.baseline!r}")
         Rule.parse(self.bandwidths)
         parse_memory(self.memory)
 
@@ -92,9 +92,9 @@ def parzen_log_likelihood(
     started = time.perf_counter()
     given = ParzenOptions(bandwidths, max_samples, memory, dequantize, allow_same, baseline)
     if (validation is None) != (test is None):
-        raise OptionError("parzen: expected validation and test, came only one of them")
+        raise OptionError("parzen: expected validation and test, got only one of them")
     if validation is None and baseline is None:
-        raise OptionError("parzen: expected samples, validation and test, came samples alone")
+        raise OptionError("parzen: expected samples, validation and test, got samples alone")
     window = Parzen(validation, test, settings=given, **options)
     window.read(samples)
     window.make_baseline()
@@ -135,8 +135,8 @@ class Parzen:
         if wrong:
             raise OptionError(f"{wrong[0]}: a Parzen window is over pixels or points and takes no such option")
         if (dtype := resolve_dtype(options.get("dtype", "float32"))) not in (torch.float32, torch.float64):
-            came = str(dtype).removeprefix("torch.")
-            raise OptionError(f"--dtype: expected float32 or float64, of a Parzen window's exponentials, came {came}")
+            got = str(dtype).removeprefix("torch.")
+            raise OptionError(f"--dtype: expected float32 or float64, of a Parzen window's exponentials, got {got}")
         device, seed = resolve_device(options.get("device")), options.get("seed") or 0
         features = DequantizedPixels(device, seed) if self.options.dequantize else PixelBytes(device)
         return Settings.of(None, {**options, "features": features})

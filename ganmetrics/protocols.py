@@ -142,5 +142,5 @@ def get_protocol(name: str | None) -> Protocol:
     if name is None:
         return PROTOCOLS[DEFAULT]
     if name not in PROTOCOLS:
-        raise OptionError(f"--protocol: expected one of {', '.join(PROTOCOLS)}, came {name!r}")
+        raise OptionError(f"--protocol: expected one of {', '.join(PROTOCOLS)}, got {name!r}")
     return PROTOCOLS[name]

@@ -117,7 +117,7 @@ class Reconstruction:
     def compute_final(self, generator: Any) -> Score:
         """The score of the final set. Raises OptionError where there is none."""
         if self.final_images is None:
-            raise OptionError("Reconstruction: expected final images, came none; give final= beside the running ones")
+            raise OptionError("Reconstruction: expected final images, got none; give final= beside the running ones")
         return self._of(self.final_images, generator)
 
     def _of(self, test: TestImages, generator: Any) -> Score:

@@ -102,4 +102,4 @@ class Score:
             ends = fields.get("interval")
             return cls(**{**fields, "interval": None if ends is None else tuple(ends)})
         except (ValueError, TypeError, AttributeError) as error:
-            raise OptionError(f"expected one score as `--json` prints it, came {line[:60]!r}: {error}") from error
+            raise OptionError(f"expected one score as `--json` prints it, got {line[:60]!r}: {error}") from error

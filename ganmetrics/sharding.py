@@ -46,7 +46,7 @@ def merge(paths: Sequence[Any]) -> files.StatisticsFile:
     a file named twice.
     """
     if not paths:
-        raise OptionError("merge: expected at least one statistics file, came none")
+        raise OptionError("merge: expected at least one statistics file, got none")
     loaded = [files.load(path) for path in paths]
     real = [os.path.realpath(path) for path in paths]
     for file, path in zip(loaded, real, strict=True):

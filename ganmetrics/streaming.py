@@ -121,7 +121,7 @@ class Streaming:
         measurements = of_side(self._measurements, side)
         labelled = [one.metric for one in measurements if one.metric.labelled]
         if labelled and labels is None:
-            raise OptionError(f"{labelled[0].name}: expected labels with every batch, came none")
+            raise OptionError(f"{labelled[0].name}: expected labels with every batch, got none")
         classes = [] if labels is None else class_names(labels, len(batch))
         summary = Summary()
         summary.add([batch])
@@ -138,7 +138,7 @@ class Streaming:
 
     def _known(self, side: str) -> None:
         if side not in self._sides:
-            raise OptionError(f"expected side to be one of {', '.join(self._sides)}, came {side!r}")
+            raise OptionError(f"expected side to be one of {', '.join(self._sides)}, got {side!r}")
 
     def scores(self) -> dict[str, Score]:
         """Every value, by name, of everything since the last reset.
@@ -160,12 +160,12 @@ class Streaming:
         """
         kind = type(self).__name__
         if type(other) is not type(self):
-            raise OptionError(f"merge: expected another {kind}, came {type(other).__name__}")
+            raise OptionError(f"merge: expected another {kind}, got {type(other).__name__}")
         if other is self:
-            raise OptionError(f"merge: expected another {kind}, came the same one; its images would count twice")
+            raise OptionError(f"merge: expected another {kind}, got the same one; its images would count twice")
         if self.metrics != other.metrics:
             raise OptionError(
-                f"merge: expected another {kind} of {', '.join(self.metrics)}, came one of {', '.join(other.metrics)}"
+                f"merge: expected another {kind} of {', '.join(self.metrics)}, got one of {', '.join(other.metrics)}"
             )
         pairs = list(zip(self._measurements, other._measurements, strict=True))
         for mine, theirs in pairs:

@@ -16,5 +16,5 @@ def whole(name: str, value: Any, least: int, below: int | None = None) -> int:
         number = least - 1
     if number < least or isinstance(value, bool) or (below is not None and number >= below):
         bounds = f"of at least {least}" if below is None else f"from {least} to below 2^{below.bit_length() - 1}"
-        raise OptionError(f"{name}: expected a whole number {bounds}, came {value!r}")
+        raise OptionError(f"{name}: expected a whole number {bounds}, got {value!r}")
     return number

@@ -86,7 +86,7 @@ class Numbers(click.ParamType):
         try:
             return [int(number) for number in value.split(",")]
         except ValueError:
-            self.fail(f"expected numbers of samples, such as 3,17,42, came {printable(value)!r}", param, ctx)
+            self.fail(f"expected numbers of samples, such as 3,17,42, got {printable(value)!r}", param, ctx)
 
 
 @cli.command(short_help="Draw walks between samples")
@@ -173,7 +173,7 @@ def toy(
 
     unknown = [loss for loss in losses if loss not in LOSSES]
     if unknown:
-        raise OptionError(f"--loss: expected one of {', '.join(LOSSES)}, came {unknown[0]!r}")
+        raise OptionError(f"--loss: expected one of {', '.join(LOSSES)}, got {unknown[0]!r}")
     if output is not None:
         require_png(output, overwrite=overwrite, needs_matplotlib=True)
     target = Mixture.ring() if mixture == "ring" else Mixture.grid()

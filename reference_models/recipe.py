@@ -57,22 +57,22 @@ class Setting:
     optional: bool
 
     def checked(self, name: str, value: Any) -> Any:
-        """The value in its type. Raises RecipeError: expected, came."""
+        """The value in its type. Raises RecipeError: what was expected, what was got."""
         if value is None and self.optional:
             return None
         if self.choices:
             if value not in self.choices:
-                raise RecipeError(f"{name}: expected one of {', '.join(self.choices)}, came {value!r}")
+                raise RecipeError(f"{name}: expected one of {', '.join(self.choices)}, got {value!r}")
             return value
         if self.kind is str:
             return str(value)
         if self.kind is bool:
             if not isinstance(value, bool):
-                raise RecipeError(f"{name}: expected True or False, came {value!r}")
+                raise RecipeError(f"{name}: expected True or False, got {value!r}")
             return value
         number = _number(self.kind, value)
         if number is None or not self._within(number):
-            raise RecipeError(f"{name}: expected {self.expected()}, came {value!r}")
+            raise RecipeError(f"{name}: expected {self.expected()}, got {value!r}")
         return number
 
     def _within(self, number: float) -> bool:
@@ -126,7 +126,7 @@ class BaseRecipe:
             value = about(field).checked(field.name, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         if self.nc not in (None, 1, 3):
-            raise RecipeError(f"nc: expected 1 or 3 channels, came {self.nc}")
+            raise RecipeError(f"nc: expected 1 or 3 channels, got {self.nc}")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> BaseRecipe:

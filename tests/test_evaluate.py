@@ -91,19 +91,19 @@ def test_an_evaluator_keeps_them_too(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(
     ("metric", "real", "fake", "options", "said"),
     [
-        ("fid", 1, 40, {}, "a Fréchet distance needs at least 2 real images, came 1"),
-        ("fid", 40, 1, {}, "a Fréchet distance needs at least 2 fake images, came 1"),
-        ("fid-infinity", 40, 29, {}, "FID-infinity needs at least 30 fake images, came 29"),
-        ("fid-infinity", 1, 30, {}, "FID-infinity needs at least 2 real images, came 1"),
-        ("kid", 40, 1, {}, "a kernel distance needs at least 2 fake images, came 1"),
-        ("cmmd", 1, 40, {}, "a kernel distance needs at least 2 real images, came 1"),
-        ("vendi", 40, 1, {}, "a Vendi score needs at least 2 fake images, came 1"),
-        ("authenticity", 1, 40, {}, "authenticity needs at least 2 real images, came 1"),
-        ("mifid", 40, 1, {}, "MiFID needs at least 2 fake images, came 1"),
-        ("prdc", 40, 5, {}, "precision, recall, density and coverage with k = 5 need at least 6 fake images, came 5; "
+        ("fid", 1, 40, {}, "a Fréchet distance needs at least 2 real images, got 1"),
+        ("fid", 40, 1, {}, "a Fréchet distance needs at least 2 fake images, got 1"),
+        ("fid-infinity", 40, 29, {}, "FID-infinity needs at least 30 fake images, got 29"),
+        ("fid-infinity", 1, 30, {}, "FID-infinity needs at least 2 real images, got 1"),
+        ("kid", 40, 1, {}, "a kernel distance needs at least 2 fake images, got 1"),
+        ("cmmd", 1, 40, {}, "a kernel distance needs at least 2 real images, got 1"),
+        ("vendi", 40, 1, {}, "a Vendi score needs at least 2 fake images, got 1"),
+        ("authenticity", 1, 40, {}, "authenticity needs at least 2 real images, got 1"),
+        ("mifid", 40, 1, {}, "MiFID needs at least 2 fake images, got 1"),
+        ("prdc", 40, 5, {}, "precision, recall, density and coverage with k = 5 need at least 6 fake images, got 5; "
          "give more images or a smaller --k"),
         ("prdc", 40, 40, {"k": 5000}, "precision, recall, density and coverage with k = 5000 need at least 5001 real "
-         "images, came 40; give more images or a smaller --k"),
+         "images, got 40; give more images or a smaller --k"),
     ],
 )  # fmt: skip
 def test_too_few_images_are_told_before_they_are_read(
@@ -135,7 +135,7 @@ def test_what_is_refused_by_number_is_what_cannot_be_computed(rng: np.random.Gen
 def test_counts_that_are_known_beforehand() -> None:
     measurements = configured(["fid", "prdc"], Settings(features="pixels", k=9))
     require_counts(measurements, {"fake": 10})
-    with pytest.raises(StatisticsError, match=r"with k = 9 need at least 10 fake images, came 9;"):
+    with pytest.raises(StatisticsError, match=r"with k = 9 need at least 10 fake images, got 9;"):
         require_counts(measurements, {"fake": 9})
 
 
@@ -148,12 +148,12 @@ def test_unlike_classes_are_told_before_images_are_read(tmp_path: Path, rng: np.
         for name in names:
             write_folder(tmp_path / side / name, draw(rng, 1 if (side, name) == ("lone", "b") else 4))
     assert cli("class-fid", "real", "fake", *QUIET).error == (
-        "class-fid: expected the same classes on both sides, came no real image of c; no fake image of b; name the "
+        "class-fid: expected the same classes on both sides, got no real image of c; no fake image of b; name the "
         "class folders alike"
     )
     for metric, sides in (("class-fid", ["real", "lone"]), ("intra-class-diversity", ["lone"])):
         said = cli(metric, *sides, *QUIET).error
-        assert said == f"{metric}: expected at least 2 fake images of every class, came 1 of b"
+        assert said == f"{metric}: expected at least 2 fake images of every class, got 1 of b"
 
 
 def test_images_beside_class_folders_are_named(tmp_path: Path, rng: np.random.Generator, cli: Cli) -> None:

@@ -40,7 +40,7 @@ def test_a_source_that_ends_early(grey: torch.Tensor) -> None:
     def half() -> Iterator[torch.Tensor]:
         yield grey[:30, None]
 
-    with pytest.raises(SourceError, match="expected 60 images, came 30"):
+    with pytest.raises(SourceError, match="expected 60 images, got 30"):
         gm.fid(grey.numpy(), half(), n_samples=60, **OPTIONS)
 
 

@@ -91,7 +91,7 @@ def test_one_value_of_several_can_be_the_best(digits: Tensor, tmp_path: Path) ->
         low, high = line.scores["fid"].interval or (0.0, 0.0)
         assert 0 < low < high
     with pytest.raises(
-        OptionError, match=r"^best: expected one of fid, precision, recall, density, coverage, came 'prdc'"
+        OptionError, match=r"^best: expected one of fid, precision, recall, density, coverage, got 'prdc'"
     ):
         monitor(digits, metrics=["fid", "prdc"], best="prdc")
 
@@ -219,7 +219,7 @@ def test_the_end_of_a_foreign_file_stays(digits: Tensor, tmp_path: Path, text: s
     for refused in (lambda: gm.read_history(path), lambda: monitor(digits, history=path)):
         with pytest.raises(OptionError) as caught:
             refused()
-        assert str(caught.value) == f"{path}, line 1: expected the scores of one step, came {text.encode()!r}"
+        assert str(caught.value) == f"{path}, line 1: expected the scores of one step, got {text.encode()!r}"
     assert path.read_text() == text
 
 
@@ -238,7 +238,7 @@ def test_a_line_cut_anywhere_is_taken_away(digits: Tensor, tmp_path: Path) -> No
     ("text", "said"),
     [
         (None, "cannot be read: No such file or directory; expected the history of a run"),
-        ("not json\n", "line 1: expected the scores of one step, came b'not json'"),
+        ("not json\n", "line 1: expected the scores of one step, got b'not json'"),
         ('{"step": 1}\n', "line 1: expected the scores of one step"),
         ('{"step": 1, "scores": {"fid": 3}, "best": true, "seconds": 1}\n', "line 1: expected the scores of one step"),
     ],

@@ -78,11 +78,11 @@ def test_scores_are_those_of_the_library(digits: Tensor) -> None:
 
 @pytest.mark.parametrize(("n", "size", "asked"), [(100, 64, [64, 36]), (128, 64, [64, 64]), (2, 64, [2])])
 def test_batches_add_up(digits: Tensor, n: int, size: int, asked: list[int]) -> None:
-    came: list[int] = []
+    drawn: list[int] = []
     look = monitor(digits, n_samples=n, batch_size_samples=size)
-    scores = look(0, lambda n: (came.append(n), pictures(n))[1])
+    scores = look(0, lambda n: (drawn.append(n), pictures(n))[1])
     assert scores is not None
-    assert (came, scores["fid"].n_fake) == (asked, n)
+    assert (drawn, scores["fid"].n_fake) == (asked, n)
 
 
 def test_every_way_to_name_a_generator(digits: Tensor) -> None:
@@ -163,7 +163,7 @@ def test_images_with_labels(digits: Tensor) -> None:
     look = monitor(digits)
     labelled = look.measure(0, lambda n: (pictures(n), ["cat"] * n))["fid"]
     assert labelled.value == look.measure(0, pictures)["fid"].value
-    with pytest.raises(OptionError, match=r"^labels: expected 64, one for each image, came 1$"):
+    with pytest.raises(OptionError, match=r"^labels: expected 64, one for each image, got 1$"):
         look(2, lambda n: (pictures(n), ["cat"]))
 
 
@@ -200,13 +200,13 @@ def test_a_conditional_generator_is_measured_class_by_class(digits: Tensor, cond
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"every": 0}, "every: expected a whole number of at least 1, came 0"),
-        ({"every": 2.5}, "every: expected a whole number of at least 1, came 2.5"),
-        ({"n_samples": 1}, "n_samples: expected a whole number of at least 2, came 1"),
-        ({"batch_size_samples": 0}, "batch_size_samples: expected a whole number of at least 1, came 0"),
-        ({"best": "fidd"}, "best: expected one of fid, came 'fidd'"),
-        ({"best": "is"}, "best: expected one of fid, came 'is'"),
-        ({"real": None}, "real: fid compares with real images, came none; name a source of them"),
+        ({"every": 0}, "every: expected a whole number of at least 1, got 0"),
+        ({"every": 2.5}, "every: expected a whole number of at least 1, got 2.5"),
+        ({"n_samples": 1}, "n_samples: expected a whole number of at least 2, got 1"),
+        ({"batch_size_samples": 0}, "batch_size_samples: expected a whole number of at least 1, got 0"),
+        ({"best": "fidd"}, "best: expected one of fid, got 'fidd'"),
+        ({"best": "is"}, "best: expected one of fid, got 'is'"),
+        ({"real": None}, "real: fid compares with real images, got none; name a source of them"),
         ({"metrics": ["is"]}, "is: compares with nothing, so it takes no real source"),
         ({"history": "/dev/null/x"}, "history /dev/null/x: cannot be written: "),
         ({"generator": None}, "unknown option 'generator'"),
@@ -231,12 +231,12 @@ def training_mode(n: int) -> Tensor:
     ("sampler", "generator", "error", "said"),
     [
         (lambda n: pictures(n - 1), None, OptionError, "sampler: asked for 64 images, it gave (63, 1, 8, 8)"),
-        (lambda n: None, None, SourceError, "fake batch: expected a tensor or an array of images, came NoneType"),
-        (lambda n: [1, 2], None, SourceError, "fake batch: expected a tensor or an array of images, came list"),
+        (lambda n: None, None, SourceError, "fake batch: expected a tensor or an array of images, got NoneType"),
+        (lambda n: [1, 2], None, SourceError, "fake batch: expected a tensor or an array of images, got list"),
         (unranged, None, SourceError, "fake batch: floating-point images need their range: value_range=(-1, 1)"),
-        (pictures(4), None, OptionError, "sampler: expected a function of a number of images, came Tensor"),
-        (pictures, "G", OptionError, "generator: expected a torch.nn.Module or several, came str"),
-        (pictures, 3, OptionError, "generator: expected a torch.nn.Module or several, came int"),
+        (pictures(4), None, OptionError, "sampler: expected a function of a number of images, got Tensor"),
+        (pictures, "G", OptionError, "generator: expected a torch.nn.Module or several, got str"),
+        (pictures, 3, OptionError, "generator: expected a torch.nn.Module or several, got int"),
         (training_mode, None, OptionError, "sampler: runs a BatchNorm1d in training mode; name the network"),
     ],
 )  # fmt: skip
@@ -258,7 +258,7 @@ def test_modes_can_be_left_alone(digits: Tensor) -> None:
 
 @pytest.mark.parametrize("step", [-1, 1.5, None, True])
 def test_steps_are_whole_numbers(digits: Tensor, step: Any) -> None:
-    with pytest.raises(OptionError, match=r"^step: expected a whole number of at least 0, came"):
+    with pytest.raises(OptionError, match=r"^step: expected a whole number of at least 0, got"):
         monitor(digits)(step, pictures)
 
 

@@ -104,7 +104,7 @@ def test_streaming_equals_the_whole(digits: np.ndarray) -> None:
     score = window.compute()
     assert score.value == pytest.approx(expected.value, rel=1e-9)
     window.reset()
-    with pytest.raises(StatisticsError, match="needs samples: expected at least one point, came 0"):
+    with pytest.raises(StatisticsError, match="needs samples: expected at least one point, got 0"):
         window.compute()
     assert window.update(digits[:400]).compute().value == pytest.approx(expected.value, rel=1e-9)
     other = gm.Parzen(digits[400:600], digits[600:800], layout="NHW").update(digits[:100])

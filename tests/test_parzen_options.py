@@ -43,21 +43,21 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
     (tmp_path / "nothing").mkdir()
     return {
         "unlike sizes": ([*digits[:2], other], "expected images of one size and one number of channels"),
-        "unlike points": ([*digits[:2], str(tmp_path / "wide.npy")], "expected points of one dimension, came 64 (sam"),
+        "unlike points": ([*digits[:2], str(tmp_path / "wide.npy")], "expected points of one dimension, got 64 (sam"),
         "empty set": ([str(tmp_path / "nothing"), *digits[1:]], "nothing"),
-        "no points": ([str(tmp_path / "empty.npy"), *digits[1:]], "needs samples: expected at least one point, came 0"),
+        "no points": ([str(tmp_path / "empty.npy"), *digits[1:]], "needs samples: expected at least one point, got 0"),
         "NaN": ([str(tmp_path / "nan.npy"), *digits[1:]], "samples: NaN or infinity among the points"),
         "zero bandwidth": ([*digits, "--bandwidths", "0"], "--bandwidths: expected published, auto, a number above 0"),
-        "negative bandwidth": ([*digits, "--bandwidths", "0.1,-1"], "came '0.1,-1'"),
-        "word": ([*digits, "--bandwidths", "silverman"], "came 'silverman'"),
-        "bad range": ([*digits, "--bandwidths", "0.1:1"], "came '0.1:1'"),
+        "negative bandwidth": ([*digits, "--bandwidths", "0.1,-1"], "got '0.1,-1'"),
+        "word": ([*digits, "--bandwidths", "silverman"], "got 'silverman'"),
+        "bad range": ([*digits, "--bandwidths", "0.1:1"], "got '0.1:1'"),
         "memory": (
             [*digits, "--memory", "much"],
-            "--memory: expected at least 1MB, such as 512MB or 2GiB, came 'much'",
+            "--memory: expected at least 1MB, such as 512MB or 2GiB, got 'much'",
         ),
         "same": ([digits[0], digits[1], digits[1]], "insist with --allow-same"),
-        "no test": (digits[:2], "expected validation and test, came only one of them"),
-        "alone": (digits[:1], "expected samples, validation and test, came samples alone"),
+        "no test": (digits[:2], "expected validation and test, got only one of them"),
+        "alone": (digits[:1], "expected samples, validation and test, got samples alone"),
         "plot": ([*digits, "--plot", str(tmp_path / "x.jpg")], "expected a name that ends in .png"),
         "plot folder": ([*digits, "--plot", str(tmp_path / "no" / "x.png")], "its folder does not exist"),
         "plot fixed": ([*digits, "--plot", str(tmp_path / "x.png"), "--bandwidths", "0.2"], "no curve"),
@@ -115,4 +115,4 @@ def test_numbers_too_large_and_bandwidths_too_small(rng: np.random.Generator, cl
     np.save(tmp_path / "scalar.npy", np.array(3.0))
     ran = cli("parzen", "digits[0:50]", "digits[50:90]", str(tmp_path / "scalar.npy"))
     assert ran.code == 1
-    assert "came a single number" in ran.err
+    assert "got a single number" in ran.err

@@ -64,7 +64,7 @@ def test_the_metric_alone_needs_no_generator(rng: np.random.Generator) -> None:
     result = metric.compute()
     assert result.value == pytest.approx(float(expected.mean()), rel=1e-12)
     metric.update(made[:1], "generator")
-    with pytest.raises(StatisticsError, match="at least one, came 41 and 40"):
+    with pytest.raises(StatisticsError, match="at least one, got 41 and 40"):
         metric.compute()
 
 
@@ -81,7 +81,7 @@ def test_inside_a_training_loop() -> None:
     expected = gm.reconstruction_loss(network, running, method="xiang-li", steps=5, progress=False)
     assert scores[0].value == expected.value
     assert watch.compute_final(network).n_real == 50
-    with pytest.raises(OptionError, match="Reconstruction: expected final images, came none"):
+    with pytest.raises(OptionError, match="Reconstruction: expected final images, got none"):
         gm.Reconstruction(running).compute_final(network)
     exact = gm.Reconstruction(running.double() / 255, value_range=(0, 1), method="xiang-li", steps=5, progress=False)
     assert exact.compute(network).value == pytest.approx(expected.value, rel=1e-5)
@@ -93,7 +93,7 @@ def test_one_image_has_no_standard_error() -> None:
 
 def test_a_step_that_is_none() -> None:
     watch = gm.Reconstruction(photos(2), method="xiang-li", steps=1, progress=False)
-    with pytest.raises(OptionError, match=r"^step: expected a whole number of at least 0, came 'x'$"):
+    with pytest.raises(OptionError, match=r"^step: expected a whole number of at least 0, got 'x'$"):
         watch.at("x", g.Small())
 
 
@@ -105,7 +105,7 @@ def test_running_and_final_images_share_none() -> None:
         "running and final images: 2 are the same, and the running ones choose the checkpoint that the final ones "
         "judge; give disjoint sets (running_and_final makes them of one source)"
     )
-    with pytest.raises(OptionError, match=r"expected at least 31 different images \(1 running, 30 final\), came 30"):
+    with pytest.raises(OptionError, match=r"expected at least 31 different images \(1 running, 30 final\), got 30"):
         gm.running_and_final(torch.cat([images, images]), n_running=1, n_final=30)
     running, final = gm.running_and_final(torch.cat([images, images]), n_running=10, n_final=20)
     require_disjoint(running, final)
@@ -141,14 +141,14 @@ def test_command_line(cli: Cli, tmp_path: Path) -> None:
 
 MISTAKES = {
     "is there": (["--save", "old.png"], "--save old.png: is there already; give --overwrite, or another name"),
-    "no picture": (["--save", "x.jpg"], "--save: expected a name that ends in .png, came 'x.jpg'"),
+    "no picture": (["--save", "x.jpg"], "--save: expected a name that ends in .png, got 'x.jpg'"),
     "no folder": (["--save", "no/x.png"], "--save no/x.png: its folder does not exist or cannot be written to"),
     "no rule": (["--resize"], "--resize: generator tests.helpers.generators:Small does not say how its training images "
                 "were prepared; prepare the test images yourself and leave it out"),
     "labels": (["--labels", "2"], "labels: generator tests.helpers.generators:Small says no n_classes, so it takes "
                "none; leave them out"),
     "device": (["--device", "cuda:99"], "--device cuda:99: this machine has N CUDA devices; use --device cpu"),
-    "bound": (["--bound", "-1"], "--bound: expected a number above 0, such as 1 for a uniform prior, came -1.0"),
+    "bound": (["--bound", "-1"], "--bound: expected a number above 0, such as 1 for a uniform prior, got -1.0"),
 }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def test_reset_keeps_the_real_side(images: torch.Tensor) -> None:
     metric.update(images[20:30])
     first = metric.compute().value
     metric.reset()
-    with pytest.raises(StatisticsError, match="at least 2 fake images, came 0"):
+    with pytest.raises(StatisticsError, match="at least 2 fake images, got 0"):
         metric.compute()
     metric.update(images[20:30])
     assert metric.compute().value == pytest.approx(first, rel=1e-6)
@@ -68,7 +68,7 @@ def test_real_batches_and_merge(images: torch.Tensor) -> None:
     other.update(images[25:])
     one.merge(other)
     assert one.compute().value == pytest.approx(expected, rel=1e-6)
-    with pytest.raises(OptionError, match="expected side to be one of real, fake, came 'fakes'"):
+    with pytest.raises(OptionError, match="expected side to be one of real, fake, got 'fakes'"):
         one.update(images, side="fakes")
 
 
@@ -146,12 +146,12 @@ def test_evaluate_reads_each_source_once(images: torch.Tensor) -> None:
     ("options", "said"),
     [
         ({"batchsize": 4}, "unknown option 'batchsize' (close to batch_size); expected some of allow_tf32, batch_size"),
-        ({"batch_size": 0}, "--batch-size: expected a whole number of at least 1, came 0"),
-        ({"on_error": "ignore"}, "--on-error: expected fail or skip, came 'ignore'"),
-        ({"dtype": "float16x"}, "--dtype: expected one of float32, float64, bfloat16, float16, came 'float16x'"),
-        ({"device": "gpu"}, "--device: expected auto, cpu, cuda or cuda:N, came 'gpu'"),
+        ({"batch_size": 0}, "--batch-size: expected a whole number of at least 1, got 0"),
+        ({"on_error": "ignore"}, "--on-error: expected fail or skip, got 'ignore'"),
+        ({"dtype": "float16x"}, "--dtype: expected one of float32, float64, bfloat16, float16, got 'float16x'"),
+        ({"device": "gpu"}, "--device: expected auto, cpu, cuda or cuda:N, got 'gpu'"),
         ({"protocol": "fid"}, "--protocol: expected one of tensorflow, pytorch-fid, torch-fidelity"),
-        ({"ddof": 2}, "--ddof: expected 1 (divide by n - 1) or 0 (by n), came 2"),
+        ({"ddof": 2}, "--ddof: expected 1 (divide by n - 1) or 0 (by n), got 2"),
     ],
 )
 def test_options_that_mean_nothing(images: torch.Tensor, options: dict, said: str) -> None:
@@ -187,7 +187,7 @@ WRONG = {
     "of other dimensions": (
         lambda v: v[:, 1:],
         StatisticsError,
-        r"expected vectors of shape \(N, 12\), came \(8, 11\)",
+        r"expected vectors of shape \(N, 12\), got \(8, 11\)",
     ),
     "bytes": (lambda v: v.to(torch.uint8), StatisticsError, "expected bytes after bytes"),
     "not finite": (lambda v: v / 0, StatisticsError, "NaN or infinity"),
@@ -237,13 +237,13 @@ def test_memory_that_an_extractor_uses_again(images: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (5, "labels: expected a sequence of 3, one for each image, came int"),
-        ("cat", "labels: expected a sequence of 3, one for each image, came str"),
-        ({1, 2, 3}, "labels: expected a sequence of 3, one for each image, came set"),
-        (torch.tensor(5), "labels: expected the shape (3,), one for each image, came ()"),
-        (np.zeros((3, 2)), "labels: expected the shape (3,), one for each image, came (3, 2)"),
-        (["cat"], "labels: expected 3, one for each image, came 1"),
-        (None, "class-fid: expected labels with every batch, came none"),
+        (5, "labels: expected a sequence of 3, one for each image, got int"),
+        ("cat", "labels: expected a sequence of 3, one for each image, got str"),
+        ({1, 2, 3}, "labels: expected a sequence of 3, one for each image, got set"),
+        (torch.tensor(5), "labels: expected the shape (3,), one for each image, got ()"),
+        (np.zeros((3, 2)), "labels: expected the shape (3,), one for each image, got (3, 2)"),
+        (["cat"], "labels: expected 3, one for each image, got 1"),
+        (None, "class-fid: expected labels with every batch, got none"),
     ],
 )
 def test_labels_that_are_none(images: torch.Tensor, labels: Any, said: str) -> None:
@@ -265,10 +265,10 @@ def test_what_cannot_be_merged() -> None:
     given = {"features": "pixels", "device": "cpu", "progress": False}
     one = gm.Evaluator(["fid", "kid"], **given)
     for other, said in (
-        (one, "merge: expected another Evaluator, came the same one; its images would count twice"),
-        (gm.FID(**given), "merge: expected another Evaluator, came FID"),
-        (5, "merge: expected another Evaluator, came int"),
-        (gm.Evaluator("fid", **given), "merge: expected another Evaluator of fid, kid, came one of fid"),
+        (one, "merge: expected another Evaluator, got the same one; its images would count twice"),
+        (gm.FID(**given), "merge: expected another Evaluator, got FID"),
+        (5, "merge: expected another Evaluator, got int"),
+        (gm.Evaluator("fid", **given), "merge: expected another Evaluator of fid, kid, got one of fid"),
     ):
         with pytest.raises(OptionError) as caught:
             one.merge(other)
@@ -276,12 +276,12 @@ def test_what_cannot_be_merged() -> None:
 
 
 def test_one_metric_may_be_named_alone() -> None:
-    """A string was taken letter by letter: expected some of fid, ..., came 'f'."""
+    """A string was taken letter by letter: expected some of fid, ..., got 'f'."""
     given = {"features": "pixels", "device": "cpu", "progress": False}
     assert list(gm.Evaluator("prdc", **given).values) == ["precision", "recall", "density", "coverage"]
-    with pytest.raises(OptionError, match=r"^real: mifid compares with real images, came none; name a source of them$"):
+    with pytest.raises(OptionError, match=r"^real: mifid compares with real images, got none; name a source of them$"):
         gm.Monitor(metrics="mifid", **given)
-    with pytest.raises(OptionError, match=r"came 'fidd'$"):
+    with pytest.raises(OptionError, match=r"got 'fidd'$"):
         gm.Evaluator("fidd", **given)
 
 

@@ -82,7 +82,7 @@ def features_and_counts(text: str) -> list[tuple[str, int]]:
     """`inception:1000,efficientnet-lite0:100000` as pairs."""
     pairs = [item.rpartition(":") for item in text.split(",")]
     if any(not name or not count.isdecimal() for name, _, count in pairs):
-        raise argparse.ArgumentTypeError(f"expected FEATURES:N[,FEATURES:N...], came {text!r}")
+        raise argparse.ArgumentTypeError(f"expected FEATURES:N[,FEATURES:N...], got {text!r}")
     return [(name, int(count)) for name, _, count in pairs]
 
 
@@ -112,10 +112,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.set_defaults(peers=True)
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.parts) - set(PARTS)):
-        parser.error(f"--parts: expected some of {', '.join(PARTS)}, came {', '.join(unknown)}")
+        parser.error(f"--parts: expected some of {', '.join(PARTS)}, got {', '.join(unknown)}")
     known = list(OF_IMAGES)
     if unknown := sorted(set(options.metrics or ()) - set(known)):
-        parser.error(f"--metrics: expected some of {', '.join(known)}, came {', '.join(unknown)}")
+        parser.error(f"--metrics: expected some of {', '.join(known)}, got {', '.join(unknown)}")
     if not options.weights.is_file():
         parser.error(f"--weights: no such file: {options.weights}; python -m benchmarks.synthetic_inception makes one")
     if options.smoke:

@@ -244,7 +244,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.parts) - set(PARTS)):
-        parser.error(f"--parts: expected some of {', '.join(PARTS)}, came {', '.join(unknown)}")
+        parser.error(f"--parts: expected some of {', '.join(PARTS)}, got {', '.join(unknown)}")
     if not options.weights.is_file():
         parser.error(f"--weights: no such file: {options.weights}; python -m benchmarks.synthetic_inception makes one")
     try:

@@ -221,7 +221,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     known = default_tools(float64=True)
     options.tools = options.tools or default_tools(float64=options.float64)
     if unknown := sorted(set(options.tools) - set(known)):
-        parser.error(f"--tools: expected some of {', '.join(known)}, came {', '.join(unknown)}")
+        parser.error(f"--tools: expected some of {', '.join(known)}, got {', '.join(unknown)}")
     if (options.synthetic is None) == (options.real is None or options.fake is None):
         parser.error("give either --real and --fake, or --synthetic N")
     if not options.weights.is_file():

@@ -37,7 +37,7 @@ def _metric_names(context: click.Context, _: click.Parameter, asked: Sequence[st
     names = [name.strip() for one in asked for name in one.split(",")]
     for name in names:
         if name.partition("@")[0] not in OF_IMAGES:
-            raise click.BadParameter(f"expected some of {', '.join(OF_IMAGES)}, came {name!r}")
+            raise click.BadParameter(f"expected some of {', '.join(OF_IMAGES)}, got {name!r}")
     return names
 
 

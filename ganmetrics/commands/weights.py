@@ -65,5 +65,5 @@ def weights_verify(path: Path | None, name: str) -> None:
     target = path or w.find_weights(entry, download=False).path
     sha256, official = w.verify(target, entry)
     if not official:
-        raise WeightsError(f"{target}: expected SHA-256 {entry.sha256} ({name}), came {sha256}")
+        raise WeightsError(f"{target}: expected SHA-256 {entry.sha256} ({name}), got {sha256}")
     click.echo(printable(f"{target}: SHA-256 {sha256}, the official {name} file"))

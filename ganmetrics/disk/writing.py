@@ -62,7 +62,7 @@ def require_writable(
     target, name = Path(path), printable(os.fspath(path))
     if target.suffix.lower() not in endings:
         said = f"expected a name that ends in {endings[0]}"
-        raise error(f"{option}: {said}, came {name!r}" if option else f"{name}: {said}")
+        raise error(f"{option}: {said}, got {name!r}" if option else f"{name}: {said}")
     where = f"{option} {name}" if option else name
     if target.is_dir():
         raise error(f"{where}: is a folder; choose another name")

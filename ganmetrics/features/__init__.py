@@ -32,11 +32,11 @@ def load_extractor(features: str | Callable | Extractor, options: Options) -> Ex
         return features
     if not isinstance(features, str):
         if not callable(features):
-            raise OptionError(f"features: expected a name or a callable, came {type(features).__name__}")
+            raise OptionError(f"features: expected a name or a callable, got {type(features).__name__}")
         return custom.Custom(features, options.device)
     name, _, argument = features.partition(":")
     if name in EXTRACTORS:
         return importlib.import_module(f"ganmetrics.features.{EXTRACTORS[name][0]}").build(argument, options)
     if argument:
         return custom.build(features, options)
-    raise OptionError(f"--features: expected one of {', '.join(EXTRACTORS)} or module:attribute, came {features!r}")
+    raise OptionError(f"--features: expected one of {', '.join(EXTRACTORS)} or module:attribute, got {features!r}")

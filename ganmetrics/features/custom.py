@@ -47,10 +47,10 @@ class Custom(Extractor):
         except Exception as error:  # somebody's own code
             raise OptionError(f"features {self.name}: {blame(error)}") from error
         if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != len(images):
-            came = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
+            got = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
             raise OptionError(
                 f"features {self.name}: expected a tensor of shape ({len(images)}, D) for {len(images)} images, "
-                f"came {came}; pool or flatten inside the extractor"
+                f"got {got}; pool or flatten inside the extractor"
             )
         return vectors
 
@@ -82,9 +82,7 @@ def build(path: str, options: Options) -> Custom:
         except Exception as error:
             raise OptionError(f"--features {path}: cannot be made without arguments: {blame(error)}") from error
     if not callable(function):
-        raise OptionError(
-            f"--features {path}: expected a callable or a torch.nn.Module, came {type(function).__name__}"
-        )
+        raise OptionError(f"--features {path}: expected a callable or a torch.nn.Module, got {type(function).__name__}")
     return Custom(function, options.device, f"{module_name}-{attribute}")
 
 

@@ -35,9 +35,9 @@ def download_file(url: str, target: Path, *, size: int, sha256: str, progress: b
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(target) as file:
-        came = _copy(_body(url), file, target.name, size, progress=progress)
-        if came != sha256:
-            raise DownloadError(f"wrong bytes: expected SHA-256 {sha256}, came {came}")
+        got = _copy(_body(url), file, target.name, size, progress=progress)
+        if got != sha256:
+            raise DownloadError(f"wrong bytes: expected SHA-256 {sha256}, got {got}")
 
 
 def _body(url: str) -> Iterator[bytes]:
@@ -70,10 +70,10 @@ def _copy(chunks: Iterable[bytes], file: BinaryIO, name: str, size: int, *, prog
         for chunk in chunks:
             received += len(chunk)
             if received > size:
-                raise DownloadError(f"expected {size:,} bytes, came more")
+                raise DownloadError(f"expected {size:,} bytes, got more")
             file.write(chunk)
             digest.update(chunk)
             bar.update(len(chunk))
     if received < size:
-        raise DownloadError(f"expected {size:,} bytes, came {received:,}")
+        raise DownloadError(f"expected {size:,} bytes, got {received:,}")
     return digest.hexdigest()

@@ -39,7 +39,7 @@ class TimmTaps(nn.Module):
 def build(argument: str, options: Options) -> NetworkExtractor:
     """`efficientnet-lite0`, from the embedded file or the user's own state dict of the same layout."""
     if argument:
-        raise OptionError(f"--features efficientnet-lite0 takes nothing after a colon, came {argument!r}")
+        raise OptionError(f"--features efficientnet-lite0 takes nothing after a colon, got {argument!r}")
     path = options.weights or weights.embedded_efficientnet_lite0()
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay theirs
         model = timm.create_model(MODEL, pretrained=False)

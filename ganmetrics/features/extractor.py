@@ -104,10 +104,10 @@ class Extractor(ABC):
             if vectors.ndim != 2 or len(vectors) != n or not vectors.shape[1]:
                 raise OptionError(
                     f"features {self.name}: expected vectors of shape ({n}, D) for {n} images, "
-                    f"came {tuple(vectors.shape)}; pool or flatten inside the extractor"
+                    f"got {tuple(vectors.shape)}; pool or flatten inside the extractor"
                 )
             if vectors.is_complex() or vectors.dtype == torch.bool:
-                raise OptionError(f"features {self.name}: expected real numbers, came {vectors.dtype}")
+                raise OptionError(f"features {self.name}: expected real numbers, got {vectors.dtype}")
             noted.note(self.name, tap, vectors)
         if finite is None:
             noted.check()

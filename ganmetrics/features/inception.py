@@ -28,7 +28,7 @@ def build(argument: str, options: Options) -> NetworkExtractor:
         raise OptionError(f"--features inception:{argument}: expected one of {', '.join(TAPS)} after the colon")
     resize = options.resize or "tf1-bilinear"
     if resize not in INPUT_SCALING:
-        raise OptionError(f"--resize: expected one of {', '.join(INPUT_SCALING)}, came {resize!r}")
+        raise OptionError(f"--resize: expected one of {', '.join(INPUT_SCALING)}, got {resize!r}")
     found = weights.find_weights(weights.INCEPTION, options.weights, progress=options.progress)
     with torch.device("meta"):  # no initialisation to wait for, and none of the caller's random numbers used
         network = InceptionV3()

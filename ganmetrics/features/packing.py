@@ -118,7 +118,7 @@ class _PackedConvolution(PrivateOperator[Convolution]):
             conv.to(memory_format=torch.channels_last)
             layer = PackedConv2d(conv, tuple(x.shape), relu=i % 3 != 1)
             if not layer.weight.is_mkldnn:
-                raise RuntimeError("expected packed weights, came plain ones")
+                raise RuntimeError("expected packed weights, got plain ones")
             yield layer, x.contiguous(memory_format=torch.channels_last)
             if not i:
                 yield layer, x[-1:]

@@ -36,7 +36,7 @@ class Pixels(Extractor):
         self.shape = self.shape or shape
         if shape != self.shape:
             raise StatisticsError(
-                "features pixels: expected images of one size and one number of channels, came "
+                "features pixels: expected images of one size and one number of channels, got "
                 f"{_shape(self.shape)} and {_shape(shape)}; resize them first"
             )
 

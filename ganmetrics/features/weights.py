@@ -52,7 +52,7 @@ WEIGHTS: dict[str, WeightsFile] = {entry.name: entry for entry in (INCEPTION,)}
 def by_name(name: str) -> WeightsFile:
     """An entry of WEIGHTS. Raises WeightsError for a name it does not list."""
     if name not in WEIGHTS:
-        raise WeightsError(f"expected the name of downloadable weights, one of {', '.join(WEIGHTS)}, came {name!r}")
+        raise WeightsError(f"expected the name of downloadable weights, one of {', '.join(WEIGHTS)}, got {name!r}")
     return WEIGHTS[name]
 
 
@@ -175,11 +175,11 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     except Exception as error:  # a corrupt pickle or archive can raise anything
         raise WeightsError(f"{os.fspath(path)}: {_load_reason(error)}") from error
     if not isinstance(loaded, dict):
-        raise WeightsError(f"{os.fspath(path)}: expected a state dict (tensors by name), came {_kind(loaded)}")
+        raise WeightsError(f"{os.fspath(path)}: expected a state dict (tensors by name), got {_kind(loaded)}")
     for key, value in loaded.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            came = f"{_kind(value)} under {key!r}"
-            raise WeightsError(f"{os.fspath(path)}: expected a state dict (tensors by name), came {came}")
+            got = f"{_kind(value)} under {key!r}"
+            raise WeightsError(f"{os.fspath(path)}: expected a state dict (tensors by name), got {got}")
     return dict(loaded)
 
 
@@ -202,7 +202,7 @@ def _load_reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"cannot be read: {reason_of(error)}"
     if "TorchScript" in text:
-        return "expected a state dict (tensors by name), came a TorchScript program; save its state_dict() instead"
+        return "expected a state dict (tensors by name), got a TorchScript program; save its state_dict() instead"
     if "Unsupported global" in text or "Unsupported class" in text or "unsupported GLOBAL" in text:
         return "needs code to be unpickled, which is never run; save only the state_dict(), best as .safetensors"
     return "corrupt, or neither a torch nor a safetensors file; fetch or save it again"
@@ -216,7 +216,7 @@ def _from_environment(path: Path, entry: WeightsFile) -> Found:
     sha256, official = verify(path, entry)
     if not official:
         raise WeightsError(
-            f"{entry.name} weights: GANMETRICS_WEIGHTS names {path}, expected SHA-256 {entry.sha256}, came {sha256}; "
+            f"{entry.name} weights: GANMETRICS_WEIGHTS names {path}, expected SHA-256 {entry.sha256}, got {sha256}; "
             f"to use another file on purpose give --weights {path}"
         )
     return Found(path, sha256, official, origin="GANMETRICS_WEIGHTS")

@@ -38,7 +38,7 @@ class ExportedGenerator:
         shapes = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
         if len(shapes) != 1 or not isinstance(shapes[0], Tensor) or shapes[0].ndim < 2:
             raise OptionError(
-                f"generator {name}: expected a program of one input, latents (N, ...), came {len(inputs)}; "
+                f"generator {name}: expected a program of one input, latents (N, ...), got {len(inputs)}; "
                 "export the generator alone, with its labels fixed"
             )
         batch, *rest = shapes[0].shape

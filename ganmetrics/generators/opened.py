@@ -104,9 +104,9 @@ class OpenGenerator:
             hint = "; one that needs labels says how many kinds there are with n_classes" if lacks else ""
             raise OptionError(f"generator {self.name}: {blame(error)}{hint}") from error
         if not isinstance(images, Tensor) or images.ndim != 4 or len(images) != len(z) or 0 in images.shape:
-            came = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise OptionError(
-                f"generator {self.name}: expected images of shape ({len(z)}, C, H, W) for {len(z)} latents, came {came}"
+                f"generator {self.name}: expected images of shape ({len(z)}, C, H, W) for {len(z)} latents, got {got}"
             )
         low, high = self.value_range
         return (images.to(self.dtype) - low) / (high - low)
@@ -169,7 +169,7 @@ class OpenGenerator:
         if not isinstance(said, Real) or isinstance(said, bool) or not (math.isfinite(said) and float(said) > 0):
             raise OptionError(
                 f"generator {self.name}: expected a latent_bound above 0, such as 1 for latents in [-1, 1], or None, "
-                f"came {said!r:.60}"
+                f"got {said!r:.60}"
             )
         return float(said)
 
@@ -210,12 +210,12 @@ class OpenGenerator:
         if not torch.isfinite(images).all():
             raise StatisticsError(f"generator {self.name}: makes NaN or infinity of samples of its prior; it diverged")
         low, high = self.value_range
-        came = [float(value) * (high - low) + low for value in torch.aminmax(images)]
+        got = [float(value) * (high - low) + low for value in torch.aminmax(images)]
         slack = max(SLACK, 4 * torch.finfo(self._runs_in).eps)
         if float(images.min()) < -slack or float(images.max()) > 1 + slack:
             raise StatisticsError(
                 f"generator {self.name}: says its images are in [{low:g}, {high:g}], "
-                f"and they reach from {came[0]:.3g} to {came[1]:.3g}; correct its value_range"
+                f"and they reach from {got[0]:.3g} to {got[1]:.3g}; correct its value_range"
             )
         if float((images[:1] - alone).abs().max()) > slack:
             raise StatisticsError(
@@ -227,10 +227,10 @@ class OpenGenerator:
                 f"the generator says its images are in [{low:g}, {high:g}], and no value of {PROBES} samples lies in "
                 "the lower half: is its value_range right?"
             )
-        elif came[1] - came[0] < FILLED * (high - low):
+        elif got[1] - got[0] < FILLED * (high - low):
             self.warnings.append(
                 f"the generator says its images are in [{low:g}, {high:g}], and the values of {PROBES} samples reach "
-                f"from {came[0]:.3g} to {came[1]:.3g} alone: is its value_range right?"
+                f"from {got[0]:.3g} to {got[1]:.3g} alone: is its value_range right?"
             )
 
 

@@ -72,7 +72,7 @@ def as_tensor(images: Any, where: str) -> Tensor:
     if isinstance(images, Tensor):
         return images.detach()
     if not isinstance(images, np.ndarray):
-        raise SourceError(f"{where}: expected a tensor or an array of images, came {type(images).__name__}")
+        raise SourceError(f"{where}: expected a tensor or an array of images, got {type(images).__name__}")
     if not images.dtype.isnative:
         images = images.astype(images.dtype.newbyteorder("="))
     if not images.flags.writeable or any(stride < 0 for stride in images.strides):
@@ -99,14 +99,14 @@ def check_dtype(dtype: torch.dtype, rule: PixelRule, where: str) -> None:
 def _dtype_message(dtype: str, where: str) -> str:
     ways = {"bool": "multiply by 255 and cast to uint8", "uint16": "keep the high byte, (x >> 8), and cast to uint8"}
     way = ways.get(dtype, "cast to uint8 if the values are 0 to 255" if "int" in dtype else "hand over pixels")
-    return f"{where}: expected uint8 or floating-point images, came {dtype}; {way}"
+    return f"{where}: expected uint8 or floating-point images, got {dtype}; {way}"
 
 
 def as_batch(images: Tensor, layout: str | None, where: str) -> Tensor:
     """A view `(N, C, H, W)` with C in {1, 3, 4}. Raises SourceError when the shape says too little or too much."""
     shape = tuple(images.shape)
     if images.ndim not in (3, 4):
-        raise SourceError(f"{where}: expected images of shape (N, C, H, W), (N, H, W, C) or (N, H, W), came {shape}")
+        raise SourceError(f"{where}: expected images of shape (N, C, H, W), (N, H, W, C) or (N, H, W), got {shape}")
     if 0 in shape[1:]:
         raise SourceError(f"{where}: images of shape {shape} have no pixel")
     if images.ndim == 3 and layout in ("NCHW", "NHWC"):
@@ -119,7 +119,7 @@ def as_batch(images: Tensor, layout: str | None, where: str) -> Tensor:
             )
         return images[:, None]
     elif layout == "NHW":
-        raise SourceError(f'{where}: layout="NHW" expects 3 axes, came the shape {shape}')
+        raise SourceError(f'{where}: layout="NHW" expects 3 axes, got the shape {shape}')
     return images if _channels_first(tuple(images.shape), layout, where) else images.permute(0, 3, 1, 2)
 
 
@@ -128,7 +128,7 @@ def _channels_first(shape: tuple[int, ...], layout: str | None, where: str) -> b
     if layout is not None:
         if not (first if layout == "NCHW" else last):
             count = shape[1 if layout == "NCHW" else 3]
-            raise SourceError(f"{where}: expected 1, 3 or 4 channels, came {count} in the shape {shape} as {layout}")
+            raise SourceError(f"{where}: expected 1, 3 or 4 channels, got {count} in the shape {shape} as {layout}")
         return layout == "NCHW"
     if not first and not last:
         raise SourceError(f"{where}: no axis of the shape {shape} is 1, 3 or 4 channels (expected NCHW or NHWC)")
@@ -222,7 +222,7 @@ class ArraySource(StreamSource):
 def resolved_layout(shape: Sequence[int], layout: str | None, where: str) -> str:
     """The layout of a whole array, decided once. Raises SourceError as `to_uint8` does."""
     if not len(shape):
-        raise SourceError(f"{where}: expected images (N, C, H, W) or points (N, D), came a single number")
+        raise SourceError(f"{where}: expected images (N, C, H, W) or points (N, D), got a single number")
     as_batch(torch.empty(1, dtype=torch.uint8).expand(tuple(shape)), layout, where)
     if layout is not None:
         return layout

@@ -49,9 +49,9 @@ class PixelRule:
     def checked(cls, value_range: Any, layout: str | None, quantize: str) -> PixelRule:
         """Raises OptionError for a range that is no pair low < high, and for an unknown layout or rounding."""
         if layout is not None and layout not in LAYOUTS:
-            raise OptionError(f"layout: expected one of {', '.join(LAYOUTS)}, came {layout!r}")
+            raise OptionError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}")
         if quantize not in QUANTIZE:
-            raise OptionError(f"quantize: expected one of {', '.join(QUANTIZE)}, came {quantize!r}")
+            raise OptionError(f"quantize: expected one of {', '.join(QUANTIZE)}, got {quantize!r}")
         return cls(None if value_range is None else _pair(value_range), layout, quantize)
 
 
@@ -61,7 +61,7 @@ def _pair(value_range: Any) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (low < high and math.isfinite(high - low)):
-        raise OptionError(f"value_range: expected two numbers, low < high, such as (-1, 1), came {value_range!r}")
+        raise OptionError(f"value_range: expected two numbers, low < high, such as (-1, 1), got {value_range!r}")
     return low, high
 
 

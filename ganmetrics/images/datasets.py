@@ -101,7 +101,7 @@ def _split(spelled: re.Match[str], known: Known) -> str:
         return known.splits[0] if known.splits else ""
     if split not in known.splits:
         parts = "the parts " + " and ".join(known.splits) if known.splits else "no parts, only slices"
-        raise SourceError(f"{spelled['name']}:{split}: {spelled['name']} has {parts}; came {split}")
+        raise SourceError(f"{spelled['name']}:{split}: {spelled['name']} has {parts}; got {split}")
     return split
 
 

@@ -132,7 +132,7 @@ class Reader:
                 self._note(stack)
                 yield stack.pixels
         else:
-            raise SourceError(f"expected a source from open_images(), came {type(self.source).__name__}")
+            raise SourceError(f"expected a source from open_images(), got {type(self.source).__name__}")
 
     def _note(self, stack: Stack) -> None:
         for note, count in stack.notes:
@@ -164,9 +164,9 @@ def require_images(source: ImageSource, summary: Summary) -> None:
     if not summary.n_images:
         first = f"{skipped[0]['image']}: {skipped[0]['reason']}"
         raise SourceError(f"{source.name}: none of its {len(skipped)} images can be read; the first is {first}")
-    came, expected = summary.n_images + len(skipped), source.n_images
-    if expected is not None and came != expected:
-        raise SourceError(f"{source.name}: expected {expected} images, came {came}; state the right number")
+    got, expected = summary.n_images + len(skipped), source.n_images
+    if expected is not None and got != expected:
+        raise SourceError(f"{source.name}: expected {expected} images, got {got}; state the right number")
 
 
 def read_batches(
@@ -194,7 +194,7 @@ def read_batches(
     batch_size = whole("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else whole("num_workers", num_workers, 0)
     if on_error not in ("fail", "skip"):
-        raise OptionError(f"on_error: expected fail or skip, came {on_error!r}")
+        raise OptionError(f"on_error: expected fail or skip, got {on_error!r}")
     return Reader(source, batch_size, num_workers=num_workers, on_error=on_error)
 
 

@@ -76,7 +76,7 @@ def open_images(
             if isinstance(opened, IndexedSource):
                 opened.jpeg = jpeg_decoder
             return opened
-    raise SourceError(f"expected {UNDERSTOOD}; came {type(source).__name__}")
+    raise SourceError(f"expected {UNDERSTOOD}; got {type(source).__name__}")
 
 
 def _open_path(source: str | os.PathLike[str], options: Options) -> ImageSource:
@@ -189,4 +189,4 @@ KINDS = (
 
 
 def _refuse(source: Any) -> ImageSource:
-    raise SourceError(f"expected {UNDERSTOOD}; came {type(source).__name__}")
+    raise SourceError(f"expected {UNDERSTOOD}; got {type(source).__name__}")

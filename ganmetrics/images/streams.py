@@ -79,10 +79,10 @@ def one_image(image: Any, rule: PixelRule, where: str) -> Picture:
     if isinstance(image, Image.Image):
         return picture(image, where)
     if not is_array(image):
-        raise SourceError(f"{where}: expected one image (PIL, array or tensor), came {type(image).__name__}")
+        raise SourceError(f"{where}: expected one image (PIL, array or tensor), got {type(image).__name__}")
     if image.ndim not in (2, 3):
         shape = tuple(image.shape)
-        raise SourceError(f"{where}: expected one image of shape (C, H, W), (H, W, C) or (H, W), came {shape}")
+        raise SourceError(f"{where}: expected one image of shape (C, H, W), (H, W, C) or (H, W), got {shape}")
     layout = None if rule.layout == "NHW" else rule.layout
     batch = image[None, None] if image.ndim == 2 else image[None]
     rule = PixelRule(rule.value_range, "NCHW" if image.ndim == 2 else layout, rule.quantize)
@@ -124,7 +124,7 @@ class Items:
         else:
             raise SourceError(
                 f"{self._where()}: expected a batch of images (tensor, array, PIL images, (images, labels) or a "
-                f"dict), came {type(images).__name__}"
+                f"dict), got {type(images).__name__}"
             )
 
     def _where(self) -> str:
@@ -228,5 +228,5 @@ class CallableSource(StreamSource):
                 item = self._function(asked)
             stacks = list(reading.stacks(item, expected=asked))
             if reading.count - before != asked:
-                raise SourceError(f"{self.name}({asked}): expected {asked} images, came {reading.count - before}")
+                raise SourceError(f"{self.name}({asked}): expected {asked} images, got {reading.count - before}")
             yield from stacks

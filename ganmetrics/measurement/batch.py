@@ -41,11 +41,11 @@ def require_fit(statistic: Moments | Samples, blocks: Sequence[Tensor]) -> None:
     dim = statistic.dim or blocks[0].shape[1]
     for block in blocks:
         if block.shape[1] != dim:
-            raise StatisticsError(f"expected vectors of shape (N, {dim}), came {tuple(block.shape)}")
+            raise StatisticsError(f"expected vectors of shape (N, {dim}), got {tuple(block.shape)}")
     if isinstance(statistic, Samples):
         kinds = {(statistic.dtype or blocks[0].dtype) == torch.uint8, *(block.dtype == torch.uint8 for block in blocks)}
         if len(kinds) > 1:
-            raise StatisticsError("expected bytes after bytes and points after points, came one after the other")
+            raise StatisticsError("expected bytes after bytes and points after points, got one after the other")
 
 
 def take_in(vectors: Vectors, feeds: Feeds) -> None:
@@ -60,10 +60,10 @@ def take_in(vectors: Vectors, feeds: Feeds) -> None:
 def class_names(labels: Any, n: int) -> list[str]:
     """Of n images. Raises OptionError for anything but a sequence of one for each."""
     if getattr(labels, "ndim", 1) != 1:
-        raise OptionError(f"labels: expected the shape ({n},), one for each image, came {tuple(labels.shape)}")
+        raise OptionError(f"labels: expected the shape ({n},), one for each image, got {tuple(labels.shape)}")
     plain = labels.tolist() if hasattr(labels, "tolist") else labels
     if not isinstance(plain, Sequence) or isinstance(plain, (str, bytes)):
-        raise OptionError(f"labels: expected a sequence of {n}, one for each image, came {type(labels).__name__}")
+        raise OptionError(f"labels: expected a sequence of {n}, one for each image, got {type(labels).__name__}")
     if len(plain) != n:
-        raise OptionError(f"labels: expected {n}, one for each image, came {len(plain)}")
+        raise OptionError(f"labels: expected {n}, one for each image, got {len(plain)}")
     return list(map(str, plain))

@@ -99,7 +99,7 @@ def limit() -> int:
         return parse_memory(named)
     except OptionError:
         raise OptionError(
-            f"GANMETRICS_CACHE_LIMIT: expected at least 1MB, such as 500MB or 4GB, or 0 for no cache, came {named!r}"
+            f"GANMETRICS_CACHE_LIMIT: expected at least 1MB, such as 500MB or 4GB, or 0 for no cache, got {named!r}"
         ) from None
 
 

@@ -42,7 +42,7 @@ def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
     for asked in [names] if isinstance(names, str) else names:
         name, at, features = asked.partition("@")
         if name not in METRICS:
-            raise OptionError(f"metrics: expected some of {expected}, came {name!r}")
+            raise OptionError(f"metrics: expected some of {expected}, got {name!r}")
         if not METRICS[name].of_images:
             raise OptionError(f"metrics: {name} is over {', '.join(METRICS[name].sides)}; it has a function of its own")
         if at and not features:
@@ -58,7 +58,7 @@ def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
         metric = METRICS[name].load().configured(own.rules, own)
         found[asked] = Measurement(metric, own, asked.removeprefix(name))
     if not found:
-        raise OptionError(f"metrics: expected some of {expected}, came none")
+        raise OptionError(f"metrics: expected some of {expected}, got none")
     return list(found.values())
 
 

@@ -34,7 +34,7 @@ def open_side(name: str, source: Any, measurements: Sequence[Measurement], setti
     """
     in_need = [one.metric.name for one in of_side(measurements, name) if name not in one.metric.moments_serve]
     if in_need and isinstance(source, (files.StatisticsFile, Moments)):
-        raise StatisticsError(f"{in_need[0]}: needs the {name} images themselves, came statistics without them")
+        raise StatisticsError(f"{in_need[0]}: needs the {name} images themselves, got statistics without them")
     if isinstance(source, files.StatisticsFile):
         return Side(name, source, file=source, summary=_remembered(source))
     if isinstance(source, Moments):

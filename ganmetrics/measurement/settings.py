@@ -76,11 +76,11 @@ class Settings(MetricOptions):
             if getattr(self, name) is not None:
                 whole(f"--{name.replace('_', '-')}", getattr(self, name), least)
         if self.seed is not None and self.seed >= 2**32:
-            raise OptionError(f"--seed: expected a whole number below 2^32, came {self.seed}")
+            raise OptionError(f"--seed: expected a whole number below 2^32, got {self.seed}")
         if self.weights is not None and callable(self.features):
             raise OptionError("weights: a callable brings its own; leave weights out")
         if self.on_error not in ("fail", "skip"):
-            raise OptionError(f"--on-error: expected fail or skip, came {self.on_error!r}")
+            raise OptionError(f"--on-error: expected fail or skip, got {self.on_error!r}")
         if self.protocol is not None and not self.is_inception:
             raise OptionError(
                 f"--protocol {self.protocol} reproduces a tool that runs the Inception network; "
@@ -90,7 +90,7 @@ class Settings(MetricOptions):
         if self.allow_tf32:
             require_tf32(resolve_device(self.device), resolve_dtype(self.dtype))
         if self.jpeg_decoder not in JPEG_DECODERS:
-            raise OptionError(f"--jpeg-decoder: expected {' or '.join(JPEG_DECODERS)}, came {self.jpeg_decoder!r}")
+            raise OptionError(f"--jpeg-decoder: expected {' or '.join(JPEG_DECODERS)}, got {self.jpeg_decoder!r}")
 
     @classmethod
     def of(cls, settings: Settings | None, options: dict[str, Any]) -> Settings:

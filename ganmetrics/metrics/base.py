@@ -90,7 +90,7 @@ class Metric(ABC):
     def too_few(self, side: str, count: int) -> str:
         """The message for fewer images of a side than `least`."""
         least = self.least(side)
-        return f"{self.noun or self.entry.title} needs at least {least} {side} image{'s' * (least > 1)}, came {count}"
+        return f"{self.noun or self.entry.title} needs at least {least} {side} image{'s' * (least > 1)}, got {count}"
 
     def require_classes(self, labels: Mapping[str, Sequence[str]]) -> None:  # noqa: B027 - most know no classes
         """Raises StatisticsError for classes, by side those of all images, that a labelled metric cannot be over."""

@@ -97,7 +97,7 @@ class ClassFrechetDistance(FrechetDistance):
         if any(lacking.values()):
             said = "; ".join(f"no {side} image of {some(names)}" for side, names in lacking.items() if names)
             raise StatisticsError(
-                f"{self.name}: expected the same classes on both sides, came {said}; name the class folders alike"
+                f"{self.name}: expected the same classes on both sides, got {said}; name the class folders alike"
             )
         for side, own in labels.items():
             require_two_of_each(self, side, own)

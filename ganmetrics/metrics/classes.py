@@ -20,7 +20,7 @@ def of_images(metric: Metric, side: str) -> tuple[list[str], Tensor]:
     labels, count = metric.labels.get(side, ()), metric.statistics[side].count
     if len(labels) != count or not count:
         raise StatisticsError(
-            f"{metric.name}: expected the class of every {side} image, came {len(labels)} classes for {count} images"
+            f"{metric.name}: expected the class of every {side} image, got {len(labels)} classes for {count} images"
         )
     names = sorted(set(labels))
     places = {name: i for i, name in enumerate(names)}
@@ -32,7 +32,7 @@ def require_two_of_each(metric: Metric, side: str, labels: Sequence[str]) -> Non
     alone = sorted(name for name, n in Counter(labels).items() if n < 2)
     if alone:
         raise StatisticsError(
-            f"{metric.name}: expected at least 2 {side} images of every class, came 1 of {some(alone)}"
+            f"{metric.name}: expected at least 2 {side} images of every class, got 1 of {some(alone)}"
         )
 
 

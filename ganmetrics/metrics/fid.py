@@ -57,7 +57,7 @@ def ddof_of(options: MetricOptions) -> int:
     """1 unless 0 is asked for. Raises OptionError for anything else."""
     ddof = 1 if options.ddof is None else options.ddof
     if ddof not in (0, 1):
-        raise OptionError(f"--ddof: expected 1 (divide by n - 1) or 0 (by n), came {ddof}")
+        raise OptionError(f"--ddof: expected 1 (divide by n - 1) or 0 (by n), got {ddof}")
     return ddof
 
 
@@ -126,7 +126,7 @@ class FrechetDistance(SingleValued):
             if count is not None:
                 self.require(side, count)
         if real.dim != fake.dim:
-            raise StatisticsError(f"expected features of one dimension, came {real.dim} (real) and {fake.dim} (fake)")
+            raise StatisticsError(f"expected features of one dimension, got {real.dim} (real) and {fake.dim} (fake)")
 
     def _small_sample_warnings(self) -> list[str]:
         dim = self.statistics["real"].dim or 0

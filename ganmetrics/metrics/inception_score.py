@@ -84,7 +84,7 @@ def too_few(n: int, splits: Splits) -> str:
     """The message for fewer than two images a split."""
     return (
         f"an Inception Score over {splits.count} splits needs at least two images in each, "
-        f"{2 * max(splits.count, 1)} in all, came {n}; give more images or fewer --splits"
+        f"{2 * max(splits.count, 1)} in all, got {n}; give more images or fewer --splits"
     )
 
 
@@ -112,7 +112,7 @@ class InceptionScore(SingleValued):
             having = ", ".join(name for name, known in PROTOCOLS.items() if known.splits is not None)
             raise OptionError(f"--protocol {protocol.name}: that tool has no Inception Score; expected one of {having}")
         if options.splits is not None and options.splits < 1:
-            raise OptionError(f"--splits: expected at least 1, came {options.splits}")
+            raise OptionError(f"--splits: expected at least 1, got {options.splits}")
         return cls(splits=protocol.splits.changed(options))
 
     def least(self, side: str) -> int:

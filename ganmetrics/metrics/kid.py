@@ -102,7 +102,7 @@ def subset_distances(real: Samples, fake: Samples, subsets: Subsets, *, device: 
     counts = {"real": real.count, "fake": fake.count}
     size = min(subsets.size, *counts.values())
     if size < 2:
-        raise StatisticsError(f"a kernel distance needs at least 2 images a side, came {min(counts.values())}")
+        raise StatisticsError(f"a kernel distance needs at least 2 images a side, got {min(counts.values())}")
     drawn = _draw(counts, size, subsets)
     values = []
     at_once = max(1, GATHERED // (2 * size * (real.dim or 1) * 4))
@@ -162,9 +162,9 @@ class KernelInceptionDistance(SingleValued):
     def configured(cls, protocol: Protocol, options: MetricOptions) -> KernelInceptionDistance:
         """As a protocol and the user's options say. Raises OptionError."""
         if options.subsets is not None and options.subsets < 1:
-            raise OptionError(f"--subsets: expected at least 1, came {options.subsets}")
+            raise OptionError(f"--subsets: expected at least 1, got {options.subsets}")
         if options.subset_size is not None and options.subset_size < 2:
-            raise OptionError(f"--subset-size: expected at least 2, came {options.subset_size}")
+            raise OptionError(f"--subset-size: expected at least 2, got {options.subset_size}")
         asked = options.subsets is not None or options.subset_size is not None
         subsets = protocol.subsets or (Subsets() if asked else None)
         return cls(subsets=subsets and subsets.changed(options), device=options.device)
@@ -226,6 +226,6 @@ class KernelInceptionDistance(SingleValued):
         if self.subsets is None or min(counts) >= self.subsets.size:
             return []
         return [
-            f"subsets of {self.subsets.size} need as many images a side, came {counts[0]} real and {counts[1]} fake: "
+            f"subsets of {self.subsets.size} need as many images a side, got {counts[0]} real and {counts[1]} fake: "
             f"they were shrunk to {min(counts)}; compare only at this size"
         ]

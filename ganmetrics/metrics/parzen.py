@@ -111,11 +111,11 @@ class ParzenLogLikelihood(SingleValued):
     def _check(self) -> None:
         for side in self.sides:
             if not self.statistics[side].count:
-                raise StatisticsError(f"a Parzen window needs {side}: expected at least one point, came 0")
+                raise StatisticsError(f"a Parzen window needs {side}: expected at least one point, got 0")
         dims = {side: self.statistics[side].dim for side in self.sides}
         if len(set(dims.values())) > 1:
             said = ", ".join(f"{dim} ({side})" for side, dim in dims.items())
-            raise StatisticsError(f"expected points of one dimension, came {said}; make the images of one size")
+            raise StatisticsError(f"expected points of one dimension, got {said}; make the images of one size")
 
     def _selected(self) -> int:
         count = self.statistics["samples"].count

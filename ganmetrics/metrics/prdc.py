@@ -151,7 +151,7 @@ class PRDC(Metric):
     def too_few(self, side: str, count: int) -> str:
         least = self.least(side)
         return (
-            f"precision, recall, density and coverage with k = {least - 1} need at least {least} {side} images, came "
+            f"precision, recall, density and coverage with k = {least - 1} need at least {least} {side} images, got "
             f"{count}; give more images or a smaller --k"
         )
 

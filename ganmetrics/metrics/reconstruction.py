@@ -64,7 +64,7 @@ class ReconstructionLoss(SingleValued):
         if not made.count or (made.count, made.dim) != (test.count, test.dim):
             raise StatisticsError(
                 f"reconstruction: expected as many reconstructions as test images, at least one, "
-                f"came {made.count} and {test.count}"
+                f"got {made.count} and {test.count}"
                 + ("" if made.dim == test.dim else f", of {made.dim} and {test.dim} dimensions")
             )
         return summarised(mean_squared_errors(torch.cat(list(made.blocks())), torch.cat(list(test.blocks()))))

@@ -75,7 +75,7 @@ def names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
     Raises OptionError where there is none.
     """
     if not paths:
-        raise OptionError("report: expected at least one history, came none")
+        raise OptionError("report: expected at least one history, got none")
     parts = [Path(os.path.abspath(path)).parts for path in paths]
     depth = 1
     while len({part[-depth:] for part in parts}) < len(set(parts)):

@@ -24,13 +24,13 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError:
-        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, came {str(device)!r}") from None
+        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, got {str(device)!r}") from None
     if resolved.type == "cuda":
         count = torch.cuda.device_count()
         if (resolved.index or 0) >= count:
             raise OptionError(f"--device {device}: this machine has {count} CUDA devices; use --device cpu")
     elif resolved.type not in ("cpu", "mps"):
-        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, came {str(device)!r}")
+        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, got {str(device)!r}")
     elif resolved.type == "mps" and not torch.backends.mps.is_available():
         raise OptionError(f"--device {device}: this machine has no such device; use --device cpu")
     return resolved
@@ -46,20 +46,20 @@ def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     for name in DTYPES:
         if dtype in (name, known := getattr(torch, name)):
             return known
-    raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, came {str(dtype)!r}")
+    raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, got {str(dtype)!r}")
 
 
 def require_tf32(device: torch.device, dtype: torch.dtype) -> None:
     """Raises OptionError where TF32 would change nothing: it is how a CUDA device may multiply float32."""
     if device.type != "cuda":
-        raise OptionError(f"--allow-tf32: expected a CUDA device, which alone has TF32, came {device}; leave it out")
+        raise OptionError(f"--allow-tf32: expected a CUDA device, which alone has TF32, got {device}; leave it out")
     if torch.cuda.is_available() and torch.cuda.get_device_capability(device) < (8, 0):
         raise OptionError(
             "--allow-tf32: expected a card of compute capability 8.0 or more, others lack it; leave it out"
         )
     if dtype != torch.float32:
-        came = str(dtype).removeprefix("torch.")
-        raise OptionError(f"--allow-tf32: expected --dtype float32, whose products it shortens, came {came}")
+        got = str(dtype).removeprefix("torch.")
+        raise OptionError(f"--allow-tf32: expected --dtype float32, whose products it shortens, got {got}")
 
 
 def default_workers() -> int:

@@ -16,7 +16,7 @@ def parse_memory(given: str | int) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B|)\s*", str(given), flags=re.IGNORECASE)
     n_bytes = int(float(match[1]) * UNITS[match[2].upper()]) if match else 0
     if n_bytes < 10**6:
-        raise OptionError(f"--memory: expected at least 1MB, such as 512MB or 2GiB, came {given!r}")
+        raise OptionError(f"--memory: expected at least 1MB, such as 512MB or 2GiB, got {given!r}")
     return n_bytes
 
 

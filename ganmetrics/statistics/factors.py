@@ -67,7 +67,7 @@ def _positive_part(covariance: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
     if float(values[0]) < -INDEFINITE * float(values.abs().max()):
         raise StatisticsError(
-            f"expected a covariance matrix, came one with the eigenvalue {float(values[0]):.4g} "
+            f"expected a covariance matrix, got one with the eigenvalue {float(values[0]):.4g} "
             f"(largest {float(values[-1]):.4g}); it is not positive semi-definite"
         )
     floor = values[-1] * len(values) * EPS

@@ -106,7 +106,7 @@ def load(path: str | os.PathLike[str]) -> StatisticsFile:
         moments = Moments()
         moments.update(torch.from_numpy(arrays["rows"]))
         if moments.count != count or moments.dim != len(mu):
-            raise StatisticsError(f"{name}: expected {count} rows of {len(mu)}, came {arrays['rows'].shape}")
+            raise StatisticsError(f"{name}: expected {count} rows of {len(mu)}, got {arrays['rows'].shape}")
     else:
         moments = Moments.from_covariance(torch.from_numpy(mu), torch.from_numpy(sigma), count)
     return StatisticsFile(moments, protocol, name)
@@ -139,7 +139,7 @@ def _check(path: str, mu: np.ndarray, sigma: np.ndarray) -> None:
     if not floats or mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or not len(mu):
         raise StatisticsError(
             f"{path}: expected mu (D,) and sigma (D, D) in floating point, "
-            f"came {mu.shape} {mu.dtype} and {sigma.shape} {sigma.dtype}"
+            f"got {mu.shape} {mu.dtype} and {sigma.shape} {sigma.dtype}"
         )
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise StatisticsError(f"{path}: NaN or infinity in mu or sigma; the file was made from bad features")
@@ -150,7 +150,7 @@ def _check(path: str, mu: np.ndarray, sigma: np.ndarray) -> None:
 def _count(path: str, arrays: dict[str, np.ndarray]) -> int:
     count = arrays.get("count", np.array(None))
     if count.shape != () or count.dtype.kind not in "iu" or count < 1:
-        raise StatisticsError(f"{path}: expected a whole number of images as its count, came {count.tolist()!r}")
+        raise StatisticsError(f"{path}: expected a whole number of images as its count, got {count.tolist()!r}")
     return int(count)
 
 
@@ -160,5 +160,5 @@ def _protocol(path: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     except ValueError as error:
         raise StatisticsError(f"{path}: its protocol entry is no JSON ({error})") from error
     if not isinstance(protocol, dict):
-        raise StatisticsError(f"{path}: expected a JSON object as its protocol entry, came {str(protocol)[:40]!r}")
+        raise StatisticsError(f"{path}: expected a JSON object as its protocol entry, got {str(protocol)[:40]!r}")
     return protocol

@@ -84,7 +84,7 @@ class Moments:
         if self.count is None:
             raise StatisticsError("statistics of unknown count cannot be added to; measure the images instead")
         if vectors.ndim != 2 or (self.dim is not None and vectors.shape[1] != self.dim):
-            raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), came {tuple(vectors.shape)}")
+            raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), got {tuple(vectors.shape)}")
         if not len(vectors):
             return
         on_cpu = vectors.device.type == "mps"  # which has no float64
@@ -101,7 +101,7 @@ class Moments:
             raise StatisticsError("statistics of unknown count cannot be merged; measure the images instead")
         if other._scatter is not None and other._mean is not None:
             if self.dim not in (None, other.dim):
-                raise StatisticsError(f"expected statistics of {self.dim} dimensions, came {other.dim}")
+                raise StatisticsError(f"expected statistics of {self.dim} dimensions, got {other.dim}")
             self._fold()
             self._add(other._folded, other._mean, other._scatter)
             self.count += other._folded
@@ -143,7 +143,7 @@ class Moments:
     def _need(self, ddof: int) -> int:
         n = self.count if self.count is not None else 1 + ddof
         if n < 1 + ddof:
-            raise StatisticsError(f"expected at least {1 + ddof} images for a covariance, came {n}")
+            raise StatisticsError(f"expected at least {1 + ddof} images for a covariance, got {n}")
         return n
 
     def _totals(self) -> tuple[Tensor, Tensor]:

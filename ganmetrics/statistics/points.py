@@ -34,7 +34,7 @@ def as_points(source: Any) -> Points | None:
     if not isinstance(source, (Tensor, np.ndarray)) or source.ndim != 2:
         return None
     if isinstance(source, np.ndarray) and source.dtype.kind not in "fiu":
-        raise SourceError(f"points: expected numbers, came {source.dtype}")
+        raise SourceError(f"points: expected numbers, got {source.dtype}")
     return source.detach() if isinstance(source, Tensor) else source
 
 

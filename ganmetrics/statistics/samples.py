@@ -48,12 +48,12 @@ class Samples:
     def update(self, vectors: Tensor) -> None:
         """Take in vectors `(N, D)`; bytes and float64 stay what they are, everything else is kept in float32."""
         if vectors.ndim != 2 or (self.dim is not None and vectors.shape[1] != self.dim):
-            raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), came {tuple(vectors.shape)}")
+            raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), got {tuple(vectors.shape)}")
         if self.dtype is None:
             self.dim = vectors.shape[1]
             self.dtype = vectors.dtype if vectors.dtype in STORED else torch.float32
         if (vectors.dtype == torch.uint8) != (self.dtype == torch.uint8):
-            raise StatisticsError("expected bytes after bytes and points after points, came one after the other")
+            raise StatisticsError("expected bytes after bytes and points after points, got one after the other")
         self._held.add(vectors, self.dtype, CPU)
         self.count += len(vectors)
         if self._held.count * vectors.shape[1] * self.dtype.itemsize > self._limit:

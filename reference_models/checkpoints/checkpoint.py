@@ -182,8 +182,8 @@ class Checkpoint:
     def _verify(self) -> None:
         manifest = self.manifest
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            came = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-            raise self._damaged(f"its format is {came!r}, and {FORMAT!r} is read here")
+            got = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+            raise self._damaged(f"its format is {got!r}, and {FORMAT!r} is read here")
         try:
             self._expected: dict[str, str] = dict(manifest["sha256"])
             self.step, self.networks = int(manifest["step"]), [str(name) for name in manifest["networks"]]
@@ -200,11 +200,11 @@ class Checkpoint:
         if ["step", self.step] not in self._json("training.json")["dict"]:
             raise self._damaged(f"manifest.json says step {self.step}, training.json another")
 
-    def _require_kept(self, name: str, came: str) -> None:
+    def _require_kept(self, name: str, got: str) -> None:
         digest = str(self._expected[name])
-        if came != digest:
+        if got != digest:
             raise self._damaged(
-                f"{printable(name)} is not what was saved (SHA-256 {came[:8]}..., not {printable(digest[:8])}...)"
+                f"{printable(name)} is not what was saved (SHA-256 {got[:8]}..., not {printable(digest[:8])}...)"
             )
 
     def _json(self, name: str) -> Any:

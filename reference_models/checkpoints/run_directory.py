@@ -23,8 +23,8 @@ OURS = {"config.json", "log.jsonl", "history.jsonl", "samples", "tensorboard", "
 def folder_of(path: str | os.PathLike[str]) -> Path:
     """The folder that a user named. Raises CheckpointError for what is no name."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        came = "an empty name" if path == "" else f"{path!r}"
-        raise CheckpointError(f"expected the folder of a run, came {came}")
+        got = "an empty name" if path == "" else f"{path!r}"
+        raise CheckpointError(f"expected the folder of a run, got {got}")
     folder = Path(path).expanduser()
     return folder if folder.name not in ("", "..") else folder.resolve()
 

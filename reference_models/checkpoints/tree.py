@@ -30,7 +30,7 @@ def flatten(value: Any) -> tuple[Any, dict[str, Tensor]]:
             return {"dict": [[encode(key), encode(item)] for key, item in value.items()]}
         if type(value) in PLAIN:
             return value
-        raise TypeError(f"a checkpoint holds dicts, lists, tuples, plain values and tensors; came {type(value)}")
+        raise TypeError(f"a checkpoint holds dicts, lists, tuples, plain values and tensors; got {type(value)}")
 
     return encode(value), tensors
 
@@ -47,4 +47,4 @@ def unflatten(encoded: Any, tensors: Mapping[str, Tensor]) -> Any:
         return tuple(unflatten(item, tensors) for item in encoded["tuple"])
     if list(encoded) == ["dict"]:
         return {unflatten(key, tensors): unflatten(item, tensors) for key, item in encoded["dict"]}
-    raise ValueError(f"expected one of tensor, tuple, dict, came {sorted(encoded)}")
+    raise ValueError(f"expected one of tensor, tuple, dict, got {sorted(encoded)}")

@@ -26,7 +26,7 @@ def expect_image_size(size: int) -> None:
         return
     near = [s for s in SIZES if s < size][-1:] + [s for s in SIZES if s > size][:1] if whole else SIZES
     raise RecipeError(
-        f"image_size: expected a power of two from {SIZES[0]} to {SIZES[-1]}, came {size!r}; "
+        f"image_size: expected a power of two from {SIZES[0]} to {SIZES[-1]}, got {size!r}; "
         f"use {' or '.join(map(str, near))}"
     )
 
@@ -54,9 +54,7 @@ class DCGANGenerator(nn.Module):
         expect_count("latent_dim", latent_dim)
         expect_count("channels", channels)
         if upsample not in UPSAMPLINGS:
-            raise RecipeError(
-                f"upsample: expected one of {', '.join(UPSAMPLINGS)}, came {upsample!r}; use one of these"
-            )
+            raise RecipeError(f"upsample: expected one of {', '.join(UPSAMPLINGS)}, got {upsample!r}; use one of these")
         self.latent_shape = (latent_dim,)
         self.image_shape = (channels, image_size, image_size)
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, widths[0], 4, stride=1, padding=0, bias=False)]

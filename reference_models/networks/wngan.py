@@ -75,9 +75,7 @@ NORMALISATIONS = {
 
 def _normalisation(name: str) -> Normalisation:
     if name not in NORMALISATIONS:
-        raise RecipeError(
-            f"normalisation: expected one of {', '.join(NORMALISATIONS)}, came {name!r}; use one of these"
-        )
+        raise RecipeError(f"normalisation: expected one of {', '.join(NORMALISATIONS)}, got {name!r}; use one of these")
     return NORMALISATIONS[name]
 
 

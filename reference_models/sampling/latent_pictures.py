@@ -30,7 +30,7 @@ def walk_grid(
     """Walks as rows, with their stops' numbers: one for each list of stops, or for each pair along a single list."""
     lists = {hasattr(row, "__len__") for row in stops}
     if len(lists) > 1:
-        raise OptionError(f"stops: expected sample numbers or lists of them, not both, came {list(stops)}")
+        raise OptionError(f"stops: expected sample numbers or lists of them, not both, got {list(stops)}")
     rows = cast(Sequence[Sequence[int]], stops if True in lists else list(pairwise(stops)) or [stops])
     strips = [_text(f"{kind.capitalize()} walks between samples of seed {seed}")]
     for row in rows:
@@ -54,7 +54,7 @@ def arithmetic_grid(
 ) -> Image.Image:
     """`arithmetic` as the paper's figure 7: exemplars over their averages; the result framed amid its variations."""
     if len(names) != 3:
-        raise OptionError(f"names: expected three, of base, minus and plus, came {list(names)}")
+        raise OptionError(f"names: expected three, of base, minus and plus, got {list(names)}")
     found = arithmetic(sampler, base, minus, plus, seed=seed, ema=ema, n_variations=n_variations, noise=noise)
     concepts = zip((found.base, found.minus, found.plus), names, strict=True)
     terms = [_term(concept, name) for concept, name in concepts]

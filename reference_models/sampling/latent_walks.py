@@ -63,8 +63,8 @@ WALKS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"linear": linear, "
 def _prepared(a: Tensor, b: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """Both flat in float64, and `n` times `(n, 1)` from 0 to 1."""
     if a.shape != b.shape or not (a.is_floating_point() and b.is_floating_point()):
-        came = f"{tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}"
-        raise OptionError(f"expected two floating-point latents of one shape, came {came}")
+        got = f"{tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}"
+        raise OptionError(f"expected two floating-point latents of one shape, got {got}")
     t = torch.linspace(0, 1, whole("n", n, 2), dtype=torch.float64, device=a.device)
     return a.double().flatten(), b.double().flatten(), t[:, None]
 
@@ -98,9 +98,9 @@ def walk(
         OptionError: for fewer stops, another kind, numbers that mean nothing.
     """
     if kind not in WALKS:
-        raise OptionError(f"kind: expected {' or '.join(WALKS)}, came {kind!r}")
+        raise OptionError(f"kind: expected {' or '.join(WALKS)}, got {kind!r}")
     if len(stops) < 2:
-        raise OptionError(f"stops: expected at least two sample numbers, came {list(stops)}")
+        raise OptionError(f"stops: expected at least two sample numbers, got {list(stops)}")
     n = whole("n_between", n_between, 0) + 2
     z = sampler.latents(stops, seed=seed)
     legs = [WALKS[kind](a, b, n)[:-1] for a, b in pairwise(z)]
@@ -113,7 +113,7 @@ def average(sampler: Sampler, indices: Sequence[int], *, seed: int = 0) -> Tenso
     Radford et al. average three: "single samples per concept" were "unstable". Raises OptionError for no sample.
     """
     if not len(indices):
-        raise OptionError("expected the numbers of the samples that show a concept, three or so, came none")
+        raise OptionError("expected the numbers of the samples that show a concept, three or so, got none")
     z = sampler.latents(indices, seed=seed)
     return z.double().mean(0).to(z.dtype)
 
@@ -186,7 +186,7 @@ def arithmetic(
     """
     count = whole("n_variations", n_variations, 0)
     if not 0 <= noise < math.inf:
-        raise OptionError(f"noise: expected a number of at least 0, came {noise!r}")
+        raise OptionError(f"noise: expected a number of at least 0, got {noise!r}")
     first, second, third = (_concept(sampler, indices, seed, ema) for indices in (base, minus, plus))
     latent = (first.mean.double() - second.mean.double() + third.mean.double()).to(first.mean.dtype)
     random = torch.Generator().manual_seed(NOISE_STREAM + seed)

@@ -100,7 +100,7 @@ def require_writable(out: str | os.PathLike[str], *, overwrite: bool = False) ->
             with `overwrite` (a folder that holds anything but samples), and a parent that is absent or unwritable.
     """
     if not os.fspath(out):
-        raise OptionError("--out: expected a name for the samples, came an empty one")
+        raise OptionError("--out: expected a name for the samples, got an empty one")
     name, target = printable(os.fspath(out)), Path(out).expanduser().resolve()
     if target == Path.cwd() or os.path.ismount(target):
         raise OptionError(f"{name}: expected a name for the samples; give one inside, such as {name}/fake")

@@ -41,7 +41,7 @@ def load(path: str | os.PathLike[str], *, which: Which = "last", device: str | t
     Raises CheckpointError where there is none or it is damaged, OptionError for a device that is not there.
     """
     if which not in ("last", "best"):
-        raise OptionError(f"which: expected last or best, came {which!r}")
+        raise OptionError(f"which: expected last or best, got {which!r}")
     folder = folder_of(path)
     target = folder if locate(folder) is not None else folder / which
     if locate(target) is None and not target.is_dir():
@@ -104,14 +104,14 @@ class Sampler:
     def __call__(self, z: Tensor, *, ema: bool = True) -> Tensor:
         """Images `(N, C, H, W)` in `value_range` of latents `(N, *latent_shape)`; gradients pass through to `z`."""
         if tuple(z.shape[1:]) != self.latent_shape:
-            raise OptionError(f"expected latents {('N', *self.latent_shape)}, came {tuple(z.shape)}")
+            raise OptionError(f"expected latents {('N', *self.latent_shape)}, got {tuple(z.shape)}")
         return self._generator(ema)(z.to(self.device))
 
     def latents(self, indices: Iterable[int], *, seed: int = 0) -> Tensor:
         """Latents `(n, *latent_shape)` of samples by their numbers, on the device."""
         wanted = [whole("number of a sample", index, 0, LARGEST) for index in indices]
         if not wanted:
-            raise OptionError("latents: expected numbers of samples, came none")
+            raise OptionError("latents: expected numbers of samples, got none")
         blocks = {block: self._block(block, seed) for block in sorted({index // BLOCK for index in wanted})}
         return torch.stack([blocks[index // BLOCK][index % BLOCK] for index in wanted])
 
@@ -123,7 +123,7 @@ class Sampler:
     def images(self, z: Tensor, *, ema: bool = True) -> Tensor:
         """uint8 `(N, C, H, W)` of latents `(N, *latent_shape)`, on the CPU."""
         if not len(z):
-            raise OptionError("images: expected latents, came none")
+            raise OptionError("images: expected latents, got none")
 
         def images(full: Tensor) -> Tensor:
             made = self(full, ema=ema)

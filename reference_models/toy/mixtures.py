@@ -57,7 +57,7 @@ class Mixture:
     def __post_init__(self) -> None:
         _expect_points("means", self.means)
         if not 0 < self.std < math.inf:
-            raise RecipeError(f"std: expected a number above 0, came {self.std}; use 0.01, say")
+            raise RecipeError(f"std: expected a number above 0, got {self.std}; use 0.01, say")
         object.__setattr__(self, "means", self.means.double())
 
     @classmethod
@@ -111,10 +111,10 @@ class Mixture:
 def _expect_points(name: str, points: Tensor) -> None:
     expect_shape(name, points, (2,))
     if len(points) == 0:
-        raise RecipeError(f"{name}: expected at least one point, came none; give one or more")
+        raise RecipeError(f"{name}: expected at least one point, got none; give one or more")
     bad = int((~points.isfinite()).any(dim=1).sum())
     if bad:
-        raise RecipeError(f"{name}: expected finite numbers, came NaN or inf in {bad} of {len(points)}; drop them")
+        raise RecipeError(f"{name}: expected finite numbers, got NaN or inf in {bad} of {len(points)}; drop them")
 
 
 def _tanh_layers(inputs: int, outputs: int) -> nn.Sequential:

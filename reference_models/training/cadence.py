@@ -32,4 +32,4 @@ class Cadence:
         for name in ("log", "grid", "checkpoint"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise RecipeError(f"--{name}-every: expected a whole number of at least 1, came {value!r}")
+                raise RecipeError(f"--{name}-every: expected a whole number of at least 1, got {value!r}")

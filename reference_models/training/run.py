@@ -81,7 +81,7 @@ def _train(
         asked = _resumed_recipe(entry.recipe_class, variant, recipe, found)
         seed = found.config["seed"] if seed is None else seed
     elif data is None:
-        raise RecipeError("--data: expected a dataset, folder, zip or npz to train on, came nothing")
+        raise RecipeError("--data: expected a dataset, folder, zip or npz to train on, got nothing")
     _require_shares(asked.batch_size, int(os.environ.get("WORLD_SIZE", "1")))  # before processes wait for each other
     tracking = {"log_with": list(cadence.trackers), "project_dir": str(folder.path)} if cadence.trackers else {}
     accelerator = make_accelerator(device, asked.mixed_precision, **tracking)
@@ -117,7 +117,7 @@ def _train(
 
 def _require_shares(batch_size: int, processes: int) -> None:
     if batch_size % processes:
-        raise RecipeError(f"batch_size: expected a multiple of the {processes} processes, came {batch_size}")
+        raise RecipeError(f"batch_size: expected a multiple of the {processes} processes, got {batch_size}")
 
 
 def _opened(

@@ -56,17 +56,17 @@ class Scoring:
     def __post_init__(self) -> None:
         for name in self.metrics or ("none",):
             if name.partition("@")[0] not in SCORES:
-                raise RecipeError(f"--score-metric: expected one of {', '.join(SCORES)}, came {name!r}")
+                raise RecipeError(f"--score-metric: expected one of {', '.join(SCORES)}, got {name!r}")
         if self.method not in METHODS:
-            raise RecipeError(f"--score-method: expected one of {', '.join(METHODS)}, came {self.method!r}")
+            raise RecipeError(f"--score-method: expected one of {', '.join(METHODS)}, got {self.method!r}")
         if RECONSTRUCTION in self.metrics and self.real is None:
             raise RecipeError(
-                "--score-metric reconstruction: expected held-out images, came none; name some that are not trained "
+                "--score-metric reconstruction: expected held-out images, got none; name some that are not trained "
                 "on with --score-real, such as mnist:test[0:200]"
             )
         for option, value, least in (("every", self.every, 0), ("samples", self.n_samples, 2)):
             if not isinstance(value, int) or value < least:
-                raise RecipeError(f"--score-{option}: expected a whole number of at least {least}, came {value!r}")
+                raise RecipeError(f"--score-{option}: expected a whole number of at least {least}, got {value!r}")
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -250,7 +250,7 @@ def test_weights_that_are_here(cli: Cli, tmp_path: Path, monkeypatch: pytest.Mon
     assert cli("weights", "verify") == Ran(0, f"{path}: SHA-256 {sha256}, the official inception file\n", "")
     path.write_bytes(content[::-1])
     wrong = hashlib.sha256(content[::-1]).hexdigest()
-    assert cli("weights", "verify", path).error == f"{path}: expected SHA-256 {sha256} (inception), came {wrong}"
+    assert cli("weights", "verify", path).error == f"{path}: expected SHA-256 {sha256} (inception), got {wrong}"
     assert cli("weights", "path").error.startswith("inception weights: not on this machine")
 
 
@@ -267,7 +267,7 @@ def test_weights_list_does_not_hide_a_wrong_environment_file(cli: Cli, monkeypat
 @pytest.mark.parametrize("command", ["path", "fetch"])
 def test_unknown_name_of_weights(command: str, cli: Cli):
     assert cli("weights", command, "resnet").error == (
-        "expected the name of downloadable weights, one of inception, came 'resnet'"
+        "expected the name of downloadable weights, one of inception, got 'resnet'"
     )
 
 

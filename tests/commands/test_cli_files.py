@@ -130,21 +130,21 @@ def test_a_file_of_another_tool_is_compared_with_a_warning_and_never_merged(cli:
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"mu": np.zeros(11)}, "expected mu (D,) and sigma (D, D) in floating point, came (11,) float64 and (12, 12) "
+        ({"mu": np.zeros(11)}, "expected mu (D,) and sigma (D, D) in floating point, got (11,) float64 and (12, 12) "
          "float64"),
         ({"mu": np.full(12, np.nan)}, "NaN or infinity in mu or sigma; the file was made from bad features"),
         ({"mu": np.array([None] * 12)}, f"{NOT_OURS}: it needs pickle, which can run code and is never read"),
         ({"sigma": -np.eye(12)}, "sigma is no covariance matrix (not symmetric, or a negative variance)"),
         ({"sigma": np.triu(np.ones((12, 12)))}, "sigma is no covariance matrix (not symmetric, or a negative "
          "variance)"),
-        ({"count": "many"}, "expected a whole number of images as its count, came 'many'"),
-        ({"count": -5}, "expected a whole number of images as its count, came -5"),
-        ({"count": 69.5}, "expected a whole number of images as its count, came 69.5"),
-        ({"count": [1, 2]}, "expected a whole number of images as its count, came [1, 2]"),
+        ({"count": "many"}, "expected a whole number of images as its count, got 'many'"),
+        ({"count": -5}, "expected a whole number of images as its count, got -5"),
+        ({"count": 69.5}, "expected a whole number of images as its count, got 69.5"),
+        ({"count": [1, 2]}, "expected a whole number of images as its count, got [1, 2]"),
         ({"protocol": "{"}, "its protocol entry is no JSON (Expecting property name enclosed in double quotes: "
          "line 1 column 2 (char 1))"),
-        ({"protocol": "[1]"}, "expected a JSON object as its protocol entry, came '[1]'"),
-        ({"rows": np.zeros((3, 12))}, "expected 70 rows of 12, came (3, 12)"),
+        ({"protocol": "[1]"}, "expected a JSON object as its protocol entry, got '[1]'"),
+        ({"rows": np.zeros((3, 12))}, "expected 70 rows of 12, got (3, 12)"),
     ],
 )  # fmt: skip
 def test_statistics_that_do_not_fit_themselves(changes: dict[str, Any], error: str, cli: Cli, whole: dict[str, Any]):

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("real_and_fake")
         ("text.zip", "text.zip: is no zip archive, or a damaged one (File is not a zip file); write it again"),
         ("text.npz", "text.npz: is no .npz archive, or a damaged one (File is not a zip file)"),
         ("link", "link: broken link to nowhere"),
-        ("digits:test", "digits:test: digits has no parts, only slices; came test"),
+        ("digits:test", "digits:test: digits has no parts, only slices; got test"),
         ("digits[7:3]", "digits[7:3]: expected 0 <= start < stop <= 1797, the images there are"),
         ("mnist:test", "mnist:test: say where its files lie with --data-root FOLDER (data_root=, or GANMETRICS_DATA)"),
     ],
@@ -71,8 +71,7 @@ def test_sources_that_are_none(command: str, source: str, error: str, cli: Cli):
         ),
         (
             ("--features", "resnet"),
-            "--features: expected one of inception, efficientnet-lite0, pixels, timm or module:attribute, "
-            "came 'resnet'",
+            "--features: expected one of inception, efficientnet-lite0, pixels, timm or module:attribute, got 'resnet'",
         ),
         (
             ("--features", "inception:99"),
@@ -84,10 +83,10 @@ def test_sources_that_are_none(command: str, source: str, error: str, cli: Cli):
             ("--features", "no_such_module:f"),
             "--features no_such_module:f: cannot be imported: ModuleNotFoundError: No module named 'no_such_module'",
         ),
-        ((*PIXELS, "--device", "gpu"), "--device: expected auto, cpu, cuda or cuda:N, came 'gpu'"),
+        ((*PIXELS, "--device", "gpu"), "--device: expected auto, cpu, cuda or cuda:N, got 'gpu'"),
         (
             (*PIXELS, "--value-range", "1", "0"),
-            "value_range: expected two numbers, low < high, such as (-1, 1), came (1.0, 0.0)",
+            "value_range: expected two numbers, low < high, such as (-1, 1), got (1.0, 0.0)",
         ),
     ],
 )
@@ -122,7 +121,7 @@ def test_inception_score_needs_logits_and_images(cli: Cli):
         "torchmetrics"
     )
     assert cli("is", "digits[0:4]", "--features", "efficientnet-lite0").error == (
-        "an Inception Score over 10 splits needs at least two images in each, 20 in all, came 4; give more images or "
+        "an Inception Score over 10 splits needs at least two images in each, 20 in all, got 4; give more images or "
         "fewer --splits"
     )
 
@@ -136,14 +135,14 @@ def test_cuda_where_there_is_none(cli: Cli, monkeypatch: pytest.MonkeyPatch):
 
 def test_one_image_is_no_distribution(cli: Cli, rng: np.random.Generator):
     write_folder(Path("one"), rng.integers(0, 256, (1, 2, 2, 3), dtype=np.uint8))
-    assert cli("fid", "one", "fake", *PIXELS).error == "a Fréchet distance needs at least 2 real images, came 1"
-    assert cli("fid", "real", "one", *PIXELS).error == "a Fréchet distance needs at least 2 fake images, came 1"
+    assert cli("fid", "one", "fake", *PIXELS).error == "a Fréchet distance needs at least 2 real images, got 1"
+    assert cli("fid", "real", "one", *PIXELS).error == "a Fréchet distance needs at least 2 fake images, got 1"
 
 
 def test_pixels_of_mixed_sizes(cli: Cli, rng: np.random.Generator):
     write_folder(Path("fake/larger"), rng.integers(0, 256, (2, 3, 4, 3), dtype=np.uint8))
     assert cli("fid", "real", "fake", *PIXELS).error == (
-        "features pixels: expected images of one size and one number of channels, came 2x2 RGB and 4x3 RGB; "
+        "features pixels: expected images of one size and one number of channels, got 2x2 RGB and 4x3 RGB; "
         "resize them first"
     )
 
@@ -181,7 +180,7 @@ def test_arrays_that_are_no_images(cli: Cli):
     assert cli("fid", "none.npy", "fake", *PIXELS).error == "none.npy: holds no image, its shape is (0, 2, 2, 3)"
     np.save("integers.npy", np.zeros((3, 2, 2, 3), np.int64))
     assert cli("fid", "integers.npy", "fake", *PIXELS).error == (
-        "integers.npy: expected uint8 or floating-point images, came int64; cast to uint8 if the values are 0 to 255"
+        "integers.npy: expected uint8 or floating-point images, got int64; cast to uint8 if the values are 0 to 255"
     )
     np.save("either.npy", np.zeros((4, 3, 2, 3), np.uint8))
     assert cli("fid", "either.npy", "fake", *PIXELS).error == (
@@ -204,9 +203,9 @@ class Needs(torch.nn.Module):
     ("features", "error"),
     [
         ("own:raises", "features own-raises: ValueError: first second (own.py, line 4)"),
-        ("own:maps", "features own-maps: expected a tensor of shape (8, D) for 8 images, came (8, 3, 2, 2); pool or "
+        ("own:maps", "features own-maps: expected a tensor of shape (8, D) for 8 images, got (8, 3, 2, 2); pool or "
          "flatten inside the extractor"),
-        ("own:constant", "--features own:constant: expected a callable or a torch.nn.Module, came int"),
+        ("own:constant", "--features own:constant: expected a callable or a torch.nn.Module, got int"),
         ("own:absent", "--features own:absent: cannot be imported: AttributeError: module 'own' has no attribute "
          "'absent'"),
         ("broken:f", "--features broken:f: cannot be imported: ZeroDivisionError: division by zero (broken.py, "

@@ -79,9 +79,9 @@ def test_whole_and_without_a_bar_where_stderr_is_no_terminal(
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/short", f"expected {len(BODY):,} bytes, came 1,000"),
-        ("/long", f"expected {len(BODY):,} bytes, came more"),
-        ("/wrong", f"wrong bytes: expected SHA-256 {SHA256}, came {hashlib.sha256(BODY[::-1]).hexdigest()}"),
+        ("/short", f"expected {len(BODY):,} bytes, got 1,000"),
+        ("/long", f"expected {len(BODY):,} bytes, got more"),
+        ("/wrong", f"wrong bytes: expected SHA-256 {SHA256}, got {hashlib.sha256(BODY[::-1]).hexdigest()}"),
         ("/absent", "HTTP 404 Not Found"),
         ("/silent", "no answer within 0 s"),
     ],

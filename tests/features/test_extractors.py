@@ -74,7 +74,7 @@ def test_pixels() -> None:
     x = torch.arange(2 * 3 * 4).reshape(2, 1, 3, 4).byte()
     out = extractor([x], ["features"])["features"]
     torch.testing.assert_close(out, x.reshape(2, 12).float() / 255)
-    with pytest.raises(StatisticsError, match="came 4x3 grey and 5x3 grey; resize them first"):
+    with pytest.raises(StatisticsError, match="got 4x3 grey and 5x3 grey; resize them first"):
         extractor([torch.zeros(1, 1, 3, 5, dtype=torch.uint8)], ["features"])
 
 
@@ -116,9 +116,9 @@ def test_a_users_function_and_module_attribute(
 
 
 BAD_CALLABLES = {
-    "maps": (lambda x: x.float(), r"expected a tensor of shape \(9, D\) for 9 images, came \(9, 3, 48, 48\)"),
-    "none": (lambda x: None, r"expected a tensor of shape \(9, D\) for 9 images, came NoneType"),
-    "fewer": (lambda x: x[:4].float().flatten(1), r"for 9 images, came \(4, 6912\)"),
+    "maps": (lambda x: x.float(), r"expected a tensor of shape \(9, D\) for 9 images, got \(9, 3, 48, 48\)"),
+    "none": (lambda x: None, r"expected a tensor of shape \(9, D\) for 9 images, got NoneType"),
+    "fewer": (lambda x: x[:4].float().flatten(1), r"for 9 images, got \(4, 6912\)"),
     "NaN": (lambda x: x.float().flatten(1) / 0 * 0, "NaN or infinity"),
 }
 
@@ -168,7 +168,7 @@ def test_timm_without_network_never_runs_on_random_weights(monkeypatch: pytest.M
         ("timm:", "has no model of this name"),
         ("no_such_module:f", "cannot be imported"),
         ("os:no_such_thing", "cannot be imported"),
-        ("os:sep", "expected a callable or a torch.nn.Module, came str"),
+        ("os:sep", "expected a callable or a torch.nn.Module, got str"),
     ],
 )
 def test_names_that_mean_nothing(name: str, said: str) -> None:

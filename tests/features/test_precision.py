@@ -28,7 +28,7 @@ def test_one_list_of_dtypes() -> None:
     (choice,) = (p.type for o in EXTRACTING for p in o(lambda: None).__click_params__ if p.name == "dtype")
     assert tuple(choice.choices) == DTYPES
     assert [device.resolve_dtype(name) for name in DTYPES] == [getattr(torch, name) for name in DTYPES]
-    with pytest.raises(OptionError, match="--dtype: expected one of float32, float64, bfloat16, float16, came 'half'"):
+    with pytest.raises(OptionError, match="--dtype: expected one of float32, float64, bfloat16, float16, got 'half'"):
         device.resolve_dtype("half")
 
 
@@ -77,7 +77,7 @@ def test_an_operator_that_a_dtype_lacks_is_an_error_of_one_line(images: torch.Te
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_parzen_takes_no_half_precision(dtype: str, images: torch.Tensor) -> None:
-    with pytest.raises(OptionError, match=f"expected float32 or float64, of a Parzen window's .*, came {dtype}"):
+    with pytest.raises(OptionError, match=f"expected float32 or float64, of a Parzen window's .*, got {dtype}"):
         gm.Parzen(images[:3], images[3:6], dtype=dtype)
 
 
@@ -125,10 +125,10 @@ def test_tf32_reaches_the_network_alone(images: torch.Tensor, monkeypatch: pytes
 
 
 def test_tf32_where_there_is_none_is_an_error() -> None:
-    with pytest.raises(OptionError, match=r"^--allow-tf32: expected a CUDA device, which alone has TF32, came cpu; "):
+    with pytest.raises(OptionError, match=r"^--allow-tf32: expected a CUDA device, which alone has TF32, got cpu; "):
         gm.Settings(allow_tf32=True, device="cpu")
     for dtype in set(DTYPES) - {"float32"}:
-        with pytest.raises(OptionError, match=f"expected --dtype float32, whose products it shortens, came {dtype}"):
+        with pytest.raises(OptionError, match=f"expected --dtype float32, whose products it shortens, got {dtype}"):
             device.require_tf32(torch.device("cuda"), getattr(torch, dtype))
     found = run_cli("fid", "digits[0:5]", "digits[5:9]", "--allow-tf32", "--device", "cpu", check=False)
     assert found.returncode == 1

@@ -89,7 +89,7 @@ def test_environment_file_with_another_checksum(tiny: WeightsFile, places: Path,
     with pytest.raises(WeightsError) as caught:
         find_weights(tiny)
     assert str(caught.value) == (
-        f"tiny weights: GANMETRICS_WEIGHTS names {path}, expected SHA-256 {tiny.sha256}, came "
+        f"tiny weights: GANMETRICS_WEIGHTS names {path}, expected SHA-256 {tiny.sha256}, got "
         f"{hashlib.sha256(b'other').hexdigest()}; to use another file on purpose give --weights {path}"
     )
 
@@ -194,7 +194,7 @@ def test_code_in_a_pickle_is_never_run(old: bool, tmp_path: Path, monkeypatch: p
 
 
 CORRUPT = "corrupt, or neither a torch nor a safetensors file; fetch or save it again"
-NOT_A_DICT = "expected a state dict (tensors by name), came"
+NOT_A_DICT = "expected a state dict (tensors by name), got"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_truncated_state_dict(tmp_path: Path):
 def test_torchscript_is_named(tmp_path: Path):
     path = tmp_path / "program.pt"
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), path)
-    with pytest.raises(WeightsError, match="came a TorchScript program; save its state_dict"):
+    with pytest.raises(WeightsError, match="got a TorchScript program; save its state_dict"):
         load_state_dict(path)
 
 

@@ -20,8 +20,8 @@ WRONG = {
     "inference_mode() inside of it",
     "NoGrad": "generator NoGrad: no gradient passes through it to z; leave out detach(), no_grad() and "
     "inference_mode() inside of it",
-    "Batch": "generator Batch: expected images of shape (8, C, H, W) for 8 latents, came (1, 1, 4, 4)",
-    "Flat": "generator Flat: expected images of shape (8, C, H, W) for 8 latents, came (8, 16)",
+    "Batch": "generator Batch: expected images of shape (8, C, H, W) for 8 latents, got (1, 1, 4, 4)",
+    "Flat": "generator Flat: expected images of shape (8, C, H, W) for 8 latents, got (8, 16)",
     "Noisy": "generator Noisy: its image of one latent changes from call to call or with the batch "
     "(noise of its own, or batch norm that was exported in training mode); make it depend on z alone",
     "Broken": "generator Broken: ValueError: no such layer (generators.py, line N)",
@@ -105,13 +105,13 @@ def test_a_range_that_is_much_too_wide_is_told() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("n_classes", 0, "generator Linear: n_classes: expected a whole number of at least 1, came 0"),
-        ("n_classes", "3", "generator Linear: n_classes: expected a whole number of at least 1, came '3'"),
+        ("n_classes", 0, "generator Linear: n_classes: expected a whole number of at least 1, got 0"),
+        ("n_classes", "3", "generator Linear: n_classes: expected a whole number of at least 1, got '3'"),
         ("latent_bound", 0, "generator Linear: expected a latent_bound above 0, such as 1 for latents in [-1, 1], or "
-         "None, came 0"),
+         "None, got 0"),
         ("latent_bound", "1", "generator Linear: expected a latent_bound above 0, such as 1 for latents in [-1, 1], or "
-         "None, came '1'"),
-        ("value_range", "ab", "value_range: expected two numbers, low < high, such as (-1, 1), came 'ab'"),
+         "None, got '1'"),
+        ("value_range", "ab", "value_range: expected two numbers, low < high, such as (-1, 1), got 'ab'"),
     ],
 )  # fmt: skip
 def test_what_it_says_has_a_meaning(name: str, value: object, said: str) -> None:
@@ -147,7 +147,7 @@ def test_a_network_that_cannot_be_found_is_refused_before_it_changes() -> None:
 def test_exported_programs_of_several_inputs(tmp_path: Path) -> None:
     program = torch.export.export(g.Classes(), (torch.randn(4, 5), torch.tensor([0, 1, 2, 0])))
     torch.export.save(program, tmp_path / "g.pt2")
-    with pytest.raises(OptionError, match=r"expected a program of one input, latents \(N, ...\), came 2; export the"):
+    with pytest.raises(OptionError, match=r"expected a program of one input, latents \(N, ...\), got 2; export the"):
         open_generator(tmp_path / "g.pt2", value_range=(-20, 20))
 
 

@@ -71,7 +71,7 @@ def test_alpha_is_dropped_and_noted():
             'layout="NHW" for a stack of grey images, layout="NCHW" or layout="NHWC" for one image',
         ),
         ((5, 7, 28, 28), "no axis of the shape (5, 7, 28, 28) is 1, 3 or 4 channels (expected NCHW or NHWC)"),
-        ((28, 28), "expected images of shape (N, C, H, W), (N, H, W, C) or (N, H, W), came (28, 28)"),
+        ((28, 28), "expected images of shape (N, C, H, W), (N, H, W, C) or (N, H, W), got (28, 28)"),
         ((5, 3, 0, 8), "images of shape (5, 3, 0, 8) have no pixel"),
     ],
 )
@@ -94,9 +94,7 @@ def test_stated_layout_settles_it():
     assert to_uint8(one, layout="NHW").shape == (3, 1, 28, 28)
     assert to_uint8(one, layout="NCHW").shape == whole(one, layout="NCHW")[0].shape == (1, 3, 28, 28)
     assert to_uint8(np.zeros((2, 1, 1, 1), np.uint8)).shape == (2, 1, 1, 1)
-    with pytest.raises(
-        SourceError, match=r"expected 1, 3 or 4 channels, came 28 in the shape \(2, 28, 28, 3\) as NCHW"
-    ):
+    with pytest.raises(SourceError, match=r"expected 1, 3 or 4 channels, got 28 in the shape \(2, 28, 28, 3\) as NCHW"):
         to_uint8(np.zeros((2, 28, 28, 3), np.uint8), layout="NCHW")
 
 
@@ -128,13 +126,13 @@ def test_float_without_range_is_refused(dtype):
 def test_other_dtypes_are_refused(dtype, way):
     with pytest.raises(SourceError) as caught:
         to_uint8(np.zeros((2, 3, 8, 8), dtype), value_range=(0, 1))
-    assert str(caught.value) == f"images: expected uint8 or floating-point images, came {dtype}; {way}"
+    assert str(caught.value) == f"images: expected uint8 or floating-point images, got {dtype}; {way}"
 
 
 def test_objects_that_are_no_arrays_are_refused():
-    with pytest.raises(SourceError, match="expected a tensor or an array of images, came list"):
+    with pytest.raises(SourceError, match="expected a tensor or an array of images, got list"):
         to_uint8([1, 2])
-    with pytest.raises(SourceError, match="expected uint8 or floating-point images, came object"):
+    with pytest.raises(SourceError, match="expected uint8 or floating-point images, got object"):
         to_uint8(np.zeros((2, 3, 8, 8), object))
 
 
@@ -199,14 +197,14 @@ def test_values_that_are_not_finite_name_their_image(value):
 
 @pytest.mark.parametrize("value_range", [(1, -1), (0, 0), (0,), 1, "tanh", (0, float("inf")), (float("nan"), 1)])
 def test_malformed_range(value_range):
-    with pytest.raises(OptionError, match=r"value_range: expected two numbers, low < high, such as \(-1, 1\), came"):
+    with pytest.raises(OptionError, match=r"value_range: expected two numbers, low < high, such as \(-1, 1\), got"):
         to_uint8(torch.zeros(2, 3, 8, 8), value_range=value_range)
 
 
 def test_malformed_layout_and_quantize():
-    with pytest.raises(OptionError, match="layout: expected one of NHWC, NCHW, NHW, came 'CHW'"):
+    with pytest.raises(OptionError, match="layout: expected one of NHWC, NCHW, NHW, got 'CHW'"):
         open_images(NHWC, layout="CHW")
-    with pytest.raises(OptionError, match="quantize: expected one of round, truncate, came 'floor'"):
+    with pytest.raises(OptionError, match="quantize: expected one of round, truncate, got 'floor'"):
         to_uint8(NHWC, quantize="floor")
 
 

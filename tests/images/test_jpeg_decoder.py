@@ -157,5 +157,5 @@ def test_archives_are_decoded_by_it_too(suffix: str, photo: np.ndarray, tmp_path
 
 
 def test_an_unknown_decoder_is_an_error() -> None:
-    with pytest.raises(OptionError, match=r"^--jpeg-decoder: expected pillow or torchvision, came 'turbo'$"):
+    with pytest.raises(OptionError, match=r"^--jpeg-decoder: expected pillow or torchvision, got 'turbo'$"):
         gm.Settings(jpeg_decoder="turbo")

@@ -122,10 +122,10 @@ def test_iterating_again_reads_again():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1, came 0"),
-        ({"batch_size": 2.0}, "batch_size: expected a whole number of at least 1, came 2.0"),
-        ({"batch_size": 2, "num_workers": -1}, "num_workers: expected a whole number of at least 0, came -1"),
-        ({"batch_size": 2, "on_error": "ignore"}, "on_error: expected fail or skip, came 'ignore'"),
+        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1, got 0"),
+        ({"batch_size": 2.0}, "batch_size: expected a whole number of at least 1, got 2.0"),
+        ({"batch_size": 2, "num_workers": -1}, "num_workers: expected a whole number of at least 0, got -1"),
+        ({"batch_size": 2, "on_error": "ignore"}, "on_error: expected fail or skip, got 'ignore'"),
     ],
 )
 def test_malformed_options(options, message):

@@ -122,11 +122,11 @@ def test_callable_errors():
     with pytest.raises(OptionError) as caught:
         open_images(Maker(IMAGES))
     assert str(caught.value) == "Maker: a callable source needs n_samples, the number of images to ask it for"
-    for surplus, came in ((1, 5), (-1, 3)):
+    for surplus, got in ((1, 5), (-1, 3)):
         with pytest.raises(SourceError) as wrong:
             read(Maker(IMAGES, surplus), n_samples=8)
-        assert str(wrong.value) == f"Maker(4): expected 4 images, came {came}"
-    with pytest.raises(OptionError, match="n_samples: expected a whole number of at least 1, came 0"):
+        assert str(wrong.value) == f"Maker(4): expected 4 images, got {got}"
+    with pytest.raises(OptionError, match="n_samples: expected a whole number of at least 1, got 0"):
         open_images(Maker(IMAGES), n_samples=0)
 
 
@@ -183,11 +183,11 @@ def test_dataset_items():
     cmyk = read_batches(open_images(Items([Image.new("CMYK", (3, 3))])), 1)
     list(cmyk)
     assert cmyk.summary.notes == {CMYK: 1}
-    with pytest.raises(SourceError, match=r"Items\[0\]: expected one image \(PIL, array or tensor\), came int"):
+    with pytest.raises(SourceError, match=r"Items\[0\]: expected one image \(PIL, array or tensor\), got int"):
         read(Items([(3, PICTURES[0])]))
     with pytest.raises(SourceError, match=r"Items\[0\]: the shape \(1, 3, 5, 3\) can be NHWC or NCHW"):
         read(Items([np.zeros((3, 5, 3), np.uint8)]))
-    with pytest.raises(SourceError, match=r"Items\[0\]: expected one image of shape .*, came \(2, 3, 5, 5\)"):
+    with pytest.raises(SourceError, match=r"Items\[0\]: expected one image of shape .*, got \(2, 3, 5, 5\)"):
         read(Items([np.zeros((2, 3, 5, 5), np.uint8)]))
     with pytest.raises(SourceError, match="expected a dict with the images under one of image, images, img, pixel_val"):
         read(Items([{"x": 1}]))
@@ -224,4 +224,4 @@ def test_not_finite_dataset_item_is_a_bad_image():
 def test_no_source(source):
     with pytest.raises(SourceError) as caught:
         open_images(source)
-    assert str(caught.value) == f"expected {UNDERSTOOD}; came {type(source).__name__}"
+    assert str(caught.value) == f"expected {UNDERSTOOD}; got {type(source).__name__}"

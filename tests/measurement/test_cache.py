@@ -154,7 +154,7 @@ def test_pixels_of_another_shape_are_refused_as_without(class_folders: tuple[Pat
             fid(class_folders[0], tmp_path / "wide", cache=cache)
         messages.append(str(caught.value))
     assert messages[0] == messages[1] == messages[2]
-    assert "came 4x4 RGB and 8x2 RGB" in messages[0]
+    assert "got 4x4 RGB and 8x2 RGB" in messages[0]
 
 
 def test_in_a_training_loop(class_folders: tuple[Path, Path], sides_read: list[str]) -> None:

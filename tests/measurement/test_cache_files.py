@@ -129,7 +129,7 @@ def test_the_limit_as_it_is_written(class_folders: tuple[Path, Path], monkeypatc
     with pytest.raises(OptionError) as caught:
         fid(*class_folders)
     assert str(caught.value) == (
-        "GANMETRICS_CACHE_LIMIT: expected at least 1MB, such as 500MB or 4GB, or 0 for no cache, came 'plenty'"
+        "GANMETRICS_CACHE_LIMIT: expected at least 1MB, such as 500MB or 4GB, or 0 for no cache, got 'plenty'"
     )
 
 

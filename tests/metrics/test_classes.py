@@ -156,22 +156,22 @@ def test_unlike_classes_are_named(rng: np.random.Generator) -> None:
     with pytest.raises(StatisticsError) as raised:
         distance(real, fake).compute()
     assert str(raised.value) == (
-        "class-fid: expected the same classes on both sides, came no real image of dogs; no fake image of cat, dog; "
+        "class-fid: expected the same classes on both sides, got no real image of dogs; no fake image of cat, dog; "
         "name the class folders alike"
     )
 
 
 def test_a_class_of_one_is_named(rng: np.random.Generator) -> None:
     real, fake = labelled(rng, {"a": 9, "b": 9}, 3), labelled(rng, {"a": 9, "b": 1}, 3)
-    with pytest.raises(StatisticsError, match=r"^class-fid: expected at least 2 fake images .*, came 1 of b$"):
+    with pytest.raises(StatisticsError, match=r"^class-fid: expected at least 2 fake images .*, got 1 of b$"):
         distance(real, fake).compute()
-    with pytest.raises(StatisticsError, match=r"of every class, came 1 of b$"):
+    with pytest.raises(StatisticsError, match=r"of every class, got 1 of b$"):
         diversity(*fake).compute()
 
 
 def test_vectors_without_a_class(rng: np.random.Generator) -> None:
     vectors, labels = labelled(rng, {"a": 9, "b": 9}, 3)
-    message = "intra-class-diversity: expected the class of every fake image, came 17 classes for 18 images"
+    message = "intra-class-diversity: expected the class of every fake image, got 17 classes for 18 images"
     with pytest.raises(StatisticsError, match=f"^{message}$"):
         diversity(vectors, labels[1:]).compute()
 

@@ -104,7 +104,7 @@ def test_a_number_out_of_reach_is_not_given(rng: np.random.Generator, monkeypatc
 
 def test_errors(rng: np.random.Generator) -> None:
     x = embeddings(rng, 6)
-    with pytest.raises(StatisticsError, match="needs at least 2 fake images, came 1"):
+    with pytest.raises(StatisticsError, match="needs at least 2 fake images, got 1"):
         metric_of(x, x[:1]).compute()
     with pytest.raises(StatisticsError, match="an embedding is all zeros"):
         metric_of(x, x * 0).compute()

@@ -116,7 +116,7 @@ def test_says_what_was_fitted_and_draws_by_the_seed(rng: np.random.Generator) ->
 
 @pytest.mark.parametrize("n", [2, 29])
 def test_too_few_fakes(n: int) -> None:
-    with pytest.raises(StatisticsError, match=f"^FID-infinity needs at least 30 fake images, came {n}$"):
+    with pytest.raises(StatisticsError, match=f"^FID-infinity needs at least 30 fake images, got {n}$"):
         fed(torch.randn(50, 3), torch.randn(n, 3)).compute()
 
 

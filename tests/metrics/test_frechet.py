@@ -125,7 +125,7 @@ def test_too_few_images(n: int) -> None:
     metric = FrechetDistance()
     metric.update(torch.randn(5, 3), "real")
     metric.update(torch.randn(n, 3), "fake")
-    with pytest.raises(StatisticsError, match=f"^a Fréchet distance needs at least 2 fake images, came {n}$"):
+    with pytest.raises(StatisticsError, match=f"^a Fréchet distance needs at least 2 fake images, got {n}$"):
         metric.compute()
 
 
@@ -133,7 +133,7 @@ def test_unlike_dimensions() -> None:
     metric = FrechetDistance()
     metric.update(torch.randn(5, 3), "real")
     metric.update(torch.randn(5, 4), "fake")
-    with pytest.raises(StatisticsError, match="came 3 \\(real\\) and 4 \\(fake\\)"):
+    with pytest.raises(StatisticsError, match="got 3 \\(real\\) and 4 \\(fake\\)"):
         metric.compute()
 
 

@@ -129,7 +129,7 @@ def test_the_seed_matters_and_is_kept(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("n", [0, 1, 10, 19])
 def test_a_split_of_one_image_is_refused(n: int) -> None:
     """It would score exactly 1, whatever it shows."""
-    with pytest.raises(StatisticsError, match=f"at least two images in each, 20 in all, came {n}; give more images"):
+    with pytest.raises(StatisticsError, match=f"at least two images in each, 20 in all, got {n}; give more images"):
         result_of(torch.randn(n, 5))
 
 

@@ -172,11 +172,11 @@ def test_never_clamped(rng: np.random.Generator) -> None:
 def test_too_few_images_and_unlike_features(rng: np.random.Generator) -> None:
     x = like_inception(rng, 5)
     for protocol in PROTOCOLS:
-        with pytest.raises(StatisticsError, match=r"needs at least 2 (fake images|images a side), came 1"):
+        with pytest.raises(StatisticsError, match=r"needs at least 2 (fake images|images a side), got 1"):
             metric_of(x, x[:1], protocol).compute()
-    with pytest.raises(StatisticsError, match="needs at least 2 real images, came 0"):
+    with pytest.raises(StatisticsError, match="needs at least 2 real images, got 0"):
         KernelInceptionDistance().compute()
-    with pytest.raises(StatisticsError, match=r"features of one dimension, came 64 \(real\) and 63 \(fake\)"):
+    with pytest.raises(StatisticsError, match=r"features of one dimension, got 64 \(real\) and 63 \(fake\)"):
         metric_of(x, x[:, :63]).compute()
     result = metric_of(x[:3], x).compute()
     assert result.spread is None

@@ -84,7 +84,7 @@ def test_shrunk_subsets(rng: np.random.Generator, protocol: str) -> None:
     result = metric_of(x, y, protocol, subsets=3).compute()
     assert result.protocol["subset_size"] == 20
     assert list(result.warnings) == [
-        "subsets of 1000 need as many images a side, came 20 real and 30 fake: they were shrunk to 20; "
+        "subsets of 1000 need as many images a side, got 20 real and 30 fake: they were shrunk to 20; "
         "compare only at this size"
     ]
     if protocol == "clean-fid":

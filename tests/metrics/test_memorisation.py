@@ -89,9 +89,9 @@ def test_authenticity_equals_auth_pct(draw, rng: np.random.Generator) -> None:
 
 
 def test_authenticity_needs_images() -> None:
-    with pytest.raises(StatisticsError, match=r"^authenticity needs at least 2 real images, came 1$"):
+    with pytest.raises(StatisticsError, match=r"^authenticity needs at least 2 real images, got 1$"):
         authenticity(torch.ones(1, 3), torch.ones(5, 3))
-    with pytest.raises(StatisticsError, match=r"^authenticity needs at least 1 fake image, came 0$"):
+    with pytest.raises(StatisticsError, match=r"^authenticity needs at least 1 fake image, got 0$"):
         authenticity(torch.ones(3, 3), torch.ones(0, 3))
 
 
@@ -245,7 +245,7 @@ def test_ddof_is_that_of_its_fid(rng: np.random.Generator) -> None:
         assert result.value == pytest.approx(frechet.value / (m if m < 0.1 else 1), rel=1e-9)
         assert result.protocol["ddof"] == ddof
     assert values[0] != values[1]
-    with pytest.raises(OptionError, match=r"^--ddof: expected 1 \(divide by n - 1\) or 0 \(by n\), came 2$"):
+    with pytest.raises(OptionError, match=r"^--ddof: expected 1 \(divide by n - 1\) or 0 \(by n\), got 2$"):
         METRICS["mifid"].load().configured(PROTOCOLS["tensorflow"], MetricOptions(ddof=2))
 
 

@@ -173,7 +173,7 @@ def test_too_few_images(n_real: int, n_fake: int, side: str, n: int) -> None:
     with pytest.raises(StatisticsError) as raised:
         prdc(torch.randn(n_real, 4), torch.randn(n_fake, 4))
     assert str(raised.value) == (
-        f"precision, recall, density and coverage with k = 5 need at least 6 {side} images, came {n}; "
+        f"precision, recall, density and coverage with k = 5 need at least 6 {side} images, got {n}; "
         "give more images or a smaller --k"
     )
 
@@ -183,7 +183,7 @@ def test_just_enough_images() -> None:
 
 
 def test_unlike_dimensions() -> None:
-    with pytest.raises(StatisticsError, match=r"^expected vectors of 5 dimensions, came 4$"):
+    with pytest.raises(StatisticsError, match=r"^expected vectors of 5 dimensions, got 4$"):
         prdc(torch.randn(9, 5), torch.randn(9, 4))
 
 
@@ -228,6 +228,6 @@ def test_gm_prdc_and_the_command_line(cli: Cli, rng: np.random.Generator, tmp_pa
     assert low < float(scores["density"]) < high
     error = cli("prdc", "real", "fake", *PIXELS, "--k", "25").error
     assert error == (
-        "precision, recall, density and coverage with k = 25 need at least 26 fake images, came 25; "
+        "precision, recall, density and coverage with k = 25 need at least 26 fake images, got 25; "
         "give more images or a smaller --k"
     )

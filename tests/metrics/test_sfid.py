@@ -87,4 +87,4 @@ def test_statistics_of_pooled_features_are_refused(tmp_path: Path, images: torch
     for statistics in (held, held.moments):
         with pytest.raises(StatisticsError) as raised:
             gm.evaluate(statistics, images, ["fid", "sfid"])
-        assert str(raised.value) == "sfid: needs the real images themselves, came statistics without them"
+        assert str(raised.value) == "sfid: needs the real images themselves, got statistics without them"

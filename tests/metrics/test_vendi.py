@@ -103,7 +103,7 @@ def test_a_vector_of_length_zero_is_named(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_images(n: int) -> None:
-    with pytest.raises(StatisticsError, match=f"^a Vendi score needs at least 2 fake images, came {n}$"):
+    with pytest.raises(StatisticsError, match=f"^a Vendi score needs at least 2 fake images, got {n}$"):
         fed(torch.randn(n, 3)).compute()
 
 

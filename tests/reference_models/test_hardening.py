@@ -103,7 +103,7 @@ def test_what_a_score_needs_is_looked_at_before_anything_is_written(wrong: dict[
 
 @pytest.mark.parametrize("seed", [2**31, 2**44, 2**63, 2**70, -1, True, 1.5])
 def test_seeds_have_bounds(seed: Any, trained: Path, tmp_path: Path) -> None:
-    expected = rf"^--seed: expected a whole number from 0 to below 2\^31, came {seed!r}$"
+    expected = rf"^--seed: expected a whole number from 0 to below 2\^31, got {seed!r}$"
     with pytest.raises(OptionError, match=expected):
         reference_models.load(trained).sample(1, seed=seed)
     with pytest.raises(OptionError, match=expected):
@@ -163,13 +163,13 @@ def test_loading_from_inside_a_run(trained: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(trained)
     assert reference_models.load(".").step == 4
     for path in ("", None, 3):
-        with pytest.raises(CheckpointError, match=r"^expected the folder of a run, came "):
+        with pytest.raises(CheckpointError, match=r"^expected the folder of a run, got "):
             reference_models.load(path)
 
 
 def test_a_folder_or_a_variant_that_is_no_name(tmp_path: Path) -> None:
     for out in ("", None, 3):
-        with pytest.raises(CheckpointError, match=r"^expected the folder of a run, came "):
+        with pytest.raises(CheckpointError, match=r"^expected the folder of a run, got "):
             reference_models.train("dcgan", "digits", out, cadence=NEVER)
     with pytest.raises(RecipeError, match=r"^unknown variant \[\]; expected one of "):
         reference_models.train([], "digits", tmp_path / "run", cadence=NEVER)
@@ -177,9 +177,9 @@ def test_a_folder_or_a_variant_that_is_no_name(tmp_path: Path) -> None:
 
 def test_latents_of_nothing(trained: Path) -> None:
     model = reference_models.load(trained)
-    with pytest.raises(OptionError, match=r"^latents: expected numbers of samples, came none$"):
+    with pytest.raises(OptionError, match=r"^latents: expected numbers of samples, got none$"):
         model.latents([])
-    with pytest.raises(OptionError, match=r"^images: expected latents, came none$"):
+    with pytest.raises(OptionError, match=r"^images: expected latents, got none$"):
         model.images(torch.zeros(0, 8))
 
 

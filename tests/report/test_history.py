@@ -131,7 +131,7 @@ def test_mistakes_are_one_line(tmp_path: Path, cli: Cli) -> None:
     assert cli("report", "log.jsonl", "-o", "p.html").error == (
         'log.jsonl: no line of it is one of a history: {"step": ..., "scores": {...}, ...}'
     )
-    assert cli("report", "a.jsonl", "-o", "p.txt").error == "-o: expected a name that ends in .html, came 'p.txt'"
+    assert cli("report", "a.jsonl", "-o", "p.txt").error == "-o: expected a name that ends in .html, got 'p.txt'"
     assert cli("report", "a.jsonl", "-o", "mine.html").error == (
         "-o mine.html: is there already and is no report of ganmetrics; choose another name"
     )

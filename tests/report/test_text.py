@@ -100,10 +100,10 @@ def test_evaluate_refuses(cli: Cli) -> None:
     for wrong, said in (
         (("-m", "nix"), "expected some of fid, "),
         (("-m", "fid@"), "expected an extractor behind 'fid@'"),
-        (("-m", "parzen"), "came 'parzen'"),
+        (("-m", "parzen"), "got 'parzen'"),
         (("-m", "fid,kid,fid"), "Error: metrics: fid is asked for twice\n"),
         (("-m", "fid", "-m", "fid@pixels"), "Error: metrics: fid@pixels is asked for twice, as fid too\n"),
-        (("-m", "fid,"), "came ''"),
+        (("-m", "fid,"), "got ''"),
         (("--format", "csv", "--json"), "--json and --format csv contradict each other; give one of them"),
         (("--json", "--format", "text"), "--json and --format text contradict each other; give one of them"),
     ):

@@ -157,7 +157,7 @@ def test_library_calls_and_statistics(folder: Path, monkeypatch: pytest.MonkeyPa
             alike(expected, first[name], name)
             alike(expected, second[name], name)
     assert alone["bad in the second part"][1].startswith(f"{folder}/bad/00060.png: not an image")
-    assert "came 2x2 RGB and 4x3 grey" in alone["other sizes in the second part"][1]
+    assert "got 2x2 RGB and 4x3 grey" in alone["other sizes in the second part"][1]
     assert [len(entry["skipped"]) for entry in first["labels"].values()] == [2]
     assert first["from the cache"]["fid"]["protocol"]["cached"] == ["real"]
     alike(alone["own"], first["own"])

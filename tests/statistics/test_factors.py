@@ -65,7 +65,7 @@ def test_an_indefinite_matrix_is_refused_where_no_pivot_shows_it(dim: int) -> No
     """All pivots that are left are 0; what is not is beside the diagonal."""
     matrix = torch.eye(dim, dtype=torch.float64)
     matrix[:2, :2] = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    with pytest.raises(StatisticsError, match=r"^expected a covariance matrix, came one with the eigenvalue -1 "):
+    with pytest.raises(StatisticsError, match=r"^expected a covariance matrix, got one with the eigenvalue -1 "):
         symmetric_factor(matrix)
 
 

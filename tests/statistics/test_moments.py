@@ -87,7 +87,7 @@ def test_the_caller_may_reuse_its_buffer() -> None:
 @pytest.mark.parametrize("bad", [torch.ones(3, 5), torch.ones(4), torch.ones(2, 4, 1)])
 def test_vectors_of_another_shape(bad: torch.Tensor) -> None:
     moments = streamed(np.ones((2, 4)), 2)
-    with pytest.raises(StatisticsError, match=r"^expected vectors of shape \(N, 4\), came "):
+    with pytest.raises(StatisticsError, match=r"^expected vectors of shape \(N, 4\), got "):
         moments.update(bad)
 
 

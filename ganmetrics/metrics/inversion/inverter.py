@@ -81,7 +81,7 @@ def invert(
         **options: fields of `Search`.
 
     Raises:
-        OptionError, StatisticsError, SourceError: one line that says what was expected, what came, what to do.
+        OptionError, StatisticsError, SourceError: one line that says what was expected, what was got, what to do.
     """
     asked = Search.of(search, options)
     opened = open_generator(generator, device, value_range=generator_range)

@@ -86,28 +86,28 @@ class Search:
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, str) or self.method not in METHODS:
-            raise OptionError(f"--method: expected one of {', '.join(METHODS)}, came {self.method!r}")
+            raise OptionError(f"--method: expected one of {', '.join(METHODS)}, got {self.method!r}")
         for name in ("steps", "batch_size", "block"):
             if getattr(self, name) is not None:
                 whole(f"--{name.replace('_', '-')}", getattr(self, name), 1)
         for name, least, below in (("restarts", 1, None), ("pool", 16, LARGEST_POOL), ("seed", 0, SEEDS)):
             whole(f"--{name}", getattr(self, name), least, below)
         if self.restarts > 1 and self.restarts > self.pool:
-            raise OptionError(f"--restarts: expected at most the pool's {self.pool}, came {self.restarts}")
+            raise OptionError(f"--restarts: expected at most the pool's {self.pool}, got {self.restarts}")
         for name in ("prior_weight", "perceptual_weight", "tolerance"):
             value = getattr(self, name)
             if not (_is_number(value) and value >= 0) and (value is not None or name != "tolerance"):
-                raise OptionError(f"--{name.replace('_', '-')}: expected a number of at least 0, came {value!r}")
+                raise OptionError(f"--{name.replace('_', '-')}: expected a number of at least 0, got {value!r}")
         if self.bound is not None and not (_is_number(self.bound) and self.bound > 0):
-            raise OptionError(f"--bound: expected a number above 0, such as 1 for a uniform prior, came {self.bound!r}")
+            raise OptionError(f"--bound: expected a number above 0, such as 1 for a uniform prior, got {self.bound!r}")
         if self.dtype not in ("float32", "bfloat16"):
-            raise OptionError(f"--dtype: expected float32 or bfloat16, came {self.dtype!r}")
+            raise OptionError(f"--dtype: expected float32 or bfloat16, got {self.dtype!r}")
 
     @classmethod
     def of(cls, search: Search | None, options: dict[str, Any]) -> Search:
         """Ready-made, or from keyword arguments. Raises OptionError for an unknown keyword, for both, and for none."""
         if not isinstance(search, (cls, type(None))):
-            raise OptionError(f"search: expected a Search, or its fields as keywords, came {search!r:.60}")
+            raise OptionError(f"search: expected a Search, or its fields as keywords, got {search!r:.60}")
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(options) - set(known)):
             raise OptionError(f"unknown option {unknown[0]!r}; expected some of {', '.join(known)}")

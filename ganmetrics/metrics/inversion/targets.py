@@ -29,7 +29,7 @@ def as_targets(
     layout = "NCHW" if tuple(getattr(images, "shape", ()))[1:] == like else None
     pixels = to_uint8(images, value_range=value_range, layout=layout, where="test images")  # its checks, too
     if not len(pixels):
-        raise SourceError("test images: expected at least one, came 0")
+        raise SourceError("test images: expected at least one, got 0")
     if not (isinstance(images, Tensor) and images.is_floating_point() and images.shape == pixels.shape):
         return pixels
     low, high = PixelRule.checked(value_range, None, "round").value_range or (0.0, 1.0)
@@ -71,7 +71,7 @@ def as_labels(labels: Any, generator: OpenGenerator, n: int) -> tuple[Tensor | N
         )
     if isinstance(labels, str):
         if labels != OPTIMISE:
-            raise OptionError(f'labels: expected a class, one an image, or "optimise", came {labels!r}')
+            raise OptionError(f'labels: expected a class, one an image, or "optimise", got {labels!r}')
         return None, classes
     try:
         given = torch.as_tensor(labels)
@@ -79,5 +79,5 @@ def as_labels(labels: Any, generator: OpenGenerator, n: int) -> tuple[Tensor | N
         given = torch.zeros(0)
     given = given.expand(n) if given.ndim == 0 else given
     if given.is_floating_point() or given.shape != (n,) or int(given.min()) < 0 or int(given.max()) >= classes:
-        raise OptionError(f"labels: expected {n} whole numbers from 0 to {classes - 1}, came {labels!r:.60}")
+        raise OptionError(f"labels: expected {n} whole numbers from 0 to {classes - 1}, got {labels!r:.60}")
     return given.long(), 0

@@ -49,7 +49,7 @@ class Rule:
         if not grid or not all(SMALLEST <= h <= 1 / SMALLEST for h in grid):
             raise OptionError(
                 "--bandwidths: expected published, auto, a number above 0, several with commas, or LOW:HIGH:COUNT, "
-                f"came {given!r}"
+                f"got {given!r}"
             )
         return cls("fixed" if len(grid) == 1 else "grid", tuple(sorted(set(grid))))
 

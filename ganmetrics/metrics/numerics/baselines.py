@@ -20,7 +20,7 @@ SHARE = 7  # one source alone is cut into 5/7 samples, 1/7 validation, 1/7 test:
 def cut(whole: Samples, seed: int) -> dict[str, torch.Tensor]:
     """Shuffle `(N, D)` and cut it into samples, validation and test. Raises StatisticsError below SHARE images."""
     if whole.count < SHARE:
-        raise StatisticsError(f"a baseline of one source needs at least {SHARE} images to cut it, came {whole.count}")
+        raise StatisticsError(f"a baseline of one source needs at least {SHARE} images to cut it, got {whole.count}")
     points = torch.cat(list(whole.blocks()))
     points = points[torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))]
     part = len(points) // SHARE
@@ -36,7 +36,7 @@ def kmeans_centres(images: Samples, n_centres: int | None, seed: int) -> torch.T
 
     wanted = n_centres or max(1, min(CENTRES, images.count // IMAGES_A_CENTRE))
     if wanted > images.count:
-        raise StatisticsError(f"k-means: expected at least {wanted} images for as many centres, came {images.count}")
+        raise StatisticsError(f"k-means: expected at least {wanted} images for as many centres, got {images.count}")
     points = torch.cat(list(images.blocks()))
     real = points.float() * BYTE if points.dtype == torch.uint8 else points
     means = MiniBatchKMeans(wanted, random_state=seed, batch_size=max(1024, 2 * wanted), n_init=1)

@@ -38,7 +38,7 @@ def pairs_of(queries: Vectors, points: Vectors, where: torch.device) -> Pairs:
     held = hold(queries, where)
     other = held if points is queries else hold(points, where)
     if len(held) and len(other) and held.shape[1] != other.shape[1]:
-        raise StatisticsError(f"expected vectors of {other.shape[1]} dimensions, came {held.shape[1]}")
+        raise StatisticsError(f"expected vectors of {other.shape[1]} dimensions, got {held.shape[1]}")
     return Pairs(held, other, torch.float32)
 
 
@@ -119,7 +119,7 @@ def hold(vectors: Vectors, device: torch.device | None = None) -> Tensor:
     """
     if isinstance(vectors, Tensor):
         if vectors.ndim != 2 or not vectors.shape[1]:
-            raise StatisticsError(f"expected vectors of shape (N, D), came {tuple(vectors.shape)}")
+            raise StatisticsError(f"expected vectors of shape (N, D), got {tuple(vectors.shape)}")
         kept = vectors.detach().to(device, vectors.dtype if vectors.dtype == torch.float64 else torch.float32)
     else:
         dtype = torch.float64 if vectors.dtype == torch.float64 else torch.float32
@@ -127,7 +127,7 @@ def hold(vectors: Vectors, device: torch.device | None = None) -> Tensor:
         for start, block in with_start(vectors.blocks()):
             kept[start : start + len(block)] = block
     if not len(kept):
-        raise StatisticsError("expected at least one vector, came none")
+        raise StatisticsError("expected at least one vector, got none")
     if not all(bool(torch.isfinite(part.float()).all()) for part in kept.split(BLOCK["cpu"])):
-        raise StatisticsError("expected finite vectors, came NaN or infinity")
+        raise StatisticsError("expected finite vectors, got NaN or infinity")
     return kept.contiguous()

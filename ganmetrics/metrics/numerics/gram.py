@@ -91,9 +91,9 @@ class Gram:
     def __init__(self, kernel: Kernel, real: Samples, fake: Samples, *, device: Device = None):
         for side, store in (("real", real), ("fake", fake)):
             if store.count < 2:
-                raise StatisticsError(f"a kernel distance needs at least 2 {side} images, came {store.count}")
+                raise StatisticsError(f"a kernel distance needs at least 2 {side} images, got {store.count}")
         if real.dim != fake.dim:
-            raise StatisticsError(f"expected features of one dimension, came {real.dim} (real) and {fake.dim} (fake)")
+            raise StatisticsError(f"expected features of one dimension, got {real.dim} (real) and {fake.dim} (fake)")
         self.kernel, self.real, self.fake, self.dim = kernel, real, fake, real.dim or 0
         small = max(real.count, fake.count) ** 2 * self.dim <= PRECISE
         self.dtype = torch.float64 if small or torch.float64 in (real.dtype, fake.dtype) else torch.float32

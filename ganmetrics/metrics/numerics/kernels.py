@@ -50,7 +50,7 @@ class KernelSums:
         check_bandwidths(bandwidths)
         check_points(x, "points")
         if not len(x):
-            raise StatisticsError("a Parzen window needs at least one point, came 0")
+            raise StatisticsError("a Parzen window needs at least one point, got 0")
         self.n_points, self.dim = x.shape
         self.n_samples = 0
         self.bandwidths = [float(h) for h in bandwidths]
@@ -68,7 +68,7 @@ class KernelSums:
         """Take in samples `(N, D)` of the points' kind; moved to their device."""
         check_points(samples, "samples")
         if samples.shape[1] != self.dim:
-            raise StatisticsError(f"expected samples of {self.dim} dimensions, came {samples.shape[1]}")
+            raise StatisticsError(f"expected samples of {self.dim} dimensions, got {samples.shape[1]}")
         if (samples.dtype == torch.uint8) != self._bytes:
             raise StatisticsError("expected points and samples both as bytes or both in floating point")
         for block in samples.split(self._columns) if len(samples) else ():
@@ -101,7 +101,7 @@ class KernelSums:
     def log_likelihood(self) -> Tensor:
         """`(M, B)` float64 log densities in nats. Raises StatisticsError before the first sample."""
         if not self.n_samples:
-            raise StatisticsError("a Parzen window needs at least one sample, came 0")
+            raise StatisticsError("a Parzen window needs at least one sample, got 0")
         h = torch.tensor(self.bandwidths, dtype=torch.float64, device=self._sums.device)
         exponent = -self.nearest_squared()[:, None] / (2 * h.square())
         normaliser = math.log(self.n_samples) + self.dim * (h.log() + 0.5 * math.log(2 * math.pi))
@@ -186,16 +186,16 @@ def check_bandwidths(bandwidths: Sequence[float]) -> None:
     """Raises OptionError unless there is at least one, all finite and above 0."""
     for bandwidth in bandwidths:
         if not 1e-100 <= bandwidth <= 1e100:
-            raise OptionError(f"--bandwidths: expected numbers above 0, came {bandwidth}")
+            raise OptionError(f"--bandwidths: expected numbers above 0, got {bandwidth}")
     if not len(bandwidths):
-        raise OptionError("--bandwidths: expected at least one number above 0, came none")
+        raise OptionError("--bandwidths: expected at least one number above 0, got none")
 
 
 def check_points(points: Tensor, name: str) -> None:
     """Raises StatisticsError unless points are `(N, D)`, bytes or finite floating point."""
     if points.ndim != 2 or not points.shape[1]:
-        raise StatisticsError(f"expected {name} of shape (N, D), came {tuple(points.shape)}")
+        raise StatisticsError(f"expected {name} of shape (N, D), got {tuple(points.shape)}")
     if points.dtype != torch.uint8 and not points.is_floating_point():
-        raise StatisticsError(f"expected {name} as bytes or in floating point, came {points.dtype}")
+        raise StatisticsError(f"expected {name} as bytes or in floating point, got {points.dtype}")
     if points.is_floating_point() and not bool(torch.isfinite(points).all()):
-        raise StatisticsError(f"expected finite {name}, came NaN or infinity")
+        raise StatisticsError(f"expected finite {name}, got NaN or infinity")

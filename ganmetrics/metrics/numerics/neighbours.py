@@ -129,10 +129,10 @@ def _nearest_squared(
         pairs = pairs_of(queries, points, where)
         n, available = len(pairs.queries), len(pairs.points) - exclude_self
         if exclude_self and n != len(pairs.points):
-            raise StatisticsError(f"expected one set to leave each vector itself out, came {n} and {len(pairs.points)}")
+            raise StatisticsError(f"expected one set to leave each vector itself out, got {n} and {len(pairs.points)}")
         if not 1 <= k <= available:
             beside = " beside the vector itself" if exclude_self else ""
-            raise StatisticsError(f"{k} nearest neighbours: expected at least as many points{beside}, came {available}")
+            raise StatisticsError(f"{k} nearest neighbours: expected at least as many points{beside}, got {available}")
         lower, index = _candidates(pairs, min(available, k + k // 2 + 4), exclude_self)
         squared, index = _sorted(pairs, torch.arange(n, device=where), index)
         kth = squared[:, k - 1]

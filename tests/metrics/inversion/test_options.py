@@ -99,7 +99,7 @@ def test_what_was_used_is_in_the_protocol(monkeypatch: pytest.MonkeyPatch) -> No
     score = gm.reconstruction_loss(network, images, steps=1, progress=False)
     assert (score.protocol["pool"], score.protocol["block"]) == (64, 32)
     assert gm.reconstruction_loss(network, images, steps=1, block=3, progress=False).protocol["block"] == 3
-    with pytest.raises(OptionError, match=r"^--restarts: expected at most the pool's 64, came 65$"):
+    with pytest.raises(OptionError, match=r"^--restarts: expected at most the pool's 64, got 65$"):
         gm.invert(network, images, restarts=65)
 
 
@@ -154,9 +154,9 @@ def test_labels() -> None:
     ("make", "labels", "said"),
     [
         (g.Classes, None, 'generator Classes: needs labels of 3 classes; give labels= (one an image), or "optimise"'),
-        (g.Classes, [0], "labels: expected 4 whole numbers from 0 to 2, came [0]"),
-        (g.Classes, 3, "labels: expected 4 whole numbers from 0 to 2, came 3"),
-        (g.Classes, "all", "labels: expected a class, one an image, or \"optimise\", came 'all'"),
+        (g.Classes, [0], "labels: expected 4 whole numbers from 0 to 2, got [0]"),
+        (g.Classes, 3, "labels: expected 4 whole numbers from 0 to 2, got 3"),
+        (g.Classes, "all", "labels: expected a class, one an image, or \"optimise\", got 'all'"),
         (g.Linear, 1, "labels: generator Linear says no n_classes, so it takes none; leave them out"),
     ],
 )
@@ -167,11 +167,11 @@ def test_wrong_labels(make, labels, said: str) -> None:
 
 
 def test_wrong_sizes() -> None:
-    for images, came in ((photos(2)[:, :, :5], "8x5 RGB"), (photos(2)[:, :1], "8x8 grey")):
+    for images, got in ((photos(2)[:, :, :5], "8x5 RGB"), (photos(2)[:, :1], "8x8 grey")):
         with pytest.raises(OptionError) as raised:
             gm.invert(small(), images)
         assert str(raised.value) == (
-            f"test images are {came}, and generator Small makes 8x8 RGB: prepare them as its training images were "
+            f"test images are {got}, and generator Small makes 8x8 RGB: prepare them as its training images were "
             "(--resize where the generator's checkpoint says how)"
         )
     with pytest.raises(GanMetricsError, match="test images: floating-point images need their range: value_range="):
@@ -200,23 +200,23 @@ def test_a_generator_of_other_channels(channels: int) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"method": "newton"}, "--method: expected one of auto, xiang-li, adam, lbfgs, came 'newton'"),
-        ({"steps": 0}, "--steps: expected a whole number of at least 1, came 0"),
-        ({"restarts": 0}, "--restarts: expected a whole number of at least 1, came 0"),
-        ({"restarts": 17, "pool": 16}, "--restarts: expected at most the pool's 16, came 17"),
-        ({"prior_weight": -1.0}, "--prior-weight: expected a number of at least 0, came -1.0"),
-        ({"bound": 0.0}, "--bound: expected a number above 0, such as 1 for a uniform prior, came 0.0"),
-        ({"tolerance": math.nan}, "--tolerance: expected a number of at least 0, came nan"),
-        ({"dtype": "float64"}, "--dtype: expected float32 or bfloat16, came 'float64'"),
-        ({"tolerance": "a"}, "--tolerance: expected a number of at least 0, came 'a'"),
-        ({"bound": "1"}, "--bound: expected a number above 0, such as 1 for a uniform prior, came '1'"),
-        ({"bound": True}, "--bound: expected a number above 0, such as 1 for a uniform prior, came True"),
-        ({"prior_weight": None}, "--prior-weight: expected a number of at least 0, came None"),
-        ({"method": ["auto"]}, "--method: expected one of auto, xiang-li, adam, lbfgs, came ['auto']"),
-        ({"search": 3}, "search: expected a Search, or its fields as keywords, came 3"),
-        ({"restarts": None}, "--restarts: expected a whole number of at least 1, came None"),
-        ({"pool": 99999999}, "--pool: expected a whole number from 16 to below 2^16, came 99999999"),
-        ({"generator_range": "ab"}, "--generator-range: expected two numbers, low < high, such as (-1, 1), came 'ab'"),
+        ({"method": "newton"}, "--method: expected one of auto, xiang-li, adam, lbfgs, got 'newton'"),
+        ({"steps": 0}, "--steps: expected a whole number of at least 1, got 0"),
+        ({"restarts": 0}, "--restarts: expected a whole number of at least 1, got 0"),
+        ({"restarts": 17, "pool": 16}, "--restarts: expected at most the pool's 16, got 17"),
+        ({"prior_weight": -1.0}, "--prior-weight: expected a number of at least 0, got -1.0"),
+        ({"bound": 0.0}, "--bound: expected a number above 0, such as 1 for a uniform prior, got 0.0"),
+        ({"tolerance": math.nan}, "--tolerance: expected a number of at least 0, got nan"),
+        ({"dtype": "float64"}, "--dtype: expected float32 or bfloat16, got 'float64'"),
+        ({"tolerance": "a"}, "--tolerance: expected a number of at least 0, got 'a'"),
+        ({"bound": "1"}, "--bound: expected a number above 0, such as 1 for a uniform prior, got '1'"),
+        ({"bound": True}, "--bound: expected a number above 0, such as 1 for a uniform prior, got True"),
+        ({"prior_weight": None}, "--prior-weight: expected a number of at least 0, got None"),
+        ({"method": ["auto"]}, "--method: expected one of auto, xiang-li, adam, lbfgs, got ['auto']"),
+        ({"search": 3}, "search: expected a Search, or its fields as keywords, got 3"),
+        ({"restarts": None}, "--restarts: expected a whole number of at least 1, got None"),
+        ({"pool": 99999999}, "--pool: expected a whole number from 16 to below 2^16, got 99999999"),
+        ({"generator_range": "ab"}, "--generator-range: expected two numbers, low < high, such as (-1, 1), got 'ab'"),
         ({"speed": 1}, "unknown option 'speed'; expected some of method, steps, restarts, prior_weight, bound, "
          "perceptual, perceptual_weight, tolerance, pool, batch_size, block, dtype, seed"),
     ],

@@ -209,17 +209,17 @@ def test_bytes_are_exact(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(
     ("shapes", "k", "exclude_self", "message"),
     [
-        (((5, 3), (4, 3)), 5, False, "5 nearest neighbours: expected at least as many points, came 4"),
+        (((5, 3), (4, 3)), 5, False, "5 nearest neighbours: expected at least as many points, got 4"),
         (
             ((4, 3), (4, 3)),
             4,
             True,
-            "4 nearest neighbours: expected at least as many points beside the vector itself, came 3",
+            "4 nearest neighbours: expected at least as many points beside the vector itself, got 3",
         ),
-        (((5, 3), (4, 3)), 1, True, "expected one set to leave each vector itself out, came 5 and 4"),
-        (((5, 3), (4, 2)), 1, False, "expected vectors of 2 dimensions, came 3"),
-        (((0, 3), (4, 3)), 1, False, "expected at least one vector, came none"),
-        (((5,), (4, 2)), 1, False, "expected vectors of shape (N, D), came (5,)"),
+        (((5, 3), (4, 3)), 1, True, "expected one set to leave each vector itself out, got 5 and 4"),
+        (((5, 3), (4, 2)), 1, False, "expected vectors of 2 dimensions, got 3"),
+        (((0, 3), (4, 3)), 1, False, "expected at least one vector, got none"),
+        (((5,), (4, 2)), 1, False, "expected vectors of shape (N, D), got (5,)"),
     ],
 )
 def test_what_cannot_be_answered(shapes: tuple, k: int, exclude_self: bool, message: str) -> None:
@@ -232,7 +232,7 @@ def test_what_cannot_be_answered(shapes: tuple, k: int, exclude_self: bool, mess
 def test_numbers_that_are_none(value: float) -> None:
     vectors = torch.zeros(9, 2, dtype=torch.float64)
     vectors[4, 1] = value
-    with pytest.raises(StatisticsError, match=r"^expected finite vectors, came NaN or infinity$"):
+    with pytest.raises(StatisticsError, match=r"^expected finite vectors, got NaN or infinity$"):
         nearest(torch.zeros(3, 2), vectors, 1, device="cpu")
 
 

@@ -39,7 +39,7 @@ def test_a_tree_comes_back_as_it_was() -> None:
     assert [torch.equal(*pair) for pair in zip(back.pop("t"), tree.pop("t"), strict=True)] == [True, True]
     assert back == tree
     assert [type(key) for key in back] == [type(key) for key in tree]
-    with pytest.raises(TypeError, match="came <class 'set'>"):
+    with pytest.raises(TypeError, match="got <class 'set'>"):
         flatten({"a": {1}})
 
 

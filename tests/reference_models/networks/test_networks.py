@@ -86,7 +86,7 @@ def test_mlp_pixels_are_in_row_order() -> None:
 
 # ---- mistakes
 
-SIZE = "image_size: expected a power of two from 8 to 128, came {}; use {}"
+SIZE = "image_size: expected a power of two from 8 to 128, got {}; use {}"
 MISTAKES: list[tuple[Callable[[], Any], str]] = [
     *[
         (lambda n=n: DCGANGenerator(100, n, 3, 64), SIZE.format(n, use))
@@ -96,47 +96,47 @@ MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (lambda: DCGANDiscriminator(64.0, 3, 64), SIZE.format("64.0", "8 or 16 or 32 or 64 or 128")),
     (
         lambda: DCGANGenerator(100, 64, 3, 64, upsample="bilinear"),
-        "upsample: expected one of transposed, nearest, pixel-shuffle, came 'bilinear'; use one of these",
+        "upsample: expected one of transposed, nearest, pixel-shuffle, got 'bilinear'; use one of these",
     ),
     (
         lambda: DCGANGenerator(0, 64, 3, 64),
-        "latent_dim: expected a whole number of at least 1, came 0; use 1 or more",
+        "latent_dim: expected a whole number of at least 1, got 0; use 1 or more",
     ),
     (
         lambda: DCGANGenerator(100, 64, 0, 64),
-        "channels: expected a whole number of at least 1, came 0; use 1 or more",
+        "channels: expected a whole number of at least 1, got 0; use 1 or more",
     ),
     (
         lambda: DCGANDiscriminator(64, 3, 0.5),
-        "width: expected a whole number of at least 1, came 0.5; use 1 or more",
+        "width: expected a whole number of at least 1, got 0.5; use 1 or more",
     ),
     (
         lambda: MLPGenerator(100, (28, 28)),
-        "image_shape: expected (channels, height, width), came (28, 28); use (1, 28, 28), say",
+        "image_shape: expected (channels, height, width), got (28, 28); use (1, 28, 28), say",
     ),
     (
         lambda: MLPDiscriminator((1, 0, 28)),
-        "image_shape, height: expected a whole number of at least 1, came 0; use 1 or more",
+        "image_shape, height: expected a whole number of at least 1, got 0; use 1 or more",
     ),
     (
         lambda: MLPGenerator(100, DIGITS, hidden=(128, -1)),
-        "hidden: expected a whole number of at least 1, came -1; use 1 or more",
+        "hidden: expected a whole number of at least 1, got -1; use 1 or more",
     ),
     (
         lambda: DCGANGenerator(100, 16, 3, 8)(torch.zeros(2, 100, 1, 1)),
-        "z: expected shape (N, 100), came (2, 100, 1, 1); reshape the input",
+        "z: expected shape (N, 100), got (2, 100, 1, 1); reshape the input",
     ),
     (
         lambda: MLPGenerator(100, DIGITS)(torch.zeros(2, 64)),
-        "z: expected shape (N, 100), came (2, 64); reshape the input",
+        "z: expected shape (N, 100), got (2, 64); reshape the input",
     ),
     (  # 5x5 logits an image, flattened into the batch, would pass in silence
         lambda: DCGANDiscriminator(16, 3, 8)(torch.zeros(2, 3, 32, 32)),
-        "images: expected shape (N, 3, 16, 16), came (2, 3, 32, 32); reshape the input",
+        "images: expected shape (N, 3, 16, 16), got (2, 3, 32, 32); reshape the input",
     ),
     (
         lambda: MLPDiscriminator(DIGITS)(torch.zeros(2, 784)),
-        "images: expected shape (N, 1, 28, 28), came (2, 784); reshape the input",
+        "images: expected shape (N, 1, 28, 28), got (2, 784); reshape the input",
     ),
 ]
 

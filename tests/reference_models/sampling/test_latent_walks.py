@@ -100,18 +100,18 @@ def test_opposite_latents_are_refused_and_almost_opposite_ones_are_not() -> None
 @pytest.mark.parametrize(
     ("a", "b", "n", "message"),
     [
-        (X, Y, 1, "n: expected a whole number of at least 2, came 1"),
+        (X, Y, 1, "n: expected a whole number of at least 2, got 1"),
         (
             X,
             Y[:3],
             4,
-            "expected two floating-point latents of one shape, came (4,) torch.float64 and (3,) torch.float64",
+            "expected two floating-point latents of one shape, got (4,) torch.float64 and (3,) torch.float64",
         ),
         (
             X.long(),
             Y.long(),
             4,
-            "expected two floating-point latents of one shape, came (4,) torch.int64 and (4,) torch.int64",
+            "expected two floating-point latents of one shape, got (4,) torch.int64 and (4,) torch.int64",
         ),
     ],
 )
@@ -142,12 +142,12 @@ def test_a_walk_is_of_the_network_that_is_asked_for(model: Model) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stops": [3]}, "stops: expected at least two sample numbers, came [3]"),
-        ({"stops": []}, "stops: expected at least two sample numbers, came []"),
-        ({"stops": [0, -1]}, "number of a sample: expected a whole number from 0 to below 2^40, came -1"),
-        ({"stops": [0, 1], "kind": "cubic"}, "kind: expected linear or spherical, came 'cubic'"),
-        ({"stops": [0, 1], "n_between": -1}, "n_between: expected a whole number of at least 0, came -1"),
-        ({"stops": [0, 1], "seed": -1}, "--seed: expected a whole number from 0 to below 2^31, came -1"),
+        ({"stops": [3]}, "stops: expected at least two sample numbers, got [3]"),
+        ({"stops": []}, "stops: expected at least two sample numbers, got []"),
+        ({"stops": [0, -1]}, "number of a sample: expected a whole number from 0 to below 2^40, got -1"),
+        ({"stops": [0, 1], "kind": "cubic"}, "kind: expected linear or spherical, got 'cubic'"),
+        ({"stops": [0, 1], "n_between": -1}, "n_between: expected a whole number of at least 0, got -1"),
+        ({"stops": [0, 1], "seed": -1}, "--seed: expected a whole number from 0 to below 2^31, got -1"),
     ],
 )
 @pytest.mark.parametrize("function", [walk, walk_grid])
@@ -196,11 +196,11 @@ def test_no_noise_gives_the_result_itself(model: Model) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"minus": []}, "expected the numbers of the samples that show a concept, three or so, came none"),
-        ({"noise": -0.1}, "noise: expected a number of at least 0, came -0.1"),
-        ({"noise": math.nan}, "noise: expected a number of at least 0, came nan"),
-        ({"n_variations": -1}, "n_variations: expected a whole number of at least 0, came -1"),
-        ({"plus": ["a"]}, "number of a sample: expected a whole number from 0 to below 2^40, came 'a'"),
+        ({"minus": []}, "expected the numbers of the samples that show a concept, three or so, got none"),
+        ({"noise": -0.1}, "noise: expected a number of at least 0, got -0.1"),
+        ({"noise": math.nan}, "noise: expected a number of at least 0, got nan"),
+        ({"n_variations": -1}, "n_variations: expected a whole number of at least 0, got -1"),
+        ({"plus": ["a"]}, "number of a sample: expected a whole number from 0 to below 2^40, got 'a'"),
     ],
 )
 @pytest.mark.parametrize("function", [arithmetic, arithmetic_grid])
@@ -223,7 +223,7 @@ def test_pictures_show_the_images_enlarged(model: Model) -> None:
 def test_pictures_that_mean_nothing_are_told(model: Model) -> None:
     with pytest.raises(OptionError) as caught:
         walk_grid(model, [0, [1, 2]])
-    assert str(caught.value) == "stops: expected sample numbers or lists of them, not both, came [0, [1, 2]]"
+    assert str(caught.value) == "stops: expected sample numbers or lists of them, not both, got [0, [1, 2]]"
     with pytest.raises(OptionError) as caught:
         arithmetic_grid(model, [0], [1], [2], names=("a", "b"))
-    assert str(caught.value) == "names: expected three, of base, minus and plus, came ['a', 'b']"
+    assert str(caught.value) == "names: expected three, of base, minus and plus, got ['a', 'b']"

@@ -244,11 +244,11 @@ def test_the_current_folder_is_no_name(tmp_path: Path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 0}, "n: expected a whole number of at least 1, came 0"),
-        ({"n": 2.5}, "n: expected a whole number of at least 1, came 2.5"),
-        ({"start": -1}, "start: expected a whole number of at least 0, came -1"),
-        ({"seed": -1}, "--seed: expected a whole number from 0 to below 2^31, came -1"),
-        ({"batch_size": -1}, "batch_size: expected a whole number of at least 1, came -1"),
+        ({"n": 0}, "n: expected a whole number of at least 1, got 0"),
+        ({"n": 2.5}, "n: expected a whole number of at least 1, got 2.5"),
+        ({"start": -1}, "start: expected a whole number of at least 0, got -1"),
+        ({"seed": -1}, "--seed: expected a whole number from 0 to below 2^31, got -1"),
+        ({"batch_size": -1}, "batch_size: expected a whole number of at least 1, got -1"),
     ],
 )
 def test_numbers_that_mean_nothing_leave_nothing(model: Model, tmp_path: Path, options: dict, message: str) -> None:

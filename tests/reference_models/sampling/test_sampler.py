@@ -122,13 +122,13 @@ def test_errors_of_loading_in_their_exact_words(out: Path, tmp_path: Path) -> No
 
 def test_errors_of_sampling_in_their_exact_words(out: Path, model: Model) -> None:
     for call, expected in (
-        (lambda: load(out, which="middle"), "which: expected last or best, came 'middle'"),
-        (lambda: model.sample(0), "-n: expected a whole number from 1 to below 2^40, came 0"),
-        (lambda: model.sample(2.5), "-n: expected a whole number from 1 to below 2^40, came 2.5"),
-        (lambda: model.sample(1, seed=-1), "--seed: expected a whole number from 0 to below 2^31, came -1"),
-        (lambda: model.sample(1, start=-1), "--start: expected a whole number from 0 to below 2^40, came -1"),
-        (lambda: model.sample(1, batch_size=0), "batch_size: expected a whole number of at least 1, came 0"),
-        (lambda: model(torch.zeros(2, 9)), "expected latents ('N', 8), came (2, 9)"),
+        (lambda: load(out, which="middle"), "which: expected last or best, got 'middle'"),
+        (lambda: model.sample(0), "-n: expected a whole number from 1 to below 2^40, got 0"),
+        (lambda: model.sample(2.5), "-n: expected a whole number from 1 to below 2^40, got 2.5"),
+        (lambda: model.sample(1, seed=-1), "--seed: expected a whole number from 0 to below 2^31, got -1"),
+        (lambda: model.sample(1, start=-1), "--start: expected a whole number from 0 to below 2^40, got -1"),
+        (lambda: model.sample(1, batch_size=0), "batch_size: expected a whole number of at least 1, got 0"),
+        (lambda: model(torch.zeros(2, 9)), "expected latents ('N', 8), got (2, 9)"),
     ):
         with pytest.raises(OptionError) as caught:
             call()

@@ -141,54 +141,54 @@ NAN = torch.tensor([[0.0, math.nan], [0.0, 0.0], [math.inf, 0.0]])
 MISTAKES = {
     "images": (
         lambda: RING.covered(torch.zeros(4, 1, 28, 28)),
-        "samples: expected shape (N, 2), came (4, 1, 28, 28); reshape the input",
+        "samples: expected shape (N, 2), got (4, 1, 28, 28); reshape the input",
     ),
     "three": (
         lambda: RING.log_density(torch.zeros(4, 3)),
-        "x: expected shape (N, 2), came (4, 3); reshape the input",
+        "x: expected shape (N, 2), got (4, 3); reshape the input",
     ),
     "one point": (
         lambda: RING.covered(torch.zeros(2)),
-        "samples: expected shape (N, 2), came (2,); reshape the input",
+        "samples: expected shape (N, 2), got (2,); reshape the input",
     ),
     "none": (
         lambda: RING.covered(torch.zeros(0, 2)),
-        "samples: expected at least one point, came none; give one or more",
+        "samples: expected at least one point, got none; give one or more",
     ),
     "NaN": (
         lambda: RING.covered(NAN),
-        "samples: expected finite numbers, came NaN or inf in 2 of 3; drop them",
+        "samples: expected finite numbers, got NaN or inf in 2 of 3; drop them",
     ),
     "NaN density": (
         lambda: RING.log_density(NAN),
-        "x: expected finite numbers, came NaN or inf in 2 of 3; drop them",
+        "x: expected finite numbers, got NaN or inf in 2 of 3; drop them",
     ),
-    "std": (lambda: Mixture.ring(std=0), "std: expected a number above 0, came 0; use 0.01, say"),
-    "NaN std": (lambda: Mixture.ring(std=math.nan), "std: expected a number above 0, came nan; use 0.01, say"),
+    "std": (lambda: Mixture.ring(std=0), "std: expected a number above 0, got 0; use 0.01, say"),
+    "NaN std": (lambda: Mixture.ring(std=math.nan), "std: expected a number above 0, got nan; use 0.01, say"),
     "modes": (
         lambda: Mixture.ring(0),
-        "n_modes: expected a whole number of at least 1, came 0; use 1 or more",
+        "n_modes: expected a whole number of at least 1, got 0; use 1 or more",
     ),
     "side": (
         lambda: Mixture.grid(0),
-        "side: expected a whole number of at least 1, came 0; use 1 or more",
+        "side: expected a whole number of at least 1, got 0; use 1 or more",
     ),
     "n": (
         lambda: RING.sample(-1, seeded()),
-        "n: expected a whole number of at least 1, came -1; use 1 or more",
+        "n: expected a whole number of at least 1, got -1; use 1 or more",
     ),
     "means": (
         lambda: Mixture(torch.zeros(3, 3), 0.1, "cube"),
-        "means: expected shape (N, 2), came (3, 3); reshape the input",
+        "means: expected shape (N, 2), got (3, 3); reshape the input",
     ),
     "z": (
         lambda: ToyGenerator()(torch.zeros(4, 100)),
-        "z: expected shape (N, 2), came (4, 100); reshape the input",
+        "z: expected shape (N, 2), got (4, 100); reshape the input",
     ),
-    "scalar": (lambda: RING.covered(torch.tensor(1.0)), "samples: expected shape (N, 2), came (); reshape the input"),
+    "scalar": (lambda: RING.covered(torch.tensor(1.0)), "samples: expected shape (N, 2), got (); reshape the input"),
     "points": (
         lambda: ToyDiscriminator()(torch.zeros(4, 3)),
-        "points: expected shape (N, 2), came (4, 3); reshape the input",
+        "points: expected shape (N, 2), got (4, 3); reshape the input",
     ),
 }
 

@@ -130,21 +130,21 @@ def test_a_run_without_a_number_of_steps_counts_epochs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"data": None}, "--data: expected a dataset, folder, zip or npz to train on, came nothing"),
-        ({"max_steps": -1}, "--max-steps: expected a whole number of at least 0, came -1"),
-        ({"max_steps": 2.5}, "--max-steps: expected a whole number of at least 0, came 2.5"),
-        ({"seed": -1}, "--seed: expected a whole number from 0 to below 2^31, came -1"),
-        ({"seed": 2**31}, "--seed: expected a whole number from 0 to below 2^31, came 2147483648"),
+        ({"data": None}, "--data: expected a dataset, folder, zip or npz to train on, got nothing"),
+        ({"max_steps": -1}, "--max-steps: expected a whole number of at least 0, got -1"),
+        ({"max_steps": 2.5}, "--max-steps: expected a whole number of at least 0, got 2.5"),
+        ({"seed": -1}, "--seed: expected a whole number from 0 to below 2^31, got -1"),
+        ({"seed": 2**31}, "--seed: expected a whole number from 0 to below 2^31, got 2147483648"),
         ({"variant": "supergan"}, f"unknown variant 'supergan'; expected one of {', '.join(VARIANTS)}"),
-        ({"recipe": {"lr": -1}}, "lr: expected a number above 0, came -1"),
-        ({"recipe": {"lr": float("nan")}}, "lr: expected a number above 0, came nan"),
-        ({"recipe": {"beta1": 1.0}}, "beta1: expected a number from 0 to below 1, came 1.0"),
-        ({"recipe": {"batch_size": 1}}, "batch_size: expected a whole number of at least 2, came 1"),
-        ({"recipe": {"nc": 2}}, "nc: expected 1 or 3 channels, came 2"),
-        ({"recipe": {"image_size": 12}}, "image_size: expected a power of two from 8 to 128, came 12; use 8 or 16"),
+        ({"recipe": {"lr": -1}}, "lr: expected a number above 0, got -1"),
+        ({"recipe": {"lr": float("nan")}}, "lr: expected a number above 0, got nan"),
+        ({"recipe": {"beta1": 1.0}}, "beta1: expected a number from 0 to below 1, got 1.0"),
+        ({"recipe": {"batch_size": 1}}, "batch_size: expected a whole number of at least 2, got 1"),
+        ({"recipe": {"nc": 2}}, "nc: expected 1 or 3 channels, got 2"),
+        ({"recipe": {"image_size": 12}}, "image_size: expected a power of two from 8 to 128, got 12; use 8 or 16"),
         ({"recipe": {"upsample": "magic"}},
-         "upsample: expected one of transposed, nearest, pixel-shuffle, came 'magic'"),
-        ({"recipe": {"mixed_precision": "fp8"}}, "mixed_precision: expected one of no, bf16, came 'fp8'"),
+         "upsample: expected one of transposed, nearest, pixel-shuffle, got 'magic'"),
+        ({"recipe": {"mixed_precision": "fp8"}}, "mixed_precision: expected one of no, bf16, got 'fp8'"),
         ({"recipe": {"batch_size": 3000}},
          "digits: has 1797 images, fewer than one batch of 3000; lower --batch-size"),
         ({"cadence": {"trackers": ("nonsense",)}}, "--tracker: Unsupported logging capability: nonsense. "),
@@ -166,11 +166,11 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
 def test_unknown_recipe_fields_and_cadences() -> None:
     with pytest.raises(RecipeError, match=r"^unknown recipe field 'depth'; expected some of dataroot, workers, "):
         OddRecipe.of({"depth": 1})
-    with pytest.raises(RecipeError, match=r"^--log-every: expected a whole number of at least 1, came 0$"):
+    with pytest.raises(RecipeError, match=r"^--log-every: expected a whole number of at least 1, got 0$"):
         Cadence(log=0)
-    with pytest.raises(RecipeError, match=r"^--score-metric: expected one of fid, .*, reconstruction, came 'parzen'$"):
+    with pytest.raises(RecipeError, match=r"^--score-metric: expected one of fid, .*, reconstruction, got 'parzen'$"):
         Scoring(metric="parzen")
-    with pytest.raises(RecipeError, match=r"^--score-samples: expected a whole number of at least 2, came 1$"):
+    with pytest.raises(RecipeError, match=r"^--score-samples: expected a whole number of at least 2, got 1$"):
         Scoring(n_samples=1)
 
 

@@ -72,10 +72,10 @@ def test_what_is_refused() -> None:
     with pytest.raises(RecipeError) as said:
         Scoring(metric="reconstruction")
     assert str(said.value) == (
-        "--score-metric reconstruction: expected held-out images, came none; name some that are not trained on with "
+        "--score-metric reconstruction: expected held-out images, got none; name some that are not trained on with "
         "--score-real, such as mnist:test[0:200]"
     )
-    with pytest.raises(RecipeError, match=r"^--score-method: expected one of auto, xiang-li, adam, lbfgs, came 'sgd'$"):
+    with pytest.raises(RecipeError, match=r"^--score-method: expected one of auto, xiang-li, adam, lbfgs, got 'sgd'$"):
         Scoring(method="sgd")
 
 
@@ -134,7 +134,7 @@ def test_command_line(models_cli: Cli) -> None:
     train = [*command("wngan"), "--data=digits[0:1600]", "--quiet", "--out=run", "--max-steps=2"]
     asked = ["--score-every=2", "--score-metric=reconstruction", "--score-samples=4"]
     assert models_cli(*train, *asked).error.startswith(
-        "--score-metric reconstruction: expected held-out images, came none"
+        "--score-metric reconstruction: expected held-out images, got none"
     )
     ended = models_cli(*train, *asked, "--score-real=digits[1700:1710]")
     assert ended.code == 0

@@ -112,7 +112,7 @@ def test_what_is_no_score() -> None:
 
 @pytest.mark.parametrize("asked", ["parzen", "fidd", (), ("fid", "x")])
 def test_what_cannot_be_asked_for(asked: Any) -> None:
-    with pytest.raises(RecipeError, match=r"^--score-metric: expected one of fid, .*, reconstruction, came '"):
+    with pytest.raises(RecipeError, match=r"^--score-metric: expected one of fid, .*, reconstruction, got '"):
         Scoring(metric=asked)
 
 

@@ -60,7 +60,7 @@ def test_two_processes_are_one_and_resume_to_the_bit(forks: Processes, tmp_path:
 def test_a_batch_that_two_processes_cannot_share(forks: Processes, tmp_path: Path) -> None:
     train = [*options("gan"), "--data=digits", "--quiet", f"--out={tmp_path / 'run'}", "--batch-size=15"]
     for code, _, err in two(forks, *train):
-        assert (code, err) == (1, "Error: batch_size: expected a multiple of the 2 processes, came 15\n")
+        assert (code, err) == (1, "Error: batch_size: expected a multiple of the 2 processes, got 15\n")
 
 
 @pytest.mark.slow

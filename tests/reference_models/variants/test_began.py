@@ -94,9 +94,9 @@ def test_images_are_cut_out_of_training_only() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: BEGANGenerator(8, 24, 1, 4), "image_size: expected a power of two from 8 to 128, came 24"),
-        (lambda: BEGANDiscriminator(8, 8, 1, 0), "nf: expected a whole number of at least 1, came 0"),
-        (lambda: BEGANGenerator(8, 8, 1, 4)(torch.zeros(2, 9)), r"z: expected shape \(N, 8\), came \(2, 9\)"),
+        (lambda: BEGANGenerator(8, 24, 1, 4), "image_size: expected a power of two from 8 to 128, got 24"),
+        (lambda: BEGANDiscriminator(8, 8, 1, 0), "nf: expected a whole number of at least 1, got 0"),
+        (lambda: BEGANGenerator(8, 8, 1, 4)(torch.zeros(2, 9)), r"z: expected shape \(N, 8\), got \(2, 9\)"),
         (lambda: BEGANDiscriminator(8, 8, 1, 4)(torch.zeros(2, 8, 8)), r"images: expected shape \(N, 1, 8, 8\)"),
     ],
 )

@@ -73,10 +73,10 @@ def test_first_values() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: WNGANGenerator(8, 24, 1, 4), "image_size: expected a power of two from 8 to 128, came 24"),
+        (lambda: WNGANGenerator(8, 24, 1, 4), "image_size: expected a power of two from 8 to 128, got 24"),
         (lambda: WNGANGenerator(8, 8, 1, 4, normalisation="layer"), "normalisation: expected one of weight, batch, no"),
-        (lambda: WNGANDiscriminator(8, 0, 4), "channels: expected a whole number of at least 1, came 0"),
-        (lambda: WNGANGenerator(8, 8, 1, 4)(torch.zeros(2, 9)), r"z: expected shape \(N, 8\), came \(2, 9\)"),
+        (lambda: WNGANDiscriminator(8, 0, 4), "channels: expected a whole number of at least 1, got 0"),
+        (lambda: WNGANGenerator(8, 8, 1, 4)(torch.zeros(2, 9)), r"z: expected shape \(N, 8\), got \(2, 9\)"),
         (lambda: WNGANDiscriminator(8, 1, 4)(torch.zeros(2, 8, 8)), r"images: expected shape \(N, 1, 8, 8\)"),
     ],
 )
