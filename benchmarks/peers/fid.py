@@ -141,6 +141,11 @@ def table(measurements: Sequence[Measurement]) -> str:
     return "\n".join([aligned(rows), *shares(good)])
 
 
+def brief(measurements: Sequence[Measurement]) -> str:
+    """A row for each peer and one of ours, in its default protocol."""
+    return table([item for item in measurements if item.tool in (*PEERS, "ganmetrics:tensorflow")]).partition("\nfloor")[0]
+
+
 def shares(good: Sequence[Measurement]) -> list[str]:
     """What the convolutions alone would take, and the share of that speed each of ours reaches, in its own rounds."""
     reached: dict[str, list[float]] = {}
