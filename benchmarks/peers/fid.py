@@ -143,7 +143,8 @@ def table(measurements: Sequence[Measurement]) -> str:
 
 def brief(measurements: Sequence[Measurement]) -> str:
     """A row for each peer and one of ours, in its default protocol."""
-    return table([item for item in measurements if item.tool in (*PEERS, "ganmetrics:tensorflow")]).partition("\nfloor")[0]
+    shown = (*PEERS, "ganmetrics:tensorflow")
+    return table([item for item in measurements if item.tool in shown]).partition("\nfloor")[0]
 
 
 def shares(good: Sequence[Measurement]) -> list[str]:
