@@ -36,7 +36,7 @@ def loaded(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def entry(monkeypatch: pytest.MonkeyPatch) -> metrics.Entry:
-    (made,) = eval(METRIC_ENTRY.strip(), vars(metrics))
+    made = eval(METRIC_ENTRY, vars(metrics))
     for listed in (metrics.METRICS, metrics.OF_IMAGES):
         monkeypatch.setitem(listed, made.name, made)
     loaded(f"ganmetrics.metrics.{made.module}", METRIC, monkeypatch)
@@ -61,7 +61,7 @@ def test_a_metric_from_the_page_alone(entry: metrics.Entry, rng: np.random.Gener
 
 def test_a_variant_from_the_page_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It trains, resumes, samples and has its field on the command line."""
-    (entry,) = eval(VARIANT_ENTRY.strip(), {"Entry": variants.Entry})
+    entry = eval(VARIANT_ENTRY, {"Entry": variants.Entry})
     loaded(f"reference_models.variants.{entry.name}", VARIANT, monkeypatch)
     monkeypatch.setitem(variants.VARIANTS, entry.name, entry)
     recipe = {"image_size": 8, "ngf": 4, "ndf": 4, "batch_size": 16, "margin": 0.5}
