@@ -1,0 +1,96 @@
+"""A side owns its statistics: one for each need, shared by metrics with the same need."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ganmetrics.measurement.measurement import configured
+from ganmetrics.measurement.reading import feeds, fill
+from ganmetrics.measurement.settings import Settings
+from ganmetrics.measurement.side import Side, handed, needs
+from ganmetrics.metrics import METRICS
+from ganmetrics.statistics.files import StatisticsFile
+from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.samples import Samples
+
+OPTIONS = {"features": "pixels", "device": "cpu", "progress": False, "layout": "NCHW"}
+
+
+def images(rng: np.random.Generator, n: int = 12) -> torch.Tensor:
+    return torch.from_numpy(rng.integers(0, 256, (n, 1, 4, 4), dtype=np.uint8))
+
+
+def test_metrics_with_the_same_need_share_one_statistic() -> None:
+    measurements = configured(["fid", "kid", "prdc", "mifid", "vendi"], Settings(**OPTIONS))
+    fid, kid, *others = [measurement.need for measurement in measurements]
+    assert (fid.keep, kid.keep) == (Moments, Samples)
+    assert all(need == kid for need in others)
+    assert needs("real", measurements) == [fid, kid]
+    side = Side("real")
+    assert side.held(kid) is side.held(others[0])
+    assert side.held(fid) is not side.held(kid)
+
+
+def test_an_extractor_of_its_own_is_a_need_of_its_own() -> None:
+    fid, other = configured(["fid", "fid@efficientnet-lite0"], Settings(**OPTIONS))
+    assert fid.need != other.need
+    assert list(feeds(Side("fake"), needs("fake", [fid, other]))) == [fid.need.extractor, other.need.extractor]
+
+
+def test_confidence_turns_a_need_of_moments_into_one_of_vectors() -> None:
+    fid, kid = configured(["fid", "kid"], Settings(**OPTIONS, confidence=True))
+    assert fid.need == kid.need
+
+
+def test_one_pass_fills_every_need(rng: np.random.Generator) -> None:
+    measurements = configured(["fid", "kid"], Settings(**OPTIONS))
+    side = Side("real", images(rng))
+    fill(side, needs("real", measurements), Settings(**OPTIONS))
+    assert [side.of(measurement).count for measurement in measurements] == [12, 12]
+    assert set(side.statistics) == {measurement.need for measurement in measurements}
+
+
+def test_a_file_serves_without_the_extractor(rng: np.random.Generator) -> None:
+    """Whose weights need not be here."""
+    (fid,) = configured(["fid"], Settings(weights="/nowhere/inception.pth", device="cpu"))
+    moments = Moments()
+    moments.update(torch.from_numpy(rng.standard_normal((9, 4))))
+    sides = [Side(name, file=StatisticsFile(moments)) for name in ("real", "fake")]
+    assert handed(fid, sides).statistics == {"real": moments, "fake": moments}
+
+
+def test_what_is_handed_leaves_the_metric_as_it_was(rng: np.random.Generator) -> None:
+    metric = METRICS["kid"].load()()
+    vectors = {side: torch.from_numpy(rng.standard_normal((20, 3))) for side in metric.sides}
+    for side, rows in vectors.items():
+        metric.update(rows, side)
+    own = metric.compute().value
+    empty = {side: Samples() for side in metric.sides}
+    assert [kept.count for kept in metric.over(empty).statistics.values()] == [0, 0]
+    assert metric.compute().value == own
+
+
+def test_results_and_intervals_share_one_computation_until_more_is_seen(rng: np.random.Generator) -> None:
+    metric, calls = METRICS["vendi"].load()(), []
+    metric.update(torch.from_numpy(rng.standard_normal((5, 3))))
+    for _ in range(2):
+        metric.once(lambda: calls.append(1))
+    assert calls == [1]
+    metric.update(torch.from_numpy(rng.standard_normal((5, 3))))
+    metric.once(lambda: calls.append(2))
+    metric.over(metric.statistics).once(lambda: calls.append(3))
+    assert calls == [1, 2, 3]
+
+
+@pytest.mark.parametrize("left_out", [[], [1]])
+def test_labels_are_those_of_the_images_that_were_read(left_out: list[int]) -> None:
+    from ganmetrics.images.base import ImageSource
+
+    source = ImageSource("x", 3)
+    source.labels = ["a", "b", "a"]
+    side = Side("real", opened=source)
+    side.summary.left_out = left_out
+    assert side.labels == [label for i, label in enumerate(source.labels) if i not in left_out]
+    assert Side("fake").labels is None
