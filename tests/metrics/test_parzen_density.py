@@ -51,7 +51,7 @@ def test_approaches_the_entropy_of_a_gaussian(rng: np.random.Generator) -> None:
     validation, test = (rng.standard_normal((4000, dim)) for _ in range(2))
     gaps = []
     for n in (30, 300, 3000, 30_000):
-        score = gm.parzen_log_likelihood(rng.standard_normal((n, dim)), validation, test, bandwidths="auto")
+        score = gm.parzen_log_likelihood(rng.standard_normal((n, dim)), validation[:500], test, bandwidths="auto")
         best = -(np.log(2 * np.pi) * dim + (test**2).sum(1)).mean() / 2  # the same test points under the truth
         gaps.append(best - score.value)
     assert all(gap > 0 for gap in gaps)

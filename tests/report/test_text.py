@@ -84,11 +84,11 @@ def test_json_round_trips() -> None:
 )
 def test_evaluate(cli: Cli, metrics: tuple[str, ...]) -> None:
     """Two extractors in one pass; the names of their scores tell them apart."""
-    asked = ("evaluate", "digits[0:40]", "digits[40:80]", *metrics, "--features", "pixels", "--quiet")
+    asked = ("evaluate", "digits[0:16]", "digits[16:32]", *metrics, "--features", "pixels", "--quiet")
     found = [json.loads(line) for line in cli(*asked, "--json").out.splitlines()]
     assert [score["metric"] for score in found] == ["fd-pixels", "fd-efficientnet-lite0"]
     for own, score in zip(("pixels", "efficientnet-lite0"), found, strict=True):
-        (alone,) = cli("fid", "digits[0:40]", "digits[40:80]", "--features", own, "--json", "--quiet").scores
+        (alone,) = cli("fid", "digits[0:16]", "digits[16:32]", "--features", own, "--json", "--quiet").scores
         assert score["value"] == pytest.approx(alone["value"], rel=1e-9)
         assert score["protocol"] == alone["protocol"]
     table = cli(*asked)
