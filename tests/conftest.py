@@ -35,6 +35,24 @@ def peer(module: str) -> Any:
     return pytest.importorskip(module, reason="a peer; pip install 'ganmetrics[peers]'")
 
 
+LONGEST = (
+    "test_parity.py",
+    "runtime/test_distributed.py",
+    "benchmarks/test_peers.py",
+    "metrics/inversion/test_inverter.py",
+    "benchmarks/test_cpu.py",
+    "reference_models/variants/test_variants.py",
+    "test_streaming.py",
+    "commands/test_cli_process.py",
+)  # files of tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first: begun last by one worker, they would leave the others waiting."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Inputs drawn afresh for every test, the same in every run; GANMETRICS_TEST_SEED tries others."""
