@@ -18,6 +18,7 @@ from PIL import Image
 import ganmetrics as gm
 from benchmarks.peers import tools as peers
 from tests.conftest import peer, write_folder
+from tests.few_images import quick_roots
 
 for package in ("pytorch_fid", "torchmetrics"):
     peer(package)
@@ -34,28 +35,39 @@ PEER = {
     "torchmetrics": peers.torchmetrics_value,
 }
 OPTIONS = {"device": "cpu", "progress": False}
+N = 14
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory, photo_patches: Callable[..., np.ndarray]) -> Folders:
     root = tmp_path_factory.mktemp("parity")
-    real, fake = photo_patches(24, 40, 1), photo_patches(24, 40, 2)
-    fake = (fake // 2 + fake[:, ::-1] // 2).astype(np.uint8)
-    return write_folder(root / "real", real), write_folder(root / "fake", fake)
+    real, fake = photo_patches(N, 40, 1), photo_patches(N, 40, 2)
+    return write_folder(root / "real", real), write_folder(root / "fake", mirrored(fake))
+
+
+@pytest.fixture(scope="module")
+def fakes(tmp_path_factory: pytest.TempPathFactory, photo_patches: Callable[..., np.ndarray]) -> Path:
+    """More, so that ten splits hold some."""
+    return write_folder(tmp_path_factory.mktemp("fakes"), mirrored(photo_patches(24, 40, 2)))
+
+
+def mirrored(images: np.ndarray) -> np.ndarray:
+    return (images // 2 + images[:, ::-1] // 2).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory, photo_patches: Callable[..., np.ndarray]) -> Folders:
     """Fewer, because float64 takes its time; not square."""
     root = tmp_path_factory.mktemp("parity64")
-    return write_folder(root / "real", photo_patches(7, 50, 3)[:, :37]), write_folder(
-        root / "fake", photo_patches(8, 50, 4)[:, :37]
+    return write_folder(root / "real", photo_patches(4, 50, 3)[:, :37]), write_folder(
+        root / "fake", photo_patches(5, 50, 4)[:, :37]
     )
 
 
 @pytest.fixture(scope="module")
 def peer_values(folders: Folders, synthetic_weights: Path) -> dict[Callable, float]:
-    return {value: value(*folders, synthetic_weights, batch_size=8) for value in set(PEER.values())}
+    with quick_roots():
+        return {value: value(*folders, synthetic_weights, batch_size=7) for value in set(PEER.values())}
 
 
 @pytest.mark.parametrize("protocol", PEER)
@@ -66,7 +78,16 @@ def test_fid_equals_the_tool(
     assert score.metric == "fid"
     assert score.value == pytest.approx(peer_values[PEER[protocol]], rel=1e-4)
     assert score.protocol["protocol"] == protocol
-    assert (score.n_real, score.n_fake) == (24, 24)
+    assert (score.n_real, score.n_fake) == (N, N)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", sorted(set(PEER.values()), key=lambda value: value.__name__))
+def test_roots_that_the_tools_take_themselves(
+    folders: Folders, synthetic_weights: Path, peer_values: dict[Callable, float], value: Callable[..., float]
+) -> None:
+    """Of SciPy, numpy and torch, which the other tests do not wait for."""
+    assert value(*folders, synthetic_weights, batch_size=7) == pytest.approx(peer_values[value], rel=1e-4)
 
 
 def test_the_protocols_differ(peer_values: dict[Callable, float]) -> None:
@@ -131,11 +152,9 @@ def test_float64_equals_a_float64_reference(
 
 
 @pytest.mark.parametrize("splits", [1, 4, 10])
-def test_inception_score_equals_torch_fidelity(folders: Folders, synthetic_weights: Path, splits: int) -> None:
-    mean, std = peers.torch_fidelity_inception_score(folders[1], synthetic_weights, splits=splits)
-    score = gm.inception_score(
-        folders[1], weights=synthetic_weights, protocol="torch-fidelity", splits=splits, **OPTIONS
-    )
+def test_inception_score_equals_torch_fidelity(fakes: Path, synthetic_weights: Path, splits: int) -> None:
+    mean, std = peers.torch_fidelity_inception_score(fakes, synthetic_weights, splits=splits)
+    score = gm.inception_score(fakes, weights=synthetic_weights, protocol="torch-fidelity", splits=splits, **OPTIONS)
     assert score.metric == "is"
     assert score.value == pytest.approx(mean, rel=1e-4)
     assert score.spread == pytest.approx(std, rel=1e-3, abs=1e-9)
@@ -143,10 +162,10 @@ def test_inception_score_equals_torch_fidelity(folders: Folders, synthetic_weigh
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-def test_inception_score_equals_torchmetrics(folders: Folders, synthetic_weights: Path, seed: int) -> None:
-    mean, std = peers.torchmetrics_inception_score(folders[1], synthetic_weights, splits=5, seed=seed)
+def test_inception_score_equals_torchmetrics(fakes: Path, synthetic_weights: Path, seed: int) -> None:
+    mean, std = peers.torchmetrics_inception_score(fakes, synthetic_weights, splits=5, seed=seed)
     score = gm.inception_score(
-        folders[1], weights=synthetic_weights, protocol="torchmetrics", splits=5, seed=seed, **OPTIONS
+        fakes, weights=synthetic_weights, protocol="torchmetrics", splits=5, seed=seed, **OPTIONS
     )
     assert score.value == pytest.approx(mean, rel=1e-4)
     assert score.spread == pytest.approx(std, rel=1e-3)
@@ -154,7 +173,8 @@ def test_inception_score_equals_torchmetrics(folders: Folders, synthetic_weights
 
 def test_lower_taps_equal_pytorch_fid(folders: Folders, synthetic_weights: Path) -> None:
     for dims in (64, 192, 768):
-        theirs = peers.pytorch_fid_value(*folders, synthetic_weights, batch_size=8, dims=dims)
+        with quick_roots():
+            theirs = peers.pytorch_fid_value(*folders, synthetic_weights, batch_size=7, dims=dims)
         score = gm.fid(
             *folders, features=f"inception:{dims}", weights=synthetic_weights, protocol="pytorch-fid", **OPTIONS
         )

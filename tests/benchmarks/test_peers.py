@@ -11,11 +11,11 @@ import pytest
 import scipy.linalg
 import torch
 from PIL import Image
-from scipy.sparse.linalg import eigs
 
 from benchmarks import process, synthetic_inception
 from benchmarks.peers import fid as fid_peers
 from benchmarks.peers import tools as peers
+from tests.few_images import quick_roots
 
 for package in ("pytorch_fid", "torch_fidelity", "torchmetrics", "cleanfid"):
     pytest.importorskip(package, reason="a peer; pip install 'ganmetrics[peers]'")
@@ -45,29 +45,17 @@ def test_synthetic_weights_have_the_official_layout(synthetic_weights: Path):
     ]
 
 
-def quick_sqrtm(matrix: np.ndarray) -> np.ndarray:
-    """A matrix with the right trace, which is all that is read; like SciPy >= 1.18 without `disp`.
-
-    Twelve images leave five eigenvalues that are not 0, and the real thing takes 10 s for each tool.
-    """
-    eigenvalues = eigs(matrix, k=8, v0=np.ones(len(matrix)), return_eigenvectors=False)
-    return np.diag(np.pad(np.sqrt(eigenvalues).real, (0, len(matrix) - 8)))
-
-
-def test_peers_agree_where_they_resize_nothing(
-    folders: tuple[Path, Path], synthetic_weights: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(scipy.linalg, "sqrtm", quick_sqrtm)
-    values = {tool: value(*folders, synthetic_weights, batch_size=4) for tool, value in peers.PEERS.items()}
+def test_peers_agree_where_they_resize_nothing(folders: tuple[Path, Path], synthetic_weights: Path):
+    with quick_roots():
+        values = {tool: value(*folders, synthetic_weights, batch_size=4) for tool, value in peers.PEERS.items()}
+        in_float64 = peers.torch_fidelity_value(*folders, synthetic_weights, float64=True)
     exact = values["torchmetrics-float64"]
     assert exact > 1
     assert values.pop("pytorch-fid") == pytest.approx(
         exact, rel=2e-2
     )  # it scales to x / 127.5 - 1, not (x - 128) / 128
     assert values == pytest.approx(dict.fromkeys(values, exact), rel=1e-5)
-    assert peers.torch_fidelity_value(*folders, synthetic_weights, float64=True) == pytest.approx(
-        exact, rel=5e-6
-    )  # it hands its vectors out in float32
+    assert in_float64 == pytest.approx(exact, rel=5e-6)  # it hands its vectors out in float32
 
 
 def test_inception_scores_of_peers(folders: tuple[Path, Path], synthetic_weights: Path):
