@@ -37,6 +37,7 @@ def peer(module: str) -> Any:
 
 LONGEST = (
     "test_parity.py",
+    "docs/test_readme.py",
     "runtime/test_distributed.py",
     "benchmarks/test_peers.py",
     "metrics/inversion/test_inverter.py",
