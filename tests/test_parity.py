@@ -18,7 +18,7 @@ from PIL import Image
 import ganmetrics as gm
 from benchmarks.peers import tools as peers
 from tests.conftest import peer, write_folder
-from tests.few_images import quick_roots
+from tests.helpers.few_images import quick_roots
 
 for package in ("pytorch_fid", "torchmetrics"):
     peer(package)

@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks import process, synthetic_inception
 from benchmarks.peers import fid as fid_peers
 from benchmarks.peers import tools as peers
-from tests.few_images import quick_roots
+from tests.helpers.few_images import quick_roots
 
 for package in ("pytorch_fid", "torch_fidelity", "torchmetrics", "cleanfid"):
     pytest.importorskip(package, reason="a peer; pip install 'ganmetrics[peers]'")
