@@ -154,6 +154,12 @@ def test_wrong_usage(arguments: tuple[str, ...], err: str, cli: Cli):
     assert cli(*arguments) == Ran(2, "", err)
 
 
+@pytest.mark.parametrize("group", [(), ("cache",), ("weights",)], ids=" ".join)
+def test_a_group_alone_is_wrong_usage_and_shows_its_help(group: tuple[str, ...], cli: Cli):
+    ran = cli(*group)
+    assert ran == Ran(2, "", cli(*group, "--help").out)
+
+
 def test_an_option_of_another_metric_is_wrong_usage(cli: Cli):
     ran = cli("fid", "a", "b", "--splits", "2")
     assert (ran.code, ran.out) == (2, "")
