@@ -160,9 +160,9 @@ def test_resize_as_the_checkpoint_says(run: Path) -> None:
         gm.reconstruction_loss(run, photo, steps=2, pool=16)
     score = gm.reconstruction_loss(run, photo, steps=2, pool=16, resize=True)
     assert score.protocol["resize"] == "shorter side by antialiased bilinear, centre cut out"
-    from ganmetrics.images.preparation import coloured, sized
+    from ganmetrics.images.preparation import prepared
 
-    by_hand = gm.reconstruction_loss(run, coloured(sized(photo, 8), 1), steps=2, pool=16)
+    by_hand = gm.reconstruction_loss(run, prepared(photo, (1, 8, 8)), steps=2, pool=16)
     assert by_hand.value == score.value
     assert by_hand.protocol["resize"] is None
     watch = gm.Reconstruction(photo, final=photo[1:] ^ 1, resize=True, steps=2, pool=16, progress=False)

@@ -156,5 +156,7 @@ def test_a_prior_of_another_kind() -> None:
         def latents(self, n: int) -> torch.Tensor:
             return torch.zeros(n, 5)
 
-    with pytest.raises(OptionError, match=r"expected its latents\(range\(8\), seed=20170411\) to give samples of its"):
+    with pytest.raises(
+        OptionError, match=r"expected its latents\(range\(0, 8\), seed=20170411\) to give samples of its"
+    ):
         open_generator(Own())

@@ -25,7 +25,7 @@ def unreadable(n: int) -> torch.Tensor:
 
 MISTAKES = {
     "page.txt": "--report: expected a name that ends in .html, got {path!r}",
-    "a folder.html": "--report {path}: is a folder; expected the name of a page",
+    "a folder.html": "--report {path}: is a folder; choose another name",
     "nowhere/page.html": "--report {path}: its folder does not exist or cannot be written to",
     "mine.html": "--report {path}: is there already and is no report of ganmetrics; choose another name",
 }

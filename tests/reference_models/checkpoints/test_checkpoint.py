@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from ganmetrics.disk import writing
 from reference_models.checkpoints import checkpoint
 from reference_models.checkpoints.checkpoint import Checkpoint, locate, save
 from reference_models.checkpoints.tree import flatten, unflatten
@@ -60,7 +62,9 @@ class Disk:
             (Path, "mkdir", None),
             (Path, "rename", None),
             (Path, "write_bytes", lambda path, data: path.open("wb").write(data[: len(data) // 2])),
-            (Path, "write_text", lambda path, data: path.open("w").write(data[: len(data) // 2])),
+            (Path, "unlink", None),
+            (writing.os, "fsync", lambda handle: os.ftruncate(handle, os.fstat(handle).st_size // 2)),
+            (writing.os, "replace", None),
             (checkpoint.shutil, "rmtree", lambda path, ignore_errors=False: half_removed(Path(path))),
             (checkpoint, "_sync", None),
         ):
@@ -82,7 +86,7 @@ class Disk:
 
 def half_removed(folder: Path) -> None:
     for path in sorted(folder.iterdir())[:1] if folder.is_dir() else []:
-        path.unlink()
+        os.unlink(path)
 
 
 def small(step: int) -> dict[str, Any]:

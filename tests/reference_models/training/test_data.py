@@ -102,7 +102,7 @@ def test_nc_three_from_grey() -> None:
 def test_resize_and_crop_against_pillow(height: int, width: int, photo_patches: Any) -> None:
     """Shorter side to 16 by Pillow's antialiased bilinear, centre cut out; a byte's rounding apart."""
     photo = photo_patches(1, 96, 1)[0][:height, :width]
-    ours = sized(torch.from_numpy(photo.transpose(2, 0, 1).copy()), 16)
+    ours = sized(torch.from_numpy(photo.transpose(2, 0, 1).copy()), 16, 16)
     short = min(height, width)
     new = (16, int(16 * height / short)) if width == short else (int(16 * width / short), 16)
     scaled = Image.fromarray(photo).resize(new, Image.Resampling.BILINEAR)
