@@ -1,7 +1,7 @@
-"""Protocols: four different numbers are called FID, and each tool has its own Inception Score.
+"""Protocols: tools compute FID and the Inception Score by different rules; a protocol names the tool to agree with.
 
-A protocol names the tool to agree with and sets resize, quantisation of float images, split, order and spread rules
-together. Where each rule was read is in `docs/protocols.md`; the tests run the tools themselves on the same weights.
+It sets the rules of that tool together: resize, quantisation of float images, splits, order and spread. The source of
+each rule is in `docs/protocols.md`; the tests run the tools themselves on the same weights.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     import torch
 
 
-DTYPES = ("float32", "float64", "bfloat16", "float16")  # that a network may run in
+DTYPES = ("float32", "float64", "bfloat16", "float16")  # a network can run in these
 JPEG_DECODERS = ("pillow", "torchvision")
 
 
 @dataclass(frozen=True)
 class Splits:
-    """How the Inception Score is averaged.
+    """How the Inception Score is averaged over splits.
 
     Attributes:
-        count: number of splits asked for.
-        boundaries: "floor" cuts at i * N // count; "chunk" as torch.chunk, in pieces of ceil(N / count).
-        order: "given", or shuffled by "numpy" (RandomState(seed).permutation) or "torch" (randperm after
-            manual_seed(seed)).
-        seed: of the shuffle.
-        ddof: 0 or 1, of the standard deviation over splits.
+        count: requested number of splits; "chunk" may cut fewer.
+        boundaries: "floor" cuts at i * N // count; "chunk" cuts as torch.chunk, in pieces of ceil(N / count).
+        order: "given" keeps the order of the images; "numpy" shuffles by RandomState(seed).permutation, "torch" by
+            randperm after manual_seed(seed).
+        seed: seed of the shuffle.
+        ddof: 0 or 1, for the standard deviation over splits.
     """
 
     count: int = 10
@@ -39,7 +39,7 @@ class Splits:
     ddof: int = 0
 
     def changed(self, options: MetricOptions) -> Splits:
-        """The same with the user's own wishes."""
+        """A copy in which the user's options replace the protocol's rules."""
         order = self.order
         if options.shuffle is not None:
             order = "given" if not options.shuffle else "numpy" if self.order == "given" else self.order
@@ -57,10 +57,11 @@ class Subsets:
 
     Attributes:
         count: number of subsets.
-        size: images in each, of either side; fewer where a side has fewer.
-        order: drawn by "numpy" (RandomState(seed).choice) or "torch" (the head of a randperm after manual_seed(seed)).
-        first: the side that is drawn first.
-        seed: of the draw.
+        size: images of each side in a subset; fewer if a side has fewer images.
+        order: how they are drawn: "numpy" (RandomState(seed).choice) or "torch" (first entries of a randperm after
+            manual_seed(seed)).
+        first: the side that is drawn first; it changes the subsets, because both sides share one generator.
+        seed: seed of the draw.
     """
 
     count: int = 100
@@ -70,7 +71,7 @@ class Subsets:
     seed: int = 0
 
     def changed(self, options: MetricOptions) -> Subsets:
-        """The same with the user's own wishes."""
+        """A copy in which the user's options replace the protocol's rules."""
         return replace(
             self,
             count=self.count if options.subsets is None else options.subsets,
@@ -83,7 +84,8 @@ class Subsets:
 class Protocol:
     """What `--protocol NAME` sets.
 
-    `splits` is None for a tool that has no Inception Score, `subsets` for the Kernel Inception Distance of all images.
+    `splits` is None for a tool without an Inception Score. `subsets` is None if the Kernel Inception Distance is over
+    all images.
     """
 
     name: str
@@ -95,16 +97,16 @@ class Protocol:
 
 @dataclass(frozen=True)
 class MetricOptions:
-    """What a user may ask of the metrics beside the protocol; None keeps the protocol's rule.
+    """Options of the metrics that replace rules of the protocol; None keeps the rule.
 
     Attributes:
         ddof: 1 divides covariances by n - 1, 0 by n (stylegan3).
-        splits, shuffle: of the Inception Score.
-        k: which nearest neighbour bounds a manifold (precision, recall, density, coverage).
-        subsets, subset_size: of the Kernel Inception Distance.
-        seed: of everything drawn at random.
-        confidence: whether scores carry a 95 % interval, by resampling images.
-        device: where to compute, "auto", "cpu", "cuda", "cuda:1"; None is auto.
+        splits, shuffle: number of splits of the Inception Score, and whether images are shuffled before.
+        k: the k-th nearest neighbour sets the radius of each ball (precision, recall, density, coverage).
+        subsets, subset_size: number and size of the subsets of the Kernel Inception Distance.
+        seed: seed of every random draw.
+        confidence: whether scores get a 95 % interval, by resampling images.
+        device: where to compute: "auto", "cpu", "cuda", "cuda:1"; None means "auto".
     """
 
     ddof: int | None = None
@@ -138,7 +140,7 @@ DEFAULT = "tensorflow"
 
 
 def get_protocol(name: str | None) -> Protocol:
-    """By name; None is the original, "tensorflow". Raises OptionError."""
+    """The protocol with this name; None means the original, "tensorflow". Raises OptionError for an unknown name."""
     if name is None:
         return PROTOCOLS[DEFAULT]
     if name not in PROTOCOLS:

@@ -1,4 +1,4 @@
-"""A score says how it was measured: value, spread, protocol, warnings, and what was left out."""
+"""A score: its value, and how it was measured (spread, protocol, warnings, skipped images)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class Score:
     """One value of one metric, with everything needed to measure it again.
 
     Attributes:
-        metric: the index name ("fid", "is"), or for a feature space that is not the metric's own a name that says
-            so ("fd-efficientnet-lite0"), because such values compare only with themselves.
+        metric: the index name ("fid", "is"); with another feature space than the metric's standard one, a name that
+            says so ("fd-efficientnet-lite0"), because such values compare only with each other.
         value: the number to quote. `float(score)` is the same.
-        interval: low and high end of a 95 % interval of the value at these numbers of images, or None.
+        interval: low and high end of a 95 % interval of the value at these image counts, or None.
         spread: what the protocol calls its uncertainty (the standard deviation over splits for the Inception
             Score), or None.
         better: which direction is better.
-        n_real, n_fake: images used on each side; None where there is no such side or a statistics file hides it.
-        protocol: how it was measured; flat, JSON-able.
-        warnings: whole sentences about what may mislead.
+        n_real, n_fake: images used on each side; None if the metric lacks the side or a statistics file has no count.
+        protocol: how it was measured; can be written as JSON.
+        warnings: full sentences about what may mislead.
         skipped: images left out under `on_error="skip"`, as `{"image": ..., "reason": ...}`.
-        raw: the value before it was clamped to the metric's range (FID below 0), else equal to `value`.
+        raw: the value before clamping to the metric's range (FID may come out below 0); else equal to `value`.
         seconds: wall time of the whole measurement.
     """
 
@@ -50,7 +50,7 @@ class Score:
 
     @property
     def digits(self) -> int:
-        """Decimals worth printing; kernel distances and squared errors are small."""
+        """Decimals to print: 4, or 6 for small values such as kernel distances and squared errors."""
         return 6 if 0 < abs(self.value) < 0.1 else 4
 
     def __str__(self) -> str:
@@ -60,17 +60,17 @@ class Score:
         return f"{self.metric} {self.value:.{digits}f}{spread}{ends}"
 
     def counts(self) -> str:
-        """Over how many images."""
-        named = {name[2:]: n for name, n in self.protocol.items() if name.startswith("n_")}
-        sides = named or {"real": self.n_real, "fake": self.n_fake}
+        """Number of images of each side, as text."""
+        counts = {name[2:]: n for name, n in self.protocol.items() if name.startswith("n_")}
+        sides = counts or {"real": self.n_real, "fake": self.n_fake}
         return ", ".join(f"{n} {side}" for side, n in sides.items() if n is not None) or "counts unknown"
 
     def description(self) -> str:
-        """How it was measured, short enough for one line of a terminal."""
+        """How it was measured: counts and protocol, in one line."""
         return f"{self.counts()}; {self.protocol_line()}"
 
     def protocol_line(self) -> str:
-        """The same without the counts: features, weights, resize, dtype and so on."""
+        """The protocol in one line, without counts: features, weights, resize, dtype and so on."""
         sha256 = self.protocol.get("weights_sha256")
         weights = f" {sha256[:8]}" if sha256 else ""
         parts = [
@@ -91,12 +91,13 @@ class Score:
     def to_json(self) -> str:
         """One JSON object on one line, keys in the documented order; floats keep all their digits."""
         fields = asdict(self)
+        # The documented order, which is not that of the fields: readers may rely on it.
         order = "metric value spread better n_real n_fake protocol warnings skipped raw interval seconds version"
         return json.dumps({key: fields[key] for key in order.split()}, allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Score:
-        """Inverse of `to_json`; raises OptionError for a line that is no score."""
+        """Inverse of `to_json`. Raises OptionError for a line that is not a score."""
         try:
             fields = json.loads(line)
             ends = fields.get("interval")

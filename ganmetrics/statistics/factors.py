@@ -1,7 +1,8 @@
-"""Factors A with A'A a given covariance, in float64: what a Frechet distance is computed from.
+"""Factors A of a covariance matrix S, with A'A = S, in float64. A Frechet distance is computed from them.
 
-Cholesky's, with rows and columns sorted by variance, so that the rows of the factor come in falling size; where the
-rank is deficient, Cholesky's with pivots (LAPACK Working Note 161, Lucas 2004), which ends at the rank.
+The factor is that of Cholesky, with rows and columns of S sorted by variance, so that the rows of the factor fall in
+size. If S has no full rank, it is the pivoted Cholesky factor (LAPACK Working Note 161, Lucas 2004), which stops at the
+rank.
 """
 
 from __future__ import annotations
@@ -11,26 +12,28 @@ from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 
-# A pivot below this share of its own diagonal entry is rounding noise: the matrix has no full rank.
+# A pivot below this share of its own diagonal entry is rounding noise: the matrix does not have full rank.
 PIVOT = 1e-11
 EPS = torch.finfo(torch.float64).eps
-NOISE = 8 * EPS  # of a variance of 1, per dimension: a pivot below it ends the rank
-PROBES = 4
-INDEFINITE = 1e-4  # share of the largest eigenvalue by which a negative one is more than a float32 file's rounding
+NOISE = 8 * EPS  # per dimension, for variances scaled to 1: pivots below it count as 0
+PROBES = 4  # fixed test vectors on which a pivoted factor is checked; costs O(D^2), not O(D^3)
+INDEFINITE = 1e-4  # of the largest eigenvalue: a negative one beyond this is no rounding of a float32 file
 
 
 def symmetric_factor(covariance: Tensor) -> Tensor:
     """A `(r, D)` with `A.T @ A` equal to a symmetric positive semi-definite matrix `(D, D)` of rank r.
 
-    Raises StatisticsError for a matrix with a negative eigenvalue of more than 1e-4 of the largest.
+    Raises StatisticsError if an eigenvalue is below -1e-4 times the largest absolute eigenvalue.
     """
     variances = covariance.diagonal()
-    alive = variances > EPS**2 * variances.max()
+    # Rows of a feature that never varies are left out, because Cholesky needs positive pivots.
+    varying = variances > EPS**2 * variances.max()
     order = variances.argsort(descending=True)
-    order = order[alive[order]]
+    order = order[varying[order]]
     lower = _lower_factor(covariance[order][:, order])
-    beside = covariance[~alive].abs()
-    if lower is None or (len(beside) and not bool(beside.max() <= 2 * EPS * variances.max())):
+    constant = covariance[~varying].abs()
+    # A feature without variance that covaries with others: the matrix is not positive semi-definite.
+    if lower is None or (len(constant) and not bool(constant.max() <= 2 * EPS * variances.max())):
         return _positive_part(covariance)
     factor = lower.new_zeros(len(covariance), lower.shape[1])
     factor[order] = lower
@@ -38,7 +41,7 @@ def symmetric_factor(covariance: Tensor) -> Tensor:
 
 
 def _lower_factor(covariance: Tensor) -> Tensor | None:
-    """L `(D, r)` with L L' a matrix of positive diagonal; None where there is none, because it is indefinite."""
+    """L `(D, r)` with L L' equal to a matrix of positive diagonal; None if the matrix is indefinite."""
     lower, info = torch.linalg.cholesky_ex(covariance)
     if info == 0 and bool((lower.diagonal().square() > PIVOT * covariance.diagonal()).all()):
         return lower
@@ -46,15 +49,15 @@ def _lower_factor(covariance: Tensor) -> Tensor | None:
 
 
 def _pivoted_factor(covariance: Tensor) -> Tensor | None:
-    """The same at the rank there is, from variances scaled to 1, so that none is small beside rounding of others."""
+    """The pivoted factor, which stops at the rank. Variances are scaled to 1, so that rounding hides no small one."""
     from scipy.linalg.lapack import dpstrf
 
     scale = covariance.diagonal().sqrt()
     correlations = covariance / scale / scale[:, None]
     noise = NOISE * len(scale)
-    found, order, rank, _ = dpstrf(correlations.cpu().numpy().T, lower=True, tol=noise)
+    pivoted, order, rank, _ = dpstrf(correlations.cpu().numpy().T, lower=True, tol=noise)
     lower = torch.zeros(len(scale), rank, dtype=torch.float64)
-    lower[torch.from_numpy(order).long() - 1] = torch.from_numpy(found[:, :rank]).tril()
+    lower[torch.from_numpy(order).long() - 1] = torch.from_numpy(pivoted[:, :rank]).tril()
     lower = lower.to(covariance.device)
     probes = torch.arange(len(scale) * PROBES, dtype=torch.float64, device=scale.device).square().cos()
     probes = probes.reshape(-1, PROBES)
@@ -63,7 +66,7 @@ def _pivoted_factor(covariance: Tensor) -> Tensor | None:
 
 
 def _positive_part(covariance: Tensor) -> Tensor:
-    """The nearest factor, by eigenvalues, without those that are negative or rounding noise."""
+    """A factor by eigenvalues, without those that are negative or rounding noise: the nearest valid covariance."""
     values, vectors = torch.linalg.eigh(covariance)
     if float(values[0]) < -INDEFINITE * float(values.abs().max()):
         raise StatisticsError(
@@ -76,9 +79,9 @@ def _positive_part(covariance: Tensor) -> Tensor:
 
 
 def reflected(rows: Tensor) -> Tensor:
-    """H X of rows X `(n, k)`, H = I - 2 v v' the Householder reflection that swaps e1 and the constant vector.
+    """H X of rows X `(n, k)`, with H = I - 2 v v' the Householder reflection that swaps e1 and the constant vector.
 
-    Its first row is the sum of X over the root of n: 0 for centred rows. H is its own inverse.
+    The first row of H X is the sum of the rows of X divided by sqrt(n): 0 for centred rows. H is its own inverse.
     """
     n = len(rows)
     if n == 1:

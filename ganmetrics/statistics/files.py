@@ -1,7 +1,7 @@
 """Statistics on disk: our own `.npz`, and the `mu`/`sigma` files of pytorch-fid, TTUR, ADM and EDM.
 
-Ours holds `mu` and `sigma` too, so pytorch-fid and its kin read it; beside them stand the count, the protocol the
-vectors were measured with, and, for fewer images than dimensions, the vectors themselves. Nothing is ever unpickled.
+Our file holds `mu` and `sigma` too, so the other tools can read it. It adds the count, the protocol of the measurement
+and, if there are no more images than dimensions, the vectors themselves. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.printable import printable, reason_of
 from ganmetrics.statistics.moments import Moments
 
-WIDEST = 16_384  # dimensions whose covariance, 2 GB, is worth a file
+WIDEST = 16_384  # dimensions; their covariance takes 2 GB
 FORMAT = "ganmetrics-moments-1"
 
 
@@ -34,12 +34,12 @@ class StatisticsFile:
     origin: str = ""
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write to an `.npz` in one move; see `write`."""
+        """Write to an `.npz`, as a whole or not at all; see `write`."""
         write(path, self, overwrite=overwrite)
 
 
 def is_statistics_file(source: object) -> bool:
-    """Whether a path is an `.npz` that holds `mu` and `sigma` (whatever else it holds)."""
+    """Whether a path is an `.npz` that holds `mu` and `sigma` (and maybe more)."""
     if not isinstance(source, (str, os.PathLike)) or not str(source).lower().endswith(".npz"):
         return False
     try:
@@ -50,12 +50,12 @@ def is_statistics_file(source: object) -> bool:
 
 
 def require_writable(path: str | os.PathLike[str], *, overwrite: bool) -> None:
-    """To be asked before anything slow begins. Raises StatisticsError."""
+    """Check a path before slow work begins. Raises StatisticsError if it cannot be written."""
     writing.require_writable(path, ".npz", overwrite=overwrite, error=StatisticsError)
 
 
 def write(path: str | os.PathLike[str], statistics: StatisticsFile, *, overwrite: bool = False) -> None:
-    """Write in one move, so that no reader ever meets half a file. Raises StatisticsError; an existing file stays."""
+    """Write as a whole or not at all, so that nobody reads half a file. On StatisticsError an existing file stays."""
     moments = statistics.moments
     if not moments.count:
         raise StatisticsError("no images of known count: there are no statistics to write")
@@ -84,18 +84,19 @@ def _covariance(moments: Moments) -> torch.Tensor:
             f"statistics of {dim} dimensions would hold a covariance of {dim**2 * 8 / 1e9:.0f} GB; expected at most "
             f"{WIDEST} dimensions; use features that pool, or compare the images directly"
         )
+    # One image has no covariance, but a file without `sigma` is none. The vector itself is in `rows`.
     return moments.covariance() if (moments.count or 0) > 1 else torch.zeros(dim, dim)
 
 
 def load(path: str | os.PathLike[str]) -> StatisticsFile:
-    """Read a statistics file of ours or of pytorch-fid, TTUR, ADM or EDM.
+    """Read a statistics file, ours or one of pytorch-fid, TTUR, ADM or EDM.
 
-    Raises StatisticsError for a file that cannot be read, needs pickle, or whose arrays do not fit one another.
+    Raises StatisticsError for a file that cannot be read, needs pickle, or holds arrays that do not fit together.
     """
     name = printable(os.fspath(path))
     arrays = _read(os.path.expanduser(path), name)
     _check(name, arrays["mu"], arrays["sigma"])
-    mu, sigma = (np.asarray(arrays[key], dtype=np.float64) for key in ("mu", "sigma"))  # native, whatever was stored
+    mu, sigma = (np.asarray(arrays[key], dtype=np.float64) for key in ("mu", "sigma"))  # in native byte order
     tag = str(arrays.get("format", ""))
     if tag.startswith(FORMAT.rpartition("-")[0]) and tag != FORMAT:
         raise StatisticsError(f"{name}: written as {printable(tag)} by another version, expected {FORMAT}; upgrade")
@@ -116,13 +117,13 @@ def _read(path: str | os.PathLike[str], name: str) -> dict[str, np.ndarray]:
     wanted = ("mu", "sigma", "count", "format", "protocol", "rows")
     try:
         with open(path, "rb") as stream:
-            if not zipfile.is_zipfile(stream):  # numpy would take it for a pickle
+            if not zipfile.is_zipfile(stream):  # np.load would treat it as a pickle
                 raise zipfile.BadZipFile
         with np.load(path, allow_pickle=False) as archive:
             missing = {"mu", "sigma"} - set(archive.files)
             if missing:
-                held = ", ".join(sorted(archive.files)) or "nothing"
-                raise StatisticsError(f"{name}: expected a statistics file with mu and sigma, it holds {held}")
+                names = ", ".join(sorted(archive.files)) or "nothing"
+                raise StatisticsError(f"{name}: expected a statistics file with mu and sigma, it holds {names}")
             return {key: archive[key] for key in wanted if key in archive.files}
     except StatisticsError:
         raise

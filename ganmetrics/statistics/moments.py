@@ -1,8 +1,8 @@
-"""Count, mean and scatter of vectors in float64, streamed, merged, saved: all that a Frechet distance needs.
+"""Count, mean and scatter matrix of vectors in float64, which is all that a Frechet distance needs.
 
-Update and merge follow Chan, Golub & LeVeque 1979 (the pairwise formula), so whole, split and merged agree to
-rounding. While there are no more vectors than dimensions they are kept as they are, which takes less room than a
-scatter matrix and gives the covariance's exact low-rank factor; after that memory is flat in the number of images.
+Update and merge follow Chan, Golub & LeVeque 1979 (the pairwise formula), so one pass, several batches and merged parts
+agree to rounding. While there are no more vectors than dimensions, the vectors themselves are kept: they take less
+memory than a scatter matrix and give an exact low-rank factor of the covariance. After that, memory does not grow.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.statistics.factors import reflected, symmetric_factor
 from ganmetrics.statistics.rows import Rows
 
-FOLD_ROWS = 512  # rows gathered before they are folded into the scatter matrix, once there is one
+FOLD_ROWS = 512  # rows collected before each later update of the scatter matrix; one product of many rows is faster
 
 
 class Moments:
     """Streaming moments of vectors `(N, D)`.
 
-    `count` is None for a statistics file that hides it (pytorch-fid, TTUR, EDM): such moments can be compared but
-    neither updated nor merged.
+    `count` is None for a statistics file without a count (pytorch-fid, TTUR, EDM). Such moments can be compared,
+    but not updated or merged.
     """
 
     def __init__(self) -> None:
         self.count: int | None = 0
-        self._rows = Rows()  # not yet folded
-        self._folded = 0  # how many vectors are in _mean and _scatter
+        self._rows = Rows()  # vectors not yet added to _mean and _scatter
+        self._folded = 0  # number of vectors in _mean and _scatter
         self._mean: Tensor | None = None
         self._scatter: Tensor | None = None
-        self._given: Tensor | None = None  # a covariance of unknown count
+        self._covariance: Tensor | None = None  # from a file of unknown count
 
     @classmethod
     def from_covariance(cls, mean: Tensor, covariance: Tensor, count: int | None = None) -> Moments:
@@ -41,14 +41,14 @@ class Moments:
         moments.count = count
         moments._mean = mean.double()
         if count is None:
-            moments._given = covariance.double()
+            moments._covariance = covariance.double()
         else:
             moments._folded, moments._scatter = count, covariance.double() * (count - 1)
         return moments
 
     @classmethod
     def from_arrays(cls, folded: int, arrays: Mapping[str, Tensor]) -> Moments:
-        """From what `arrays` gave and how many vectors were `folded`: bit by bit what it was taken from."""
+        """Inverse of `arrays`, identical to the last bit; `folded` is the property of the same name."""
         moments = cls()
         moments._folded = folded
         moments._mean, moments._scatter = arrays.get("mean"), arrays.get("scatter")
@@ -58,18 +58,18 @@ class Moments:
 
     @property
     def folded(self) -> int:
-        """How many vectors are in mean and scatter, and no longer kept as they were."""
+        """Number of vectors in mean and scatter, which are no longer kept themselves."""
         return self._folded
 
     def arrays(self) -> dict[str, Tensor]:
-        """All that is held, float64: mean `(D,)` and scatter `(D, D)` of those folded, rows `(n, D)` of the others.
+        """The whole state, float64: mean `(D,)` and scatter `(D, D)` of the folded vectors, rows `(n, D)` of the rest.
 
         Raises StatisticsError for statistics of unknown count.
         """
         if self.count is None:
             raise StatisticsError("statistics of unknown count hold no scatter; measure the images instead")
-        held = {"mean": self._mean, "scatter": self._scatter, "rows": self._rows.whole()}
-        return {name: tensor for name, tensor in held.items() if tensor is not None}
+        state = {"mean": self._mean, "scatter": self._scatter, "rows": self._rows.whole()}
+        return {name: tensor for name, tensor in state.items() if tensor is not None}
 
     @property
     def dim(self) -> int | None:
@@ -80,23 +80,22 @@ class Moments:
         return pieces[0].shape[1] if pieces else None
 
     def update(self, vectors: Tensor) -> None:
-        """Take in vectors `(N, D)` of any float dtype. Raises StatisticsError for another D."""
+        """Add vectors `(N, D)` of any float dtype. Raises StatisticsError for another D."""
         if self.count is None:
             raise StatisticsError("statistics of unknown count cannot be added to; measure the images instead")
         if vectors.ndim != 2 or (self.dim is not None and vectors.shape[1] != self.dim):
             raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), got {tuple(vectors.shape)}")
         if not len(vectors):
             return
-        on_cpu = vectors.device.type == "mps"  # which has no float64
-        home = torch.device("cpu") if on_cpu else vectors.device
-        self._rows.add(vectors, torch.float64, home)
+        device = torch.device("cpu") if vectors.device.type == "mps" else vectors.device  # mps has no float64
+        self._rows.add(vectors, torch.float64, device)
         self.count += len(vectors)
         waiting = self.count - self._folded
         if waiting > (FOLD_ROWS if self._folded else vectors.shape[1]):
             self._fold()
 
     def merge(self, other: Moments) -> None:
-        """Take in all that another has seen. Raises StatisticsError for another D or an unknown count."""
+        """Add all vectors that another has seen. Raises StatisticsError for another D or an unknown count."""
         if self.count is None or other.count is None:
             raise StatisticsError("statistics of unknown count cannot be merged; measure the images instead")
         if other._scatter is not None and other._mean is not None:
@@ -109,16 +108,16 @@ class Moments:
             self.update(rows)
 
     def mean(self) -> Tensor:
-        """`(D,)` float64. Raises StatisticsError while there is no vector."""
+        """`(D,)` float64. Raises StatisticsError before the first vector."""
         rows = self.rows()
         return self._totals()[0] if rows is None else rows.mean(dim=0)
 
     def covariance(self, ddof: int = 1) -> Tensor:
         """`(D, D)` float64; ddof 1 divides by n - 1, ddof 0 by n. Raises StatisticsError below two vectors."""
-        if self._given is not None:
+        if self._covariance is not None:
             if ddof != 1:
                 raise StatisticsError("statistics of unknown count hold the n - 1 covariance only; use --ddof 1")
-            return self._given
+            return self._covariance
         n = self._need(ddof)
         if self.rows() is not None:
             factor = self.factor(ddof)
@@ -126,10 +125,10 @@ class Moments:
         return self._totals()[1] / (n - ddof)
 
     def factor(self, ddof: int = 1) -> Tensor:
-        """A with `A.T @ A` the covariance, `(r, D)` with r at most D: what a nuclear norm is taken of.
+        """A `(r, D)` with `A.T @ A` equal to the covariance, r at most D.
 
-        While there are at most D vectors, n - 1 rows: the `reflected` centred ones without the first, which is 0.
-        Else of `symmetric_factor`.
+        While the n vectors are kept (n at most D), A is the `reflected` centred vectors without the first row, which is
+        0: n - 1 rows. Otherwise it is that of `symmetric_factor`.
         """
         n, rows = self._need(ddof), self.rows()
         if rows is not None:
@@ -137,11 +136,11 @@ class Moments:
         return symmetric_factor(self.covariance(ddof))
 
     def rows(self) -> Tensor | None:
-        """The vectors themselves `(n, D)` while all are kept, else None."""
+        """The vectors themselves `(n, D)` while all of them are kept, else None."""
         return None if self._folded else self._rows.whole()
 
     def _need(self, ddof: int) -> int:
-        n = self.count if self.count is not None else 1 + ddof
+        n = self.count if self.count is not None else 1 + ddof  # an unknown count is taken as enough
         if n < 1 + ddof:
             raise StatisticsError(f"expected at least {1 + ddof} images for a covariance, got {n}")
         return n
@@ -149,7 +148,7 @@ class Moments:
     def _totals(self) -> tuple[Tensor, Tensor]:
         """Mean and scatter of everything seen; the scatter is the covariance where the count is unknown."""
         self._fold()
-        scatter = self._scatter if self._given is None else self._given
+        scatter = self._scatter if self._covariance is None else self._covariance
         if self._mean is None or scatter is None:
             raise StatisticsError("no vector yet: update before asking for moments")
         return self._mean, scatter
@@ -164,6 +163,7 @@ class Moments:
             self._add(len(rows), mean, centred.T @ centred)
 
     def _add(self, n: int, mean: Tensor, scatter: Tensor) -> None:
+        """Add mean and scatter of n other vectors by the pairwise formula."""
         if self._mean is None or self._scatter is None:
             self._folded, self._mean, self._scatter = n, mean.clone(), scatter.clone()
             return

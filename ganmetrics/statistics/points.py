@@ -1,4 +1,4 @@
-"""Sets of points `(N, D)` that are no images: taken as they are."""
+"""Sets of points `(N, D)` that are not images: used directly, without a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganmetrics.runtime.device import release_pages
 from ganmetrics.statistics.samples import Samples
 
 Points = np.ndarray | Tensor
-BYTE = 1 / 255  # what one step of a byte is in [0, 1]
+BYTE = 1 / 255  # maps bytes to [0, 1]
 
 
 def as_points(source: Any) -> Points | None:
@@ -30,7 +30,7 @@ def as_points(source: Any) -> Points | None:
         try:
             source = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError):
-            return None  # the image side tells what is wrong with the file
+            return None  # the image reader then reports what is wrong with the file
     if not isinstance(source, (Tensor, np.ndarray)) or source.ndim != 2:
         return None
     if isinstance(source, np.ndarray) and source.dtype.kind not in "fiu":
@@ -39,7 +39,7 @@ def as_points(source: Any) -> Points | None:
 
 
 def point_blocks(points: Points, rows: int = 16_384) -> Iterator[Tensor]:
-    """The points in floating point, a block at a time; integers become float64, memory-mapped pages are let go."""
+    """The points in floating point, block by block. Integers become float64; pages of a mapped file are released."""
     for start in range(0, len(points), rows):
         part = points[start : start + rows]
         if isinstance(part, Tensor):
@@ -51,13 +51,14 @@ def point_blocks(points: Points, rows: int = 16_384) -> Iterator[Tensor]:
 
 
 def rows_of(store: Samples) -> set[bytes]:
-    """Every point as the bytes of its float32 values: equal whatever kind of number it was stored as."""
+    """Every point as the bytes of its float32 values, so that equal points are equal in any stored dtype."""
     scale = BYTE if store.dtype == torch.uint8 else 1.0
+    # + 0.0 turns -0.0 into 0.0, whose bytes differ.
     return {row.tobytes() for block in store.blocks() for row in ((block.double() * scale).float() + 0.0).numpy()}
 
 
 def range_of(store: Samples) -> tuple[float, float]:
-    """Least and greatest value of all points; bytes stand for value / 255."""
+    """Smallest and largest value of all points; bytes stand for value / 255."""
     lows, highs = zip(*((float(block.min()), float(block.max())) for block in store.blocks()), strict=True)
     factor = BYTE if store.dtype == torch.uint8 else 1.0
     return min(lows) * factor, max(highs) * factor

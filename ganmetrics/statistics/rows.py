@@ -1,15 +1,18 @@
-"""Vectors gathered batch by batch in few pieces: many small ones, between what a network frees, scatter its memory."""
+"""Vectors collected batch by batch into a few large tensors.
+
+Many small tensors, allocated between the buffers that a network frees, would fragment its memory.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-PIECE = 4 * 2**20  # bytes of a piece at most, unless a batch is larger
+PIECE = 4 * 2**20  # bytes: largest piece, unless a batch is larger
 
 
 class Rows:
-    """Pieces `(n, D)` of one dtype on one device, each with as much room as there was before it, up to PIECE."""
+    """Pieces `(n, D)` of one dtype on one device. Each new piece has room for as many rows as exist, up to PIECE."""
 
     def __init__(self, *pieces: Tensor):
         self.count = sum(map(len, pieces))
@@ -18,7 +21,7 @@ class Rows:
         self._filled = 0
 
     def add(self, vectors: Tensor, dtype: torch.dtype, device: torch.device) -> None:
-        """Copy vectors `(n, D)` behind the others."""
+        """Append a copy of vectors `(n, D)`."""
         n, dim = vectors.shape
         if self._last is None or self._filled + n > len(self._last):
             self._full, self._filled = self.pieces(), 0
@@ -29,10 +32,10 @@ class Rows:
         self.count += n
 
     def pieces(self) -> list[Tensor]:
-        """All of them in order."""
+        """All pieces in order."""
         return self._full if self._last is None else [*self._full, self._last[: self._filled]]
 
     def whole(self) -> Tensor | None:
-        """A copy of all as one, None before the first."""
+        """A copy of all rows as one tensor; None before the first."""
         pieces = self.pieces()
         return torch.cat(pieces) if pieces else None

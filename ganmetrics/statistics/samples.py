@@ -1,4 +1,4 @@
-"""The vectors themselves, for metrics that need them: in memory up to a limit, then in a temporary file."""
+"""A store of the vectors themselves, in memory up to a limit, then in a temporary file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.rows import Rows
 
 CPU = torch.device("cpu")
-MEMORY_LIMIT = 256 * 2**20  # bytes kept in memory; 65,000 rows of 1008 float32 logits
+MEMORY_LIMIT = 256 * 2**20  # bytes; about 65,000 rows of 1008 float32 logits
 STORED = {torch.uint8: np.uint8, torch.float32: np.float32, torch.float64: np.float64}
 
 
 class Samples:
-    """Streaming store of vectors `(N, D)` in the order they came; memory is bounded, the rest is on disk.
+    """Streaming store of vectors `(N, D)` in the order of arrival; memory is bounded, the rest is on disk.
 
-    The file has no name (it is gone with the process, however that ends).
+    The temporary file has no name, so it disappears with the process, even after a crash.
     """
 
     def __init__(self, memory_limit: int = MEMORY_LIMIT) -> None:
@@ -33,20 +33,23 @@ class Samples:
         self._held = Rows()
         self._file: IO[bytes] | None = None
         self._spilled = 0
-        self._kept: tuple[IO[bytes], int, int] | None = None  # a file of somebody else's, where rows begin, how many
+        self._source: tuple[IO[bytes], int, int] | None = None  # of `from_file`: file, first byte, number of rows
         self.dtype: torch.dtype | None = None
         self._moments: Moments | None = None
 
     @classmethod
     def from_file(cls, file: IO[bytes], start: int, count: int, dim: int, dtype: torch.dtype) -> Samples:
-        """Rows that lie in a file from byte `start` on; it is only read, and what is added lies elsewhere."""
+        """A store over `count` rows of an existing file from byte `start` on. The file is never written to."""
         store = cls()
-        store._kept = (file, start, count)
+        store._source = (file, start, count)
         store.count, store.dim, store.dtype = count, dim, dtype
         return store
 
     def update(self, vectors: Tensor) -> None:
-        """Take in vectors `(N, D)`; bytes and float64 stay what they are, everything else is kept in float32."""
+        """Add vectors `(N, D)`. Bytes and float64 keep their dtype, everything else is stored as float32.
+
+        Raises StatisticsError for another D, and for bytes mixed with floating point.
+        """
         if vectors.ndim != 2 or (self.dim is not None and vectors.shape[1] != self.dim):
             raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), got {tuple(vectors.shape)}")
         if self.dtype is None:
@@ -60,16 +63,16 @@ class Samples:
             self._spill()
 
     def merge(self, other: Samples) -> None:
-        """Take in all that another holds, behind our own."""
+        """Append all vectors of another store."""
         for block in other.blocks():
             self.update(block)
 
     def blocks(self, rows: int = 4096) -> Iterator[Tensor]:
-        """All vectors in order, `rows` at a time, fewer only at the end."""
+        """All vectors in order, in blocks of `rows`; only the last block may be shorter."""
         return _gathered(self._pieces(rows), rows)
 
     def moments(self) -> Moments:
-        """Those of all vectors, summed once as long as none is added."""
+        """Moments of all vectors; computed again only after new vectors."""
         if self._moments is None or self._moments.count != self.count:
             self._moments = Moments()
             for block in self.blocks():
@@ -77,25 +80,25 @@ class Samples:
         return self._moments
 
     def _pieces(self, rows: int) -> Iterator[Tensor]:
-        if self._kept is not None:
-            yield from self._read(*self._kept, rows)
+        if self._source is not None:
+            yield from self._read(*self._source, rows)
         if self._file is not None:
             self._file.flush()
             yield from self._read(self._file, 0, self._spilled, rows)
         yield from self._held.pieces()
 
     def _read(self, file: IO[bytes], start: int, count: int, rows: int) -> Iterator[Tensor]:
-        """Seeks for every block, because one store may be gone through within another pass over it."""
+        """Seeks for every block, because two passes over one store may run nested."""
         dtype, dim = np.dtype(STORED[self.dtype or torch.float32]), self.dim or 0
         for first in range(0, count, rows):
-            here = min(rows, count - first)
+            n = min(rows, count - first)
             file.seek(start + first * dim * dtype.itemsize)
-            yield torch.from_numpy(np.fromfile(file, dtype, here * dim).reshape(here, dim))
+            yield torch.from_numpy(np.fromfile(file, dtype, n * dim).reshape(n, dim))
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the store)
-        self._file.seek(0, os.SEEK_END)
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the store exists)
+        self._file.seek(0, os.SEEK_END)  # a pass over the blocks moves the position
         for block in self._held.pieces():
             self._file.write(block.numpy().tobytes())
             self._spilled += len(block)
@@ -103,7 +106,7 @@ class Samples:
 
 
 def with_start(blocks: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
-    """Each block `(b, ...)` with the number of its first row among all."""
+    """Each block `(b, ...)` with the index of its first row among all rows."""
     start = 0
     for block in blocks:
         yield start, block
@@ -111,7 +114,7 @@ def with_start(blocks: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
 
 
 def _gathered(blocks: Iterable[Tensor], rows: int) -> Iterator[Tensor]:
-    """The same vectors in blocks of `rows`, so that sums over blocks do not depend on how the vectors came."""
+    """The same vectors in blocks of `rows`, so that sums over blocks do not depend on the batches they arrived in."""
     waiting: list[Tensor] = []
     missing = rows
     for block in blocks:
