@@ -244,6 +244,6 @@ def test_why_there_is_no_interval_is_said(tmp_path: Path, rng: np.random.Generat
     write_folder(tmp_path / "real", real)
     write_folder(tmp_path / "fake", 255 - real)
     ran = cli("prdc", "real", "fake", "--features", "pixels", "--confidence", "--quiet")
-    said = "no 95 % interval: it is the same for every image, so that drawing images anew moves nothing"
+    said = "no 95 % interval: it is the same for every image, so that resampling images does not change it"
     assert f"Warning: {said}\n" in ran.err or f": {said}\n" in ran.err
     assert "no interval is known" not in ran.err

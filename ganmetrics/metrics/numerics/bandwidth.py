@@ -10,16 +10,16 @@ from ganmetrics.errors import OptionError, StatisticsError
 
 PUBLISHED = tuple(10 ** (-1 + i / 9) for i in range(10))  # np.logspace(-1, 0, 10), Goodfellow's parzen_ll.py
 GOLDEN = (math.sqrt(5) - 1) / 2
-COARSE = 2.0  # ratio of neighbours in the bracketing grid of `auto`
-SMALLEST = 1e-100  # bandwidths below this, or above its inverse, have no square in float64
-PRECISION = 0.01  # to which `auto` finds the bandwidth
+COARSE = 2.0  # ratio of neighbours in the first grid of `auto`
+SMALLEST = 1e-100  # below this or above its inverse, squares come near the limits of float64
+PRECISION = 0.01  # relative precision of the bandwidth found by `auto`
 
 Curve = Callable[[Sequence[float]], list[float]]  # bandwidths -> mean validation log-likelihoods
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The bandwidth, how it was come by, and every (bandwidth, mean validation log-likelihood) that was looked at."""
+    """The bandwidth, how it was chosen, and every (bandwidth, mean validation log-likelihood) that was computed."""
 
     bandwidth: float
     rule: str
@@ -29,14 +29,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Rule:
-    """`grid` for "auto" is empty; one value is taken as it is, without a look at the validation data."""
+    """How the bandwidth is chosen.
+
+    name: "published" or "grid" (best of the grid), "auto" (search; the grid is empty) or "fixed" (one value, used as it
+    is, without the validation data).
+    """
 
     name: str
     grid: tuple[float, ...] = ()
 
     @classmethod
     def parse(cls, given: str | float | Sequence[float]) -> Rule:
-        """From "published", "auto", a number, numbers with commas, LOW:HIGH:COUNT (logarithmic), or a sequence.
+        """From "published", "auto", a number, numbers separated by commas, LOW:HIGH:COUNT (logarithmic), or a sequence.
 
         Raises OptionError.
         """
@@ -57,26 +61,26 @@ class Rule:
         """The bandwidth with the highest mean validation log-likelihood.
 
         Args:
-            curve: computes those means, for several bandwidths in one pass.
-            scale: root mean square distance a dimension from validation points to their nearest sample; asked for by
-                "auto" only, which begins its search there.
+            curve: computes these means for several bandwidths in one pass.
+            scale: computes the root mean square distance of validation points to their nearest sample, per dimension;
+                called by "auto" only, as the start of its search.
         """
         if self.name == "fixed":
             return Choice(self.grid[0], self.name)
         return golden_section(curve, scale()) if self.name == "auto" else _best_of_grid(curve, self)
 
 
-def _numbers(given: str | float | Sequence[float]) -> tuple[float, ...]:
-    if isinstance(given, str) and ":" in given:
-        low, high, count = given.split(":")
+def _numbers(bandwidths: str | float | Sequence[float]) -> tuple[float, ...]:
+    if isinstance(bandwidths, str) and ":" in bandwidths:
+        low, high, count = bandwidths.split(":")
         return log_grid(float(low), float(high), int(count))
-    if isinstance(given, str):
-        return tuple(float(part) for part in given.split(","))
-    return tuple(map(float, given)) if isinstance(given, Sequence) else (float(given),)
+    if isinstance(bandwidths, str):
+        return tuple(float(part) for part in bandwidths.split(","))
+    return tuple(map(float, bandwidths)) if isinstance(bandwidths, Sequence) else (float(bandwidths),)
 
 
 def log_grid(low: float, high: float, count: int) -> tuple[float, ...]:
-    """`count` bandwidths from low to high, at equal ratios."""
+    """`count` bandwidths from low to high, with equal ratios."""
     return tuple(low * (high / low) ** (i / (count - 1)) for i in range(count))
 
 
@@ -94,12 +98,12 @@ def _best_of_grid(curve: Curve, rule: Rule) -> Choice:
 
 
 def golden_section(curve: Curve, scale: float) -> Choice:
-    """Bracket the optimum on a grid of ratio COARSE around `scale`, then golden section (Kiefer 1953) in log h.
+    """Bracket the optimum on a grid of ratio COARSE around `scale`, then golden-section search (Kiefer 1953) in log h.
 
-    Raises StatisticsError where the likelihood grows without bound as the bandwidth shrinks, because validation
-    points stand among the samples.
+    Raises StatisticsError if the likelihood grows without bound as the bandwidth shrinks, because validation points
+    are among the samples.
     """
-    seen: dict[float, float] = {}
+    seen: dict[float, float] = {}  # log h -> mean log-likelihood; each costs a pass over the samples
 
     def value(log_h: float) -> float:
         if log_h not in seen:
@@ -120,10 +124,10 @@ def golden_section(curve: Curve, scale: float) -> Choice:
 
 
 def _bracket(curve: Curve, scale: float, seen: dict[float, float], steps: int = 3) -> tuple[float, float]:
-    """Log bandwidths on both sides of the best, extended until the best is inside."""
+    """Log bandwidths on both sides of the best; the grid moves until the best is not at its end."""
     step = math.log(COARSE)
     centre = math.log(scale) if scale > 0 else -math.inf
-    for _ in range(12):
+    for _ in range(12):  # at most 12 grids, each reaching 3 steps beyond the last best: a factor of about 1e10
         if not math.isfinite(centre):
             break
         grid = [centre + i * step for i in range(-steps, steps + 1)]

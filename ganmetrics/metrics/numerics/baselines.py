@@ -1,4 +1,4 @@
-"""What a Parzen score means is seen beside the scores of no generator at all: training images, and k-means centres.
+"""Baselines of a Parzen score that need no generator: training images and k-means centres.
 
 Theis, van den Oord & Bethge 2016 (arXiv:1511.01844, Table 1), where k-means centres rank above the true distribution.
 """
@@ -12,9 +12,9 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.statistics.points import BYTE
 from ganmetrics.statistics.samples import Samples
 
-CENTRES = 10_000  # at most, where no number is asked for: the published scores use as many samples
+CENTRES = 10_000  # default at most: the number of samples in published scores
 IMAGES_A_CENTRE = 10
-SHARE = 7  # one source alone is cut into 5/7 samples, 1/7 validation, 1/7 test: MNIST's 50,000, 10,000, 10,000
+SHARE = 7  # one source is cut into 5/7 samples, 1/7 validation, 1/7 test, like MNIST: 50,000, 10,000, 10,000
 
 
 def cut(whole: Samples, seed: int) -> dict[str, torch.Tensor]:
@@ -30,7 +30,7 @@ def cut(whole: Samples, seed: int) -> dict[str, torch.Tensor]:
 def kmeans_centres(images: Samples, n_centres: int | None, seed: int) -> torch.Tensor:
     """k-means centres `(K, D)` float32 in [0, 1] of images or points, by scikit-learn's MiniBatchKMeans.
 
-    K is a tenth of the images, at most CENTRES, where `n_centres` is None. Raises StatisticsError for K > N.
+    If `n_centres` is None, K is a tenth of the images, at most CENTRES. Raises StatisticsError for K > N.
     """
     from sklearn.cluster import MiniBatchKMeans
 

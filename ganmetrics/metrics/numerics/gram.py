@@ -1,12 +1,12 @@
-"""Sums of a kernel over all pairs of two sets of vectors, a block at a time: exact enough for a KID of 1e-3.
+"""Sums of a kernel over all pairs of two sets of vectors, block by block, precise enough for a KID of 1e-3.
 
 The unbiased and the biased estimate of the squared maximum mean discrepancy are those of Gretton, Borgwardt, Rasch,
-Schölkopf & Smola 2012 (JMLR 13, Equations 3 and 5). Kernels here are k(x, y) = f(a(x) + a(y) + s x'y') of vectors
-centred on the common mean: many float32 vectors are multiplied in float32, where the centred product has digits to
-spare and a mean over many pairs has more, few of them in float64, like all else. What is kept is k less its value at
-the mean, a constant that no discrepancy sees and no sum then has to carry.
+Schölkopf & Smola 2012 (JMLR 13, Equations 3 and 5). Kernels here have the form k(x, y) = f(a(x) + a(y) + s x'y') with
+vectors x', y' centred on the common mean. Large sets of float32 vectors are multiplied in float32: a centred product is
+precise enough, and the mean over many pairs even more so. Small sets and everything else are float64. Sums are of k
+less its value at the mean: a constant does not change a discrepancy, but would cost digits.
 
-Memory does not grow with the vectors (their store may be on disk); of a set with itself each pair is computed once.
+Memory does not grow with the number of vectors (their store may be on disk). Within one set each pair is computed once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.products import inner_products
 from ganmetrics.statistics.samples import Samples, with_start
 
-CHUNK = 64 * 2**20  # bytes of vectors kept at hand while the other side passes by
-PRECISE = 10**8  # products of two numbers below which float64 costs no time worth mentioning
+CHUNK = 64 * 2**20  # bytes of vectors in memory during a pass over the other side
+PRECISE = 10**8  # multiplications up to which float64 costs hardly any time
 BLOCK = {"cpu": 1024, "cuda": 4096}  # rows and columns of one block of the kernel matrix
 
-Block = tuple[int, int, Tensor]
+Block = tuple[int, int, Tensor]  # first row, first column, kernel values
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Kernel:
     """k(x, y) = f(a(x) + a(y) + s x'y'), x' = x - mean.
 
     Attributes:
-        own: a of centred vectors: `(centred (n, D), mean (D,))` -> `(n,)`, all float64.
+        own: a: `(centred (n, D), mean (D,))` -> `(n,)`, all float64.
         scale: s, from the number of dimensions.
-        finish: f less f at the mean, in place: `(arguments (r, c), mean (D,))` -> `(r, c)`.
-        points: what is done to vectors `(n, D)` float64 before anything else.
+        finish: f less k(mean, mean), in place: `(arguments (r, c), mean (D,))` -> `(r, c)`.
+        points: first step, for instance normalisation: vectors `(n, D)` float64 -> `(n, D)`.
     """
 
     own: Callable[[Tensor, Tensor], Tensor]
@@ -50,9 +50,9 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Sums:
-    """Of kernel values k_ij: over each row `(m,)` and column `(n,)`, and of their squares; float64.
+    """Sums of kernel values k_ij: over each row `(m,)`, each column `(n,)`, and of all squares; float64.
 
-    Of a set with itself the diagonal is left out, and rows are columns.
+    Within one set the diagonal is left out, and rows equal columns.
     """
 
     rows: Tensor
@@ -66,9 +66,10 @@ class Sums:
 
 @dataclass(frozen=True)
 class Resampled:
-    """Sums `(R,)` over pairs of resampled images: w_i w_j k_ij over i != j within a side, v_i w_j k_ij between them.
+    """Kernel sums `(R,)` of R resampled sets, with w_i the number of times that image i was drawn.
 
-    `real_pairs` and `fake_pairs` are the sums of w_i w_j over i != j.
+    `real` and `fake` are sums of w_i w_j k_ij over i != j within a side, `between` is the sum of v_i w_j k_ij over both
+    sides, `real_pairs` and `fake_pairs` are sums of w_i w_j over i != j.
     """
 
     real: Tensor
@@ -83,9 +84,9 @@ class Gram:
 
     Args:
         real, fake: stores of vectors `(m, D)` and `(n, D)`.
-        device: where products are computed, None the first CUDA device, or the CPU.
+        device: where products are computed; None means the first CUDA device, or the CPU.
 
-    Raises StatisticsError for unlike dimensions and for fewer than two vectors a side.
+    Raises StatisticsError for different dimensions and for fewer than two vectors per side.
     """
 
     def __init__(self, kernel: Kernel, real: Samples, fake: Samples, *, device: Device = None):
@@ -102,12 +103,12 @@ class Gram:
         self.mean = torch.stack(totals).sum(dim=0) / (real.count + fake.count)
 
     def sums(self) -> tuple[Sums, Sums, Sums]:
-        """Over real with real, fake with fake, real with fake."""
+        """Sums within real, within fake, and between real and fake."""
         with exact_arithmetic(self.device):
             return self._within(self.real), self._within(self.fake), self._between()
 
     def resampled(self, resamples: int, seed: int) -> Resampled:
-        """The same sums, weighted by how often each image is in sets drawn with replacement, all in one pass."""
+        """Sums over `resamples` sets drawn with replacement, by weighting pairs with image counts; in one pass."""
         v, w = (
             _drawn(store.count, resamples, seed, side) for side, store in (("real", self.real), ("fake", self.fake))
         )
@@ -121,6 +122,7 @@ class Gram:
         rows = torch.zeros(store.count, dtype=torch.float64)
         squares = 0.0
         for top, left, k in self._blocks(store, store):
+            # Each block stands for its mirror image below the diagonal too.
             rows[top : top + len(k)] += k.sum(dim=1).cpu()
             rows[left : left + k.shape[1]] += k.sum(dim=0).cpu()
             squares += 2 * float(torch.dot(k.view(-1), k.view(-1)))
@@ -137,7 +139,7 @@ class Gram:
         return Sums(rows, columns, squares)
 
     def _quadratic(self, blocks: Iterator[Block], v: Tensor, w: Tensor) -> Tensor:
-        """Sum of v_i k_ij w_j over all blocks, `(R,)`, for counts `(R, m)` and `(R, n)`."""
+        """Sum of v_i k_ij w_j over all blocks, `(R,)`, for counts v `(R, m)` and w `(R, n)`."""
         total = torch.zeros(len(v), dtype=torch.float64, device=self.device)
         for top, left, k in blocks:
             rows, columns = v[:, top : top + len(k)], w[:, left : left + k.shape[1]]
@@ -146,21 +148,21 @@ class Gram:
         return total.cpu()
 
     def _blocks(self, one: Samples, other: Samples) -> Iterator[Block]:
-        """(top, left, kernel values `(r, c)` float64); of a store with itself those above the diagonal, 0 elsewhere."""
+        """(first row, first column, kernel values `(r, c)` float64); within one store 0 on and below the diagonal."""
         rows = max(1, min(one.count, CHUNK // (self.dim * self.dtype.itemsize)))
         size = min(rows, BLOCK[self.device.type])
         for start in range(0, one.count, rows):
-            prepared = [self._prepared(part) for part in _stretch(one, start, start + rows)]
+            prepared = [self._prepared(part) for part in _slice(one, start, start + rows)]
             points, own = (torch.cat(parts) for parts in zip(*prepared, strict=True))
             for left, block in with_start(other.blocks(size)):
                 if one is other and left + len(block) <= start:
                     continue
-                columns, theirs = self._prepared(block)
+                columns, columns_own = self._prepared(block)
                 for i in range(0, len(points), size):
                     top = start + i
                     if one is other and left + len(block) <= top:
                         break
-                    k = torch.add(own[i : i + size, None], theirs)
+                    k = torch.add(own[i : i + size, None], columns_own)
                     k.add_(inner_products(points[i : i + size], columns), alpha=self.kernel.scale(self.dim))
                     k = self.kernel.finish(k, self.mean)
                     if one is other and left < top + len(k):
@@ -168,18 +170,18 @@ class Gram:
                     yield top, left, k
 
     def _prepared(self, block: Tensor) -> tuple[Tensor, Tensor]:
-        """Centred vectors and a of them, where the work is done."""
+        """Centred vectors and their a, on the device."""
         centred = self.kernel.points(block.double()) - self.mean
         return centred.to(self.device, self.dtype), self.kernel.own(centred, self.mean).to(self.device)
 
 
 def _drawn(n: int, resamples: int, seed: int, side: str) -> Tensor:
-    """Counts `(R, n)` as bytes."""
+    """Counts `(R, n)` as bytes, to save memory; no image is drawn 256 times."""
     return torch.cat([block.to(torch.uint8) for block in counts(n, resamples, seed, side)])
 
 
-def _stretch(store: Samples, start: int, stop: int) -> Iterator[Tensor]:
-    """The vectors from one place to another; a store is read by one reader at a time."""
+def _slice(store: Samples, start: int, stop: int) -> Iterator[Tensor]:
+    """Vectors [start, stop) of a store, in blocks."""
     for first, block in with_start(store.blocks(BLOCK["cpu"])):
         if first < stop and start < first + len(block):
             yield block[max(0, start - first) : stop - first]

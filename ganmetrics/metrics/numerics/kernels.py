@@ -1,8 +1,8 @@
-"""Sums of Gaussian kernels over a stream of samples: exact distances, streamed log-sum-exp, memory that does not grow.
+"""Sums of Gaussian kernels over a stream of samples: exact distances, streamed log-sum-exp, constant memory.
 
-|x - s|^2 through a float32 product is off by about 1e-4, which at a bandwidth of 0.01 is half a nat. Here the product
-is exact for bytes (int8, or float32 over few enough dimensions, holds every partial sum) and float64 for everything
-else; the exponentials are float32 of exact differences from the nearest sample.
+|x - s|^2 by a float32 product has an error of about 1e-4, which is half a nat at a bandwidth of 0.01. Here the product
+is exact for bytes (int8 products, or float32 over few enough dimensions to hold every partial sum) and float64 for
+everything else. The exponentials are float32, of exact differences from the nearest sample.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.runtime.products import byte_products, int8_pays
 from ganmetrics.statistics.points import BYTE
 
-WIDEST = 33_000  # dimensions whose squared distance of bytes fits an int32
-# exp below this is nothing beside the nearest sample, and would be slow (denormal)
+WIDEST = 33_000  # dimensions up to which a squared distance of bytes fits an int32: 33,000 * 255^2 < 2^31
+# Smaller exponents add nothing to the kernel of the nearest sample, exp(0), and denormal numbers would be slow.
 FLOOR = {torch.float32: -80.0, torch.float64: -700.0}
-TOLERANCE = 1e-5  # nats that the rounding of one distance may cost
+TOLERANCE = 1e-5  # nats: largest effect of the rounding of one distance
 DEFAULT_MEMORY = 512 * 2**20  # bytes of work space
 
 
 class KernelSums:
-    """log densities of fixed points under a growing set of samples, for several bandwidths at once.
+    """Log densities of fixed points under a growing set of samples, for several bandwidths at once.
 
-    The distances of a block of samples are computed once for all bandwidths; what is kept is, for every point, the
-    distance of its nearest sample and one sum of kernels a bandwidth relative to that. Memory does not grow with the
-    samples.
+    The distances to a block of samples are computed once for all bandwidths. For each point it keeps the distance to
+    the nearest sample and, per bandwidth, one sum of kernels relative to that of the nearest sample. Memory does not
+    grow with the samples.
 
     Args:
-        x: points `(M, D)`, floating point or uint8; on the device the work is to be done on.
+        x: points `(M, D)`, floating point or uint8; their device does the work.
         bandwidths: standard deviations, above 0.
-        memory: bytes for one block of distances and what is made of it.
-        dtype: of the exponentials, float32 or float64; None is float64 for float64 points and float32 for others.
-            Distances and sums are exact or float64 in either case.
+        memory: bytes for one block of distances and its exponentials.
+        dtype: dtype of the exponentials, float32 or float64; None means float64 for float64 points and float32 for
+            others. Distances and sums are always exact or float64.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class KernelSums:
         self._rows, self._columns = block_shape(self.n_points, memory)
 
     def update(self, samples: Tensor) -> None:
-        """Take in samples `(N, D)` of the points' kind; moved to their device."""
+        """Add samples `(N, D)`, bytes or floating point like the points. They are moved to the points' device."""
         check_points(samples, "samples")
         if samples.shape[1] != self.dim:
             raise StatisticsError(f"expected samples of {self.dim} dimensions, got {samples.shape[1]}")
@@ -79,23 +79,24 @@ class KernelSums:
 
     def _add(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> None:
         squared = self._distances.block(rows, prepared)
-        before = self._nearest[rows]
-        now = torch.minimum(before, squared.amin(dim=1).double())
-        beyond = squared.sub_(now.to(squared.dtype)[:, None])
-        work = torch.empty(beyond.shape, dtype=self.dtype, device=beyond.device)
+        previous = self._nearest[rows]
+        nearest = torch.minimum(previous, squared.amin(dim=1).double())
+        excess = squared.sub_(nearest.to(squared.dtype)[:, None])
+        work = torch.empty(excess.shape, dtype=self.dtype, device=excess.device)
         for i, bandwidth in enumerate(self.bandwidths):
             scale = -0.5 * self._distances.unit / bandwidth**2
-            kernels = torch.mul(beyond, scale, out=work).clamp_(min=FLOOR[self.dtype]).exp_()
-            moved = ((before - now) * scale).exp()  # older sums, relative to the new nearest sample; 0 at the first
-            self._sums[rows, i] = self._sums[rows, i] * moved + kernels.sum(dim=1).double()
-        self._nearest[rows] = now
+            kernels = torch.mul(excess, scale, out=work).clamp_(min=FLOOR[self.dtype]).exp_()
+            # Makes earlier sums relative to the new nearest sample; 0 for the first block.
+            rescale = ((previous - nearest) * scale).exp()
+            self._sums[rows, i] = self._sums[rows, i] * rescale + kernels.sum(dim=1).double()
+        self._nearest[rows] = nearest
 
     def nearest_squared(self) -> Tensor:
-        """`(M,)` float64 squared distance of every point from its nearest sample."""
+        """Squared distance `(M,)` float64 of every point to its nearest sample."""
         return (self._nearest + self._distances.offset) * self._distances.unit
 
     def copies(self) -> int:
-        """How many points coincide with a sample."""
+        """Number of points that are equal to a sample."""
         return int((self._nearest + self._distances.offset <= self._distances.zero).sum())
 
     def log_likelihood(self) -> Tensor:
@@ -109,13 +110,14 @@ class KernelSums:
 
 
 class _RealDistances:
-    """Squared distances in float64: by a product of centred points, or where that would lose digits, directly.
+    """Squared distances in float64: by a product of centred points, or directly if that would lose digits.
 
-    `offset` is what each point's distances lack (here nothing), `zero` what rounding may make of a copy's distance.
+    `unit` scales the distances of `block`, `offset` `(M,)` must be added to them first (here 0), and distances up to
+    `zero` may be rounding of an exact 0.
 
     Args:
         x: points `(M, D)`, floating point, or bytes of more than WIDEST dimensions.
-        tolerance: error of a squared distance that does not matter.
+        tolerance: acceptable error of a squared distance.
     """
 
     offset: Tensor | float = 0.0
@@ -142,9 +144,9 @@ class _RealDistances:
 
 
 class _ByteDistances:
-    """Squared distances of bytes as exact integers, in units of 1 / 255^2, less `offset`, the point's own square.
+    """Squared distances of bytes as exact integers in units of 1 / 255^2, without `offset`, the square of the point.
 
-    Bytes are centred to -128 .. 127, and held as int8 where the processor multiplies that, else as float32.
+    Bytes are shifted to -128 .. 127 and kept as int8 if the processor has fast int8 products, else as float32.
     """
 
     unit = BYTE**2
@@ -176,23 +178,24 @@ def _square_sums(x: Tensor) -> Tensor:
 
 
 def block_shape(n_points: int, memory: int) -> tuple[int, int]:
-    """(points, samples) of one block: about 20 bytes a pair, few enough to stay near the processor, one at least."""
+    """(points, samples) of one block, at least 1 each; about 20 bytes per pair."""
+    # 2^21 pairs at most: larger blocks leave the cache and are slower.
     pairs = max(1, min(memory // 20, 2**21))
     rows = max(1, min(n_points, 1024, pairs))
     return rows, max(1, pairs // rows)
 
 
 def check_bandwidths(bandwidths: Sequence[float]) -> None:
-    """Raises OptionError unless there is at least one, all finite and above 0."""
+    """Raises OptionError unless there is at least one and all are finite and above 0."""
     for bandwidth in bandwidths:
-        if not 1e-100 <= bandwidth <= 1e100:
+        if not 1e-100 <= bandwidth <= 1e100:  # beyond, squares come near the limits of float64
             raise OptionError(f"--bandwidths: expected numbers above 0, got {bandwidth}")
     if not len(bandwidths):
         raise OptionError("--bandwidths: expected at least one number above 0, got none")
 
 
 def check_points(points: Tensor, name: str) -> None:
-    """Raises StatisticsError unless points are `(N, D)`, bytes or finite floating point."""
+    """Raises StatisticsError unless points are `(N, D)`, and bytes or finite floating point."""
     if points.ndim != 2 or not points.shape[1]:
         raise StatisticsError(f"expected {name} of shape (N, D), got {tuple(points.shape)}")
     if points.dtype != torch.uint8 and not points.is_floating_point():

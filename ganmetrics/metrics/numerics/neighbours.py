@@ -1,7 +1,7 @@
-"""Exact nearest neighbours, and who lies in whose ball: what precision, recall, authenticity and a report stand on.
+"""Exact nearest neighbours and counts of vectors in balls, for precision, recall, authenticity and the report.
 
-Every answer is the one that a comparison of all pairs of exact distances would give, ties included. Products in float32
-bound the distances (see `distances.py`), and only pairs that the bounds leave undecided are computed exactly.
+Results are those of a comparison of all exact distances, ties included. Products in float32 give bounds of the
+distances (see `distances.py`); only pairs that the bounds do not decide are computed exactly.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ganmetrics.metrics.numerics.distances import TINY, Device, Pairs, Vectors, 
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
 
-EXHAUSTIVE = 2**22  # pairs at once where float32 did not decide
+EXHAUSTIVE = 2**22  # pairs in one block of the float64 search
 
 
 @dataclass(frozen=True)
 class Balls:
-    """A ball around every point, or around every query.
+    """One ball around every point, or around every query.
 
     Attributes:
-        squared_radii: one for each `(M,)`, float64.
-        around: which of the two sets are the centres.
-        closed: whether a ball holds its surface (`<=`), or not (`<`).
+        squared_radii: one per centre, float64: `(M,)` around points, `(N,)` around queries.
+        around: which set the centres are.
+        closed: whether a ball includes its surface (`<=`) or not (`<`).
     """
 
     squared_radii: Tensor
@@ -41,78 +41,79 @@ class Balls:
 def nearest(
     queries: Vectors, points: Vectors, k: int, *, exclude_self: bool = False, device: Device = None
 ) -> tuple[Tensor, Tensor]:
-    """Distances `(N, k)` float64 and indices `(N, k)` of the k nearest of the points `(M, D)` to each query `(N, D)`.
+    """Distances `(N, k)` float64 and indices `(N, k)` of the k points `(M, D)` nearest to each query `(N, D)`.
 
-    In order of distance; of points at one distance the first comes first, save where the k-th distance is 0.
+    Sorted by distance, equal distances by index. If the k-th distance is 0, any k copies may be returned.
 
-    exclude_self: the two are one set, and no vector is its own neighbour.
-    device: where the products run; None is the first CUDA device, or the CPU. It changes no result.
+    exclude_self: queries and points are one set, and no vector is its own neighbour.
+    device: where the products run; None means the first CUDA device, or the CPU. It does not change results.
 
-    Raises StatisticsError for unlike dimensions, NaN or infinity, and fewer than k points (beside itself).
+    Raises StatisticsError for different dimensions, NaN or infinity, and fewer than k points (without itself).
     """
     squared, indices = nearest_squared(queries, points, k, exclude_self=exclude_self, device=device)
     return squared.sqrt(), indices
 
 
-_FOUND: WeakKeyDictionary[Samples, WeakKeyDictionary[Samples, dict]] = WeakKeyDictionary()
+# Several metrics ask for the same neighbours. points -> queries -> (counts, exclude_self) -> result.
+_CACHE: WeakKeyDictionary[Samples, WeakKeyDictionary[Samples, dict]] = WeakKeyDictionary()
 
 
 def nearest_squared(
     queries: Vectors, points: Vectors, k: int, *, exclude_self: bool = False, device: Device = None
 ) -> tuple[Tensor, Tensor]:
-    """`nearest`, the distances squared. Of Samples, which only ever grow, the answer is remembered."""
+    """Like `nearest`, with squared distances. Results for Samples are cached; they only grow, so counts are the key."""
     if not isinstance(queries, Samples) or not isinstance(points, Samples):
         return _nearest_squared(queries, points, k, exclude_self, device)
-    found = _FOUND.setdefault(points, WeakKeyDictionary()).setdefault(queries, {})
+    cache = _CACHE.setdefault(points, WeakKeyDictionary()).setdefault(queries, {})
     key = (queries.count, points.count, exclude_self)
-    if key not in found or found[key][0].shape[1] < k:
-        found.clear()
-        found[key] = _nearest_squared(queries, points, k, exclude_self, device)
-    squared, indices = found[key]
+    if key not in cache or cache[key][0].shape[1] < k:
+        cache.clear()
+        cache[key] = _nearest_squared(queries, points, k, exclude_self, device)
+    squared, indices = cache[key]
     return squared[:, :k].clone(), indices[:, :k].clone()
 
 
 def ball_counts(
     queries: Vectors, points: Vectors, balls: Sequence[Balls], *, device: Device = None
 ) -> list[tuple[Tensor, Tensor]]:
-    """For each system of balls how many pairs (query, point) lie within: by query `(N,)` and by point `(M,)`.
+    """For each entry of `balls`, the number of pairs (query, point) within a ball: by query `(N,)` and by point `(M,)`.
 
-    Around points that is how many balls hold a query, and how many queries a ball holds; around queries the reverse.
-    Raises StatisticsError for unlike dimensions, NaN or infinity.
+    For balls around points: how many balls hold each query, and how many queries each ball holds. For balls around
+    queries the reverse. Raises StatisticsError for different dimensions, NaN or infinity.
     """
     where = place(device)
     with exact_arithmetic(where):
         pairs = pairs_of(queries, points, where)
-        radii = [system.squared_radii.to(where) * pairs.scale**2 for system in balls]
+        radii = [b.squared_radii.to(where) * pairs.scale**2 for b in balls]
         reach = {
             side: _largest([r for r, b in zip(radii, balls, strict=True) if b.around == side], n, where)
             for side, n in (("queries", len(pairs.queries)), ("points", len(pairs.points)))
         }
         shape = len(pairs.queries), len(pairs.points)
-        found = [tuple(torch.zeros(n, dtype=torch.long, device=where) for n in shape) for _ in balls]
+        tallies = [tuple(torch.zeros(n, dtype=torch.long, device=where) for n in shape) for _ in balls]
         for rows, columns, lower in pairs.blocks():
             near = (lower <= reach["points"][columns]) | (lower <= reach["queries"][rows, None])
             i, j = near.nonzero().unbind(dim=1)
             bound = lower[i, j].double()
             i, j = i + rows.start, j + columns.start
-            own = [r[j if b.around == "points" else i] for r, b in zip(radii, balls, strict=True)]
-            squared = _decided(pairs, i, j, bound, own)
-            for (by_query, by_point), limit, system in zip(found, own, balls, strict=True):
-                within = (squared <= limit if system.closed else squared < limit).long()
+            limits = [r[j if b.around == "points" else i] for r, b in zip(radii, balls, strict=True)]
+            squared = _decided(pairs, i, j, bound, limits)
+            for (by_query, by_point), limit, b in zip(tallies, limits, balls, strict=True):
+                within = (squared <= limit if b.closed else squared < limit).long()
                 by_query.index_add_(0, i, within)
                 by_point.index_add_(0, j, within)
-        return [(by_query.cpu(), by_point.cpu()) for by_query, by_point in found]
+        return [(by_query.cpu(), by_point.cpu()) for by_query, by_point in tallies]
 
 
 def _largest(radii: Sequence[Tensor], n: int, device: torch.device) -> Tensor:
-    """The largest radius at each of n centres, not rounded down; -infinity where no ball is."""
+    """Largest squared radius `(n,)` at each centre, rounded up to float32; -infinity without balls."""
     if not radii:
         return torch.full((n,), -math.inf, device=device)
     return (torch.stack(list(radii)).amax(dim=0) * (1 + 1e-6) + TINY).float()
 
 
 def _decided(pairs: Pairs, i: Tensor, j: Tensor, bound: Tensor, limits: Sequence[Tensor]) -> Tensor:
-    """Scaled squared distances of pairs, exact or on the right side of every limit."""
+    """Scaled squared distances of pairs, exact if the bounds do not decide on which side of a limit they are."""
     upper = bound + pairs.gap(i, j)
     unsure = torch.zeros_like(i, dtype=torch.bool)
     for limit in limits:
@@ -133,9 +134,11 @@ def _nearest_squared(
         if not 1 <= k <= available:
             beside = " beside the vector itself" if exclude_self else ""
             raise StatisticsError(f"{k} nearest neighbours: expected at least as many points{beside}, got {available}")
+        # Some candidates beyond k: then the k nearest by exact distance are nearly always among them.
         lower, index = _candidates(pairs, min(available, k + k // 2 + 4), exclude_self)
         squared, index = _sorted(pairs, torch.arange(n, device=where), index)
         kth = squared[:, k - 1]
+        # Every other point is at least as far as the largest candidate bound; nothing is nearer than 0.
         sure = (kth * pairs.scale**2 < lower.amax(dim=1)) | (kth == 0) | (index.shape[1] == available)
         squared, index = squared[:, :k].contiguous(), index[:, :k].contiguous()
         unsure = (~sure).nonzero().flatten()
@@ -147,16 +150,16 @@ def _nearest_squared(
 
 
 def _candidates(pairs: Pairs, m: int, exclude_self: bool) -> tuple[Tensor, Tensor]:
-    """The m smallest lower bounds of every query and where they are, `(N, m)` each."""
+    """The m smallest lower bounds of every query and their points, `(N, m)` each."""
     shape = (len(pairs.queries), m)
     lower = torch.full(shape, math.inf, dtype=pairs.dtype, device=pairs.points.device)
     index = torch.zeros(shape, dtype=torch.long, device=pairs.points.device)
 
     def take(rows: slice, start: int, block: Tensor) -> None:
-        values, at = block.topk(min(m, block.shape[1]), dim=1, largest=False, sorted=False)
-        both = torch.cat([lower[rows], values], dim=1)
-        lower[rows], kept = both.topk(m, dim=1, largest=False, sorted=False)
-        index[rows] = torch.cat([index[rows], at + start], dim=1).gather(1, kept)
+        values, columns = block.topk(min(m, block.shape[1]), dim=1, largest=False, sorted=False)
+        merged = torch.cat([lower[rows], values], dim=1)
+        lower[rows], smallest = merged.topk(m, dim=1, largest=False, sorted=False)
+        index[rows] = torch.cat([index[rows], columns + start], dim=1).gather(1, smallest)
 
     for rows, columns, block in pairs.blocks(halved=exclude_self):
         on_diagonal = exclude_self and rows == columns
@@ -169,7 +172,7 @@ def _candidates(pairs: Pairs, m: int, exclude_self: bool) -> tuple[Tensor, Tenso
 
 
 def _sorted(pairs: Pairs, rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact squared distances of queries `rows` from points `index`, `(r, m)`, by distance and then index."""
+    """Exact squared distances `(r, m)` of queries `rows` to points `index`, sorted by distance, then index."""
     index = index.sort(dim=1).values
     squared = pairs.direct(rows.repeat_interleave(index.shape[1]), index.flatten()).view(index.shape)
     squared, order = squared.sort(dim=1, stable=True)
@@ -177,7 +180,7 @@ def _sorted(pairs: Pairs, rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _of_all(pairs: Pairs, rows: Tensor, k: int, exclude_self: bool) -> tuple[Tensor, Tensor]:
-    """The k nearest of queries among all that their bounds leave in question, however many those are."""
+    """The k nearest of queries, by exact distances to every point that the bounds do not rule out."""
     lower = pairs.of_rows(rows)
     if exclude_self:
         lower[torch.arange(len(rows), device=rows.device), rows] = math.inf
@@ -186,9 +189,9 @@ def _of_all(pairs: Pairs, rows: Tensor, k: int, exclude_self: bool) -> tuple[Ten
     limit = upper.topk(k, dim=1, largest=False).values.amax(dim=1)
     i, j = (lower <= limit[:, None]).nonzero().unbind(dim=1)
     counts = torch.bincount(i, minlength=len(rows))
-    place = torch.arange(len(i), device=i.device) - (counts.cumsum(0) - counts)[i]
+    column = torch.arange(len(i), device=i.device) - (counts.cumsum(0) - counts)[i]  # 0, 1, ... within each row
     squared = torch.full((len(rows), int(counts.max())), math.inf, dtype=torch.float64, device=i.device)
     index = torch.zeros_like(squared, dtype=torch.long)
-    squared[i, place], index[i, place] = pairs.direct(rows[i], j), j
+    squared[i, column], index[i, column] = pairs.direct(rows[i], j), j
     squared, order = squared.sort(dim=1, stable=True)
     return squared[:, :k], index.gather(1, order)[:, :k]

@@ -1,4 +1,4 @@
-"""Sets drawn with replacement from the images seen: how often each image is in each of them.
+"""Bootstrap sets, drawn with replacement from the images: the number of times that each image is in each set.
 
 Efron & Tibshirani 1993 (An Introduction to the Bootstrap, section 6.2 and, for influence functions, chapter 21).
 """
@@ -14,16 +14,18 @@ from torch import Tensor
 from ganmetrics.metrics.index import SIDES
 
 BLOCK = 2**22  # counts in memory at a time
-UNMOVED = "it is the same for every image, so that drawing images anew moves nothing"
+UNMOVED = "it is the same for every image, so that resampling images does not change it"
 
 
 def counts(
     n_images: int, resamples: int, seed: int, side: str = "fake", groups: Tensor | None = None
 ) -> Iterator[Tensor]:
-    """Blocks `(b, n_images)` float64 that make up `resamples` rows; each row sums to `n_images`.
+    """Counts of each image in `resamples` sets, in blocks `(b, n_images)` float64; each row sums to `n_images`.
 
-    The same for the same numbers, seed and side, however it is cut into blocks; real and fake draw apart.
-    groups: `(n_images,)` whole numbers; images are then drawn within their own group, whose size stays.
+    They depend on the numbers, the seed and the side only, not on the size of the blocks.
+
+    side: "real" or "fake", which have different random streams.
+    groups: `(n_images,)` whole numbers; images are drawn within their group, so that its size does not change.
     """
     rng = np.random.default_rng([seed, SIDES.index(side)])
     rows = max(1, BLOCK // n_images)
@@ -31,10 +33,11 @@ def counts(
     order, sizes = np.argsort(group, kind="stable"), np.bincount(group)
     first, size = (np.cumsum(sizes) - sizes)[group], sizes[group]
     for start in range(0, resamples, rows):
-        here = min(rows, resamples - start)
-        drawn = order[first + rng.integers(0, size, (here, n_images))] + n_images * np.arange(here)[:, None]
-        tallied = np.bincount(drawn.reshape(-1), minlength=here * n_images)
-        yield torch.from_numpy(tallied.reshape(here, n_images)).double()
+        n_rows = min(rows, resamples - start)
+        drawn = order[first + rng.integers(0, size, (n_rows, n_images))]
+        cells = drawn + n_images * np.arange(n_rows)[:, None]  # one bincount for all rows
+        tallied = np.bincount(cells.reshape(-1), minlength=n_rows * n_images)
+        yield torch.from_numpy(tallied.reshape(n_rows, n_images)).double()
 
 
 def replicate(
@@ -45,14 +48,14 @@ def replicate(
     side: str = "fake",
     groups: Tensor | None = None,
 ) -> Tensor:
-    """`(resamples,)` values of a statistic that takes counts `(b, n_images)` to values `(b,)`."""
+    """Values `(resamples,)` of a statistic on resampled sets; it maps counts `(b, n_images)` to values `(b,)`."""
     return torch.cat([statistic(block) for block in counts(n_images, resamples, seed, side, groups)])
 
 
 def linear(influence: Tensor, resamples: int, seed: int, side: str = "fake", groups: Tensor | None = None) -> Tensor:
-    """`(resamples,)`: by how much a statistic moves on resampled images, to first order.
+    """Changes `(resamples,)` of a statistic on resampled images, to first order.
 
-    influence: `(n,)`, the derivative of the statistic by the share of each image among all.
+    influence: `(n,)`, the derivative of the statistic by the weight of each image, where all weights sum to 1.
     """
     n = len(influence)
     return replicate(lambda block: (block - 1) @ influence / n, n, resamples, seed, side, groups)
