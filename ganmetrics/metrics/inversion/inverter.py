@@ -1,7 +1,7 @@
-"""Latent inversion: for each image the latent whose image is nearest to it, for all images at once.
+"""Latent inversion: searches, for many images at once, the latent from which a generator makes the most similar image.
 
-Xiang & Li 2017 (arXiv:1704.03971, section 4) for the measure and the method `xiang-li`; `latent_search.METHODS` is the
-index. What an image comes to depends on the generator, the image and the settings, never on what it is batched with.
+Xiang & Li 2017 (arXiv:1704.03971, section 4) for the measure and the method `xiang-li`; all methods are in
+`search.METHODS`. The result for an image depends on the generator, the image and the settings, never on its batch.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from ganmetrics.metrics.inversion.starts import Pool, best_start, samples, zero
 from ganmetrics.metrics.inversion.targets import as_labels, as_targets, require_fit
 from ganmetrics.runtime.device import bar_is_off
 
-BATCH = 512
+BATCH = 512  # images searched together by default
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """What was found.
+    """The result of `invert`.
 
     Attributes:
         latents: `(N, *latent_shape)`.
-        errors: `(N,)` float64, mean squared error per pixel and channel, images in [0, 1].
+        errors: `(N,)` float64, mean squared error over pixels and channels, images in [0, 1].
         reconstructions: `(N, C, H, W)` uint8.
-        steps: `(N,)` passes with gradient of each image, restarts together.
-        converged: `(N,)` whether the loss had stopped falling when the best search of the image ended.
-        labels: `(N, n_classes)` of a searched label, else None.
-        search: what was asked, with all that was left open as it was used.
-        passes: images through the generator without and with gradient; `passes.gradient` is the sum of `steps`.
+        steps: `(N,)` passes with gradient of each image, summed over restarts.
+        converged: `(N,)` whether the loss had stopped falling in the best restart of the image.
+        labels: `(N, n_classes)` class probabilities if labels were searched, else None.
+        search: the settings, with defaults filled in.
+        passes: number of images through the generator without and with gradient; `passes.gradient` is the sum of
+            `steps`.
     """
 
     latents: Tensor
@@ -65,35 +66,35 @@ def invert(
     callback: OnPass | None = None,
     **options: Any,
 ) -> Inversion:
-    """Search the latent of each image.
+    """Search for the latent of each image.
 
     Args:
         generator: anything `open_generator` takes.
-        images: `(N, C, H, W)` uint8, or floating point in `value_range`; an array or tensor, of the generator's size.
-        search: ready-made, or its fields as keywords (method, steps, restarts, prior_weight, bound, ...).
-        labels: for a generator that says `n_classes`: one of them an image, or "optimise" to search them too, as a
+        images: `(N, C, H, W)` uint8, or floating point in `value_range`; an array or tensor of the generator's size.
+        search: a Search; or give its fields as keywords (method, steps, restarts, prior_weight, bound, ...).
+        labels: for a generator with `n_classes`: one class per image, or "optimise" to search them too, as a
             probability for each class.
-        value_range: of floating-point images, which are not rounded to bytes; uint8 ones are from 0 to 255 in any case.
-        generator_range: of the generator's images, where it does not say.
-        device: where a generator that is named is put.
-        progress: a bar on stderr, where that is a terminal.
-        callback: called after every pass with the numbers of its images and their squared errors.
+        value_range: range of floating-point images, which are not rounded to bytes; uint8 is always 0 to 255.
+        generator_range: range of the generator's images, if it does not state one.
+        device: device of a generator that is given by name.
+        progress: show a progress bar on stderr, if that is a terminal.
+        callback: called after every pass with the indices of its images and their squared errors.
         **options: fields of `Search`.
 
     Raises:
-        OptionError, StatisticsError, SourceError: one line that says what was expected, what was got, what to do.
+        OptionError, StatisticsError, SourceError: one line with what was expected, what was given, and what to do.
     """
-    asked = Search.of(search, options)
+    settings = Search.of(search, options)
     opened = open_generator(generator, device, value_range=generator_range)
     targets = as_targets(images, value_range=value_range, like=opened.image_shape)
     require_fit(tuple(targets.shape[1:]), opened)
-    given, n_soft = as_labels(labels, opened, len(targets))
+    class_labels, n_soft = as_labels(labels, opened, len(targets))
     with opened.measuring():
-        return _Inverter(opened, asked.on(opened), n_soft, callback).all(targets, given, progress)
+        return _Inverter(opened, settings.on(opened), n_soft, callback).all(targets, class_labels, progress)
 
 
 class _Inverter:
-    """Batches and restarts around a method's `descend`."""
+    """Runs the `descend` of a method over batches and restarts."""
 
     def __init__(self, generator: OpenGenerator, search: Search, n_soft: int, callback: OnPass | None):
         self.generator, self.search, self.n_soft, self.callback = generator, search, n_soft, callback
@@ -107,9 +108,9 @@ class _Inverter:
         self.bar = tqdm(total=len(targets), desc="inversion", unit="img", disable=bar_is_off(progress), leave=False)
         with self.bar as bar:
             for part in targets.split(self.search.batch_size or BATCH):
-                own = None if labels is None else labels[start : start + len(part)]
+                part_labels = None if labels is None else labels[start : start + len(part)]
                 try:
-                    parts.append(self._batch(part, own, start))
+                    parts.append(self._batch(part, part_labels, start))
                 except torch.OutOfMemoryError as error:
                     raise OptionError(
                         f"--block: {self.search.block} latents at once do not fit on {self.generator.device}; "
@@ -135,6 +136,7 @@ class _Inverter:
             steps += found.steps
             best = found if best is None else _better(best, found)
         assert best is not None  # for the type checker: restarts is at least 1
+        # Reported errors are of a pass without autocast.
         exact = self._objective(targets, labels, first, exact=True)
         made = exact.made(best.x, exact.labels).cpu()
         errors = squared_errors(made.double(), exact.targets.cpu().double())
@@ -152,24 +154,26 @@ class _Inverter:
             perceptual=self.perceptual,
             block=self.search.block or 1,
             autocast=self.search.dtype == "bfloat16" and not exact,
-            on_pass=self._told(first),
+            on_pass=self._on_pass(first),
             passes=self.passes,
         )
 
-    def _told(self, first: int) -> OnPass | None:
+    def _on_pass(self, first: int) -> OnPass | None:
+        """Calls the callback and the bar, for a batch whose first image has this index."""
         if self.callback is None and self.bar.disable:
             return None
 
-        def told(rows: Tensor, errors: Tensor) -> None:
+        def report(rows: Tensor, errors: Tensor) -> None:
             if self.callback is not None:
                 self.callback(rows + first, errors)
             if not self.bar.disable:
                 self.bar.set_postfix_str(f"{len(rows)} still searched", refresh=False)
                 self.bar.update(0)
 
-        return told
+        return report
 
     def _start(self, objective: Objective, rows: Tensor, restart: int) -> Tensor:
+        """Where a restart begins, `(n, dim)`."""
         if not self.method.pooled:
             if not restart:
                 return zero(objective, len(rows))
@@ -181,7 +185,7 @@ class _Inverter:
 
 
 def as_unit(targets: Tensor, generator: OpenGenerator) -> Tensor:
-    """uint8 or [0, 1] on any device -> [0, 1] of the generator's dtype, on its device."""
+    """uint8 or [0, 1] on any device -> [0, 1] in the generator's dtype, on its device."""
     scale = 255 if targets.dtype == torch.uint8 else 1
     return targets.to(generator.device, generator.dtype) / scale
 

@@ -1,14 +1,14 @@
-"""What latent inversion minimises: for each image a sum of its own terms, so that no image's result depends on others.
+"""The loss of latent inversion. Each image has its own, so that no result depends on other images.
 
-    f_i(z) = mean over pixels and channels of (G(z) - x_i)^2, in [0, 1]        the squared error that is reported
+    f_i(z) = mean over pixels and channels of (G(z) - x_i)^2, in [0, 1]        the reported squared error
            + prior_weight |z|^2 / 2                                            minus the log of a Gaussian prior
            + perceptual_weight |u(G(z)) - u(x_i)|^2                            u: an extractor's vector at length 1
 
-The gradient is that of the *sum* over images, as at batch size 1: a mean over the batch would scale it by 1/N, and an
-optimiser with an eps (RMSprop, Adam) would then search differently for every batch size.
+The gradient is that of the *sum* over images, which equals batch size 1. A mean over the batch would scale it by 1/N,
+and an optimiser with an eps (RMSprop, Adam) would then behave differently for every batch size.
 
-The generator runs on a fixed number of latents, filled up where there are fewer: the rounding of a convolution depends
-on the size of its batch, and a search amplifies rounding.
+The generator always runs on a fixed number of latents; a smaller block is padded. The rounding of a convolution depends
+on the batch size, and a search amplifies rounding.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extractor import Extractor
 from ganmetrics.generators.opened import OpenGenerator
 
-OnPass = Callable[[Tensor, Tensor], None]
+OnPass = Callable[[Tensor, Tensor], None]  # (indices of images, squared errors)
 
 
 @dataclass
 class Passes:
-    """Images that went through the generator, without and with a gradient; padding is not counted."""
+    """Number of images through the generator, without and with gradient; padding is not counted."""
 
     forward: int = 0
     gradient: int = 0
@@ -38,19 +38,19 @@ class Passes:
 
 @dataclass(frozen=True)
 class Perceptual:
-    """Squared distance of an extractor's vectors at length 1, beside the pixels."""
+    """Squared distance of an extractor's vectors, scaled to length 1, as a term of the loss."""
 
     extractor: Extractor
     tap: str
     weight: float
 
     def vectors(self, images: Tensor) -> Tensor:
-        """`(N, C, H, W)` in [0, 1] -> `(N, D)` of length 1. Raises OptionError where no gradient passes through."""
+        """`(N, C, H, W)` in [0, 1] -> `(N, D)` of length 1. Raises OptionError if the extractor passes no gradient."""
         with torch.autocast(images.device.type, enabled=False):
-            found = self.extractor.extract([images.float() * 255], (self.tap,))[self.tap]
-        if images.requires_grad and not found.requires_grad:
+            features = self.extractor.extract([images.float() * 255], (self.tap,))[self.tap]
+        if images.requires_grad and not features.requires_grad:
             raise OptionError(f"perceptual {self.extractor.name}: no gradient passes through it; choose another")
-        return F.normalize(found.flatten(1).to(images.dtype))
+        return F.normalize(features.flatten(1).to(images.dtype))
 
 
 @dataclass
@@ -59,12 +59,14 @@ class Objective:
 
     Attributes:
         generator: opened, and inside its `measuring()`.
-        targets: `(M, C, H, W)` in [0, 1], on its device.
-        labels: `(M,)` of the targets; None where the generator takes none, or where they are searched.
-        n_soft: with searched labels, how many: the last columns of x are their logits.
+        targets: `(M, C, H, W)` in [0, 1], on the generator's device.
+        labels: `(M,)` of the targets; None if the generator takes none, or if they are searched.
+        n_soft: number of classes if labels are searched, else 0. The last n_soft columns of x are their logits.
+        prior_weight, perceptual: weight of the prior term, and the perceptual term; see above.
         block: latents in one pass of the generator.
-        autocast: run the generator in bfloat16; errors are float32 all the same.
-        on_pass: called after every pass with the numbers of the images and their squared errors.
+        autocast: run the generator in bfloat16; errors are float32 or better.
+        on_pass: called after every pass with the indices of the images and their squared errors.
+        passes: counts the images of all passes.
     """
 
     generator: OpenGenerator
@@ -77,7 +79,7 @@ class Objective:
     autocast: bool = False
     on_pass: OnPass | None = None
     passes: Passes = field(default_factory=Passes)
-    _wanted: Tensor | None = field(default=None, repr=False)
+    _target_vectors: Tensor | None = field(default=None, repr=False)
 
     @property
     def dim(self) -> int:
@@ -87,9 +89,9 @@ class Objective:
         """Points `(n, dim)` of the search -> images `(n, C, H, W)` in [0, 1]."""
         g = self.generator
         z = x[:, : g.latent_dim].unflatten(1, g.latent_shape)
-        given = x[:, g.latent_dim :].softmax(1) if self.n_soft else labels
+        labels = x[:, g.latent_dim :].softmax(1) if self.n_soft else labels
         with torch.autocast(g.device.type, torch.bfloat16, enabled=self.autocast):
-            return g(z, given)
+            return g(z, labels)
 
     def made(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """Images of points, without gradient."""
@@ -97,19 +99,19 @@ class Objective:
         return torch.cat([self.images(*part)[:n] for n, part in blocks(self.block, x, labels)])
 
     def __call__(self, rows: Tensor, x: Tensor, *, trial: bool = False) -> tuple[Tensor, Tensor]:
-        """Losses `(n,)` and their gradients `(n, dim)` at points `(n, dim)` for the targets of those numbers.
+        """Losses `(n,)` and gradients `(n, dim)` at points x `(n, dim)`, for the targets with indices `rows`.
 
-        Where a point is a trial that may be refused, one that makes NaN or infinity has an infinite loss and no
-        gradient; elsewhere it raises StatisticsError.
+        If a point gives NaN or infinity: with `trial`, its loss is infinite and its gradient 0, so that a line search
+        rejects it; otherwise raises StatisticsError.
         """
         labels = None if self.labels is None else self.labels[rows]
         losses, gradients, errors = [], [], []
-        for n, (part, given, numbers) in blocks(self.block, x, labels, rows):
+        for n, (part, part_labels, part_rows) in blocks(self.block, x, labels, rows):
             with torch.enable_grad():
                 point = part.detach().requires_grad_()
-                images = self.images(point, given)
-                error = squared_errors(images, self.targets[numbers])
-                loss = error + self._rest(point, images, numbers)
+                images = self.images(point, part_labels)
+                error = squared_errors(images, self.targets[part_rows])
+                loss = error + self._rest(point, images, part_rows)
                 (gradient,) = torch.autograd.grad(loss.sum(), point)
             losses.append(loss.detach()[:n])
             errors.append(error.detach()[:n])
@@ -129,14 +131,14 @@ class Objective:
         return loss, gradient
 
     def losses(self, rows: Tensor, x: Tensor) -> Tensor:
-        """Losses `(n,)` alone."""
+        """Losses `(n,)` without gradients."""
         labels = None if self.labels is None else self.labels[rows]
         self.passes.forward += len(x)
-        found = []
-        for n, (part, given, numbers) in blocks(self.block, x, labels, rows):
-            images = self.images(part, given)
-            found.append(self.losses_of(numbers, part, images)[:n])
-        return torch.cat(found)
+        losses = []
+        for n, (part, part_labels, part_rows) in blocks(self.block, x, labels, rows):
+            images = self.images(part, part_labels)
+            losses.append(self.losses_of(part_rows, part, images)[:n])
+        return torch.cat(losses)
 
     def losses_of(self, rows: Tensor, x: Tensor, images: Tensor) -> Tensor:
         """Losses `(n,)` of points whose images are known."""
@@ -147,16 +149,17 @@ class Objective:
         z = x[:, : self.generator.latent_dim]
         rest = self.prior_weight / 2 * z.square().sum(1)
         if self.perceptual is not None:
-            if self._wanted is None:
+            if self._target_vectors is None:
                 with torch.no_grad():
-                    self._wanted = torch.cat([self.perceptual.vectors(t) for t in self.targets.split(self.block)])
-            apart = (self.perceptual.vectors(images) - self._wanted[rows]).square().sum(1)
-            rest = rest + self.perceptual.weight * apart
+                    parts = [self.perceptual.vectors(part) for part in self.targets.split(self.block)]
+                    self._target_vectors = torch.cat(parts)
+            distance = (self.perceptual.vectors(images) - self._target_vectors[rows]).square().sum(1)
+            rest = rest + self.perceptual.weight * distance
         return rest
 
 
 def blocks(size: int, *tensors: Tensor | None) -> Iterator[tuple[int, list[Any]]]:
-    """Tensors of one length in parts of `size` rows, the last filled up with copies of its last row; how many count."""
+    """(n, parts of the tensors) with `size` rows each; the last part has n own rows and is padded with its last row."""
     length = max(len(t) for t in tensors if t is not None)
     for start in range(0, length, size):
         rows = torch.arange(start, start + size).clamp(max=length - 1)
@@ -164,7 +167,7 @@ def blocks(size: int, *tensors: Tensor | None) -> Iterator[tuple[int, list[Any]]
 
 
 def clamped(x: Tensor, bound: float | None, latent_dim: int) -> Tensor:
-    """Points `(n, dim)` with the latent's own coordinates in [-bound, bound]; logits of searched labels are free."""
+    """Points `(n, dim)` with latent coordinates clamped to [-bound, bound]; logits of searched labels stay."""
     if bound is None:
         return x
     return torch.cat([x[:, :latent_dim].clamp(-bound, bound), x[:, latent_dim:]], dim=1)

@@ -1,4 +1,4 @@
-"""What can be asked of a latent inversion: METHODS, the index of how to search, and Search, everything else."""
+"""The settings of a latent inversion: METHODS, the index of search methods, and Search, all options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ganmetrics.validation import whole
 LARGEST_POOL = 2**16
 BLOCK = {"cpu": 32}
 GPU_BLOCK = 128
-SEEDS = 2**63
+SEEDS = 2**63  # seeds are below this, the range of torch
 Descend = Callable[[Objective, Tensor, Tensor, Limits], Found]
 
 
@@ -29,9 +29,9 @@ Descend = Callable[[Objective, Tensor, Tensor, Limits], Found]
 class Method:
     """Attributes:
 
-    descend: from a start to a latent.
-    steps: passes with gradient an image may take, where the user says nothing.
-    tolerance: relative fall of the loss that counts as none.
+    descend: searches from a start.
+    steps: default of the largest number of passes with gradient per image.
+    tolerance: default of the relative decrease of the loss up to which it counts as no longer falling.
     pooled: whether it starts from a pool of samples; else from z = 0.
     """
 
@@ -51,23 +51,24 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Search:
-    """Everything that can be asked of an inversion.
+    """All options of an inversion.
 
     Attributes:
         method: a name of METHODS.
-        steps: passes with gradient an image may take, in each restart; None is the method's own.
-        restarts: searches from different starts, of which each image keeps its best.
-        prior_weight: of |z|^2 / 2, beside the mean squared error.
-        bound: keep every coordinate of z in [-bound, bound], by projection: 1 for a uniform prior on [-1, 1]; None is
-            the generator's own `latent_bound`, where it has one.
-        perceptual: an extractor (a name or an object) whose distance is minimised beside the pixels.
-        perceptual_weight: of that distance, |u - v|^2 of vectors at length 1.
-        tolerance: relative fall of the loss that counts as none, for methods that stop by themselves.
-        pool: samples that `auto` chooses its starts from; fewer where their images would take more than 256 MiB.
-        batch_size: images searched together; bounds the memory and changes no result.
-        block: latents in one pass of the generator, always filled up to as many; None is 32 on a CPU, 128 on a GPU.
+        steps: largest number of passes with gradient per image and restart; None means the method's default.
+        restarts: number of searches from different starts; each image keeps its best.
+        prior_weight: weight of |z|^2 / 2, added to the mean squared error.
+        bound: keep every coordinate of z in [-bound, bound], by projection: 1 for a uniform prior on [-1, 1]. None
+            means the generator's `latent_bound`, if it has one.
+        perceptual: an extractor (a name or an object) whose distance is added to the loss.
+        perceptual_weight: weight of this distance, |u - v|^2 of vectors scaled to length 1.
+        tolerance: relative decrease of the loss up to which it counts as no longer falling, for methods that stop
+            early; None means the method's default.
+        pool: number of samples from which `auto` chooses its starts; fewer if their images would need over 256 MiB.
+        batch_size: images searched together; limits the memory and does not change results.
+        block: latents in one pass of the generator, always padded to this number; None means 32 on a CPU, 128 on a GPU.
         dtype: "float32", or "bfloat16" for the generator's passes; errors are float32 or better.
-        seed: of the pool and of restarts.
+        seed: seed of the pool and of restarts.
     """
 
     method: str = "auto"
@@ -105,7 +106,7 @@ class Search:
 
     @classmethod
     def of(cls, search: Search | None, options: dict[str, Any]) -> Search:
-        """Ready-made, or from keyword arguments. Raises OptionError for an unknown keyword, for both, and for none."""
+        """`search` itself, or one from keyword arguments. Raises OptionError for both, or wrong ones."""
         if not isinstance(search, (cls, type(None))):
             raise OptionError(f"search: expected a Search, or its fields as keywords, got {search!r:.60}")
         known = [field.name for field in fields(cls)]
@@ -116,24 +117,24 @@ class Search:
         return search or cls(**options)
 
     def on(self, generator: OpenGenerator) -> Search:
-        """The same with what is left open filled in, as it runs on that generator.
+        """A copy with the defaults for this generator filled in.
 
         Raises OptionError for more restarts than the pool has samples.
         """
-        own = METHODS[self.method]
+        method = METHODS[self.method]
         return replace(
             self,
-            steps=self.steps or own.steps,
-            tolerance=own.tolerance if self.tolerance is None else self.tolerance,
+            steps=self.steps or method.steps,
+            tolerance=method.tolerance if self.tolerance is None else self.tolerance,
             bound=generator.latent_bound if self.bound is None else self.bound,
             block=self.block or BLOCK.get(generator.device.type, GPU_BLOCK),
-            pool=pool_size(generator, self.pool) if own.pooled else self.pool,
+            pool=pool_size(generator, self.pool) if method.pooled else self.pool,
         )
 
     @property
     def limits(self) -> Limits:
-        """Of a search whose steps and tolerance are said."""
-        assert self.steps is not None  # for the type checker: `on` fills them in
+        """The limits; only after `on`, which fills in steps and tolerance."""
+        assert self.steps is not None  # for the type checker
         assert self.tolerance is not None
         return Limits(self.steps, self.tolerance, self.bound)
 

@@ -1,8 +1,8 @@
-"""Where a search begins: at zero, at a sample, or at the better of what a pool of samples suggests.
+"""Start points of a search: zero, a sample, or the better of two suggestions of a pool of samples.
 
-A sample near its target in pixels saves most of the way, and a forward pass costs a third of a step. The pool is z = 0
-and samples of the prior; it suggests the nearest of them, and a ridge regression from its images to its latents. The
-same pool serves every image, whatever it is batched with.
+A sample whose image is near the target saves most of the search, and a forward pass costs a third of a step. The pool
+is z = 0 and samples of the prior. It suggests its nearest sample, and a latent by ridge regression from its images to
+its latents. All images share one pool, so that a start does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from torch import Tensor
 from ganmetrics.generators.opened import OpenGenerator
 from ganmetrics.metrics.inversion.objective import Objective, blocks, clamped
 
-POOL = 1024
+POOL = 1024  # samples by default
 POOL_BYTES = 256 * 2**20
-REGRESSED = 4096  # samples that the regression is of at most: it solves a system of as many equations
-RIDGE = 1e-2  # of the mean squared length of an image about the mean
-LOGIT = 4.0  # of the label of a sample, where labels are searched
+REGRESSED = 4096  # largest number of samples in the regression, which solves as many linear equations
+RIDGE = 1e-2  # ridge penalty, as a share of the mean squared length of a centred image
+LOGIT = 4.0  # start logit of a sample's label if labels are searched; the other classes start at 0
 
 
 class Pool:
     """z = 0 and samples of the prior, with their images.
 
-    What is asked of it is worked out in blocks of fixed size, as the generator's passes are.
+    Products are computed in blocks of fixed size, like the passes of the generator, so that rounding does not depend on
+    the batch.
 
     Args:
-        objective: whose generator makes them; with labels, sample i has label i mod n_classes.
-        size: how many; see `pool_size`.
+        objective: has the generator; with labels, sample i has label i mod n_classes.
+        size: number of points; see `pool_size`.
+        seed: seed of the samples.
         bound: keeps every point in [-bound, bound]; see `samples`.
     """
 
@@ -39,45 +41,45 @@ class Pool:
         self._inside = partial(clamped, bound=bound, latent_dim=g.latent_dim)
         drawn, self.labels = samples(objective, size, seed=seed, bound=bound)
         self.x = torch.cat([torch.zeros_like(drawn[:1]), drawn[1:]])
-        given = None if objective.n_soft else self.labels
+        labels = None if objective.n_soft else self.labels  # searched labels are in x
         self._block = objective.block
-        self.images = objective.made(self.x, given).flatten(1)
+        self.images = objective.made(self.x, labels).flatten(1)
         self._square = self.images.square().sum(1)
         self._mean, self._x_mean = self.images[:REGRESSED].mean(0), self.x[:REGRESSED].mean(0)
         self._coefficients: Tensor | None = None
 
     def nearest(self, targets: Tensor, labels: Tensor | None, rank: int) -> Tensor:
-        """Number of the `rank`-th nearest sample in pixels, of the target's own label where it has one."""
-        found = []
-        for n, (part, own) in blocks(self._block, targets.flatten(1), labels):
-            distances = self._square - 2 * part @ self.images.T
-            if own is not None and self.labels is not None:
-                distances = distances.masked_fill(own[:, None] != self.labels, torch.inf)
-            found.append(distances.topk(rank + 1, dim=1, largest=False).indices[:n, rank])
-        return torch.cat(found)
+        """Index of the nearest sample in pixels (rank 0) or a later one; with labels, among samples of that label."""
+        indices = []
+        for n, (part, part_labels) in blocks(self._block, targets.flatten(1), labels):
+            distances = self._square - 2 * part @ self.images.T  # less the target's own square, the same for all
+            if part_labels is not None and self.labels is not None:
+                distances = distances.masked_fill(part_labels[:, None] != self.labels, torch.inf)
+            indices.append(distances.topk(rank + 1, dim=1, largest=False).indices[:n, rank])
+        return torch.cat(indices)
 
     def regressed(self, targets: Tensor) -> Tensor:
-        """Latents by ridge regression from images about their mean, in the samples' own span and inside the bound."""
+        """Latents by ridge regression from centred images: linear combinations of the samples, clamped to the bound."""
         if self._coefficients is None:
-            about = (self.images[:REGRESSED] - self._mean).cpu().double()
-            kernel = about @ about.T
+            centred = (self.images[:REGRESSED] - self._mean).cpu().double()
+            kernel = centred @ centred.T
             kernel.diagonal().add_(RIDGE * kernel.diagonal().mean().clamp(min=torch.finfo(torch.double).tiny))
             dual = torch.linalg.solve(kernel, (self.x[:REGRESSED] - self._x_mean).cpu().double())
-            self._coefficients = (about.T @ dual).to(self.x)
+            self._coefficients = (centred.T @ dual).to(self.x)
         parts = blocks(self._block, targets.flatten(1))
-        about = torch.cat([((part - self._mean) @ self._coefficients)[:n] for n, (part,) in parts])
-        return self._inside(about + self._x_mean)
+        offsets = torch.cat([((part - self._mean) @ self._coefficients)[:n] for n, (part,) in parts])
+        return self._inside(offsets + self._x_mean)
 
 
 def pool_size(generator: OpenGenerator, asked: int) -> int:
-    """Samples in a pool: as asked, fewer where their images would take more than POOL_BYTES, 16 at least."""
+    """Number of samples in a pool: `asked`, or fewer if their images would exceed POOL_BYTES, but at least 16."""
     return max(16, min(asked, POOL_BYTES // (4 * math.prod(generator.image_shape))))
 
 
 def samples(objective: Objective, n: int, *, seed: int, bound: float | None) -> tuple[Tensor, Tensor | None]:
-    """Points `(n, dim)` drawn from the prior, and labels of theirs, 0 to n_classes - 1 in turn.
+    """Points `(n, dim)` drawn from the prior, and their labels `(n,)`, 0 to n_classes - 1 in turn, or None.
 
-    With a bound they are in [-bound, bound]: uniform where the generator does not say its prior, else its own, clamped.
+    With a bound, points are in [-bound, bound]: the generator's own prior, clamped; or uniform if it defines no prior.
     """
     g = objective.generator
     z = g.prior(n, seed).flatten(1)
@@ -93,19 +95,19 @@ def samples(objective: Objective, n: int, *, seed: int, bound: float | None) -> 
 
 
 def zero(objective: Objective, n: int) -> Tensor:
-    """The published start: z = 0, and no label preferred."""
+    """The published start: z = 0, and equal probabilities of all labels."""
     return torch.zeros(n, objective.dim, dtype=objective.generator.dtype, device=objective.generator.device)
 
 
 def best_start(objective: Objective, pool: Pool, rows: Tensor, rank: int) -> Tensor:
-    """For each image the better by its loss of the nearest of the pool and the regression. Later ranks: that sample."""
+    """Start of each image: the nearest sample or the regressed latent, by lower loss; for rank > 0, that sample."""
     targets = objective.targets[rows]
     labels = None if objective.labels is None else objective.labels[rows]
     nearest = pool.nearest(targets, labels, rank)
-    near = pool.x[nearest]
+    sample = pool.x[nearest]
     if rank:
-        return near
-    far = pool.regressed(targets)
+        return sample
+    regressed = pool.regressed(targets)
     known = pool.images[nearest].unflatten(1, targets.shape[1:])
-    better = objective.losses(rows, far) < objective.losses_of(rows, near, known)
-    return torch.where(better[:, None], far, near)
+    better = objective.losses(rows, regressed) < objective.losses_of(rows, sample, known)
+    return torch.where(better[:, None], regressed, sample)

@@ -1,4 +1,4 @@
-"""The images to reproduce, and their labels: of the generator's size, channels and kinds, or one clear line."""
+"""Checks of the images to reproduce and their labels: they must fit the generator's size, channels and classes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ KINDS = {1: "grey", 3: "RGB"}  # by channels
 def as_targets(
     images: Any, *, value_range: tuple[float, float] | None = None, like: tuple[int, int, int] | None = None
 ) -> Tensor:
-    """`(N, C, H, W)` uint8, or [0, 1] in floating point without any rounding to bytes; `like` is the shape hoped for.
+    """`(N, C, H, W)` uint8, or floating point in [0, 1], not rounded to bytes.
 
-    Raises SourceError and ImageError for what is no image batch, has no stated range or a value outside of it.
+    like: the generator's image shape (C, H, W); an array of that shape is read as NCHW.
+
+    Raises SourceError and ImageError for what is not a batch of images, has no stated range, or a value outside of it.
     """
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         images = torch.from_numpy(np.ascontiguousarray(images))
     layout = "NCHW" if tuple(getattr(images, "shape", ()))[1:] == like else None
-    pixels = to_uint8(images, value_range=value_range, layout=layout, where="test images")  # its checks, too
+    pixels = to_uint8(images, value_range=value_range, layout=layout, where="test images")  # also for its checks
     if not len(pixels):
         raise SourceError("test images: expected at least one, got 0")
     if not (isinstance(images, Tensor) and images.is_floating_point() and images.shape == pixels.shape):
@@ -37,9 +39,9 @@ def as_targets(
 
 
 def require_fit(shape: tuple[int, ...], generator: OpenGenerator) -> None:
-    """Raises OptionError for targets of another size or other channels than the generator makes.
+    """Raises OptionError if targets have another size or other channels than the generator's images.
 
-    Targets are grey or RGB, as every source gives them, so a generator of other channels fits none.
+    Targets are always grey or RGB, so a generator with other channels fits no target.
     """
     (channels, height, width), (own, own_height, own_width) = shape, generator.image_shape
     if own not in KINDS:
@@ -56,9 +58,9 @@ def require_fit(shape: tuple[int, ...], generator: OpenGenerator) -> None:
 
 
 def as_labels(labels: Any, generator: OpenGenerator, n: int) -> tuple[Tensor | None, int]:
-    """Labels `(n,)` int64, and the number of classes where they are to be searched instead.
+    """(labels `(n,)` int64 or None, number of classes if labels are searched, else 0).
 
-    Raises OptionError for labels that are missing, too many, of no such class, or for a generator that takes none.
+    Raises OptionError if labels are missing, of a wrong number, no known class, or not used by the generator.
     """
     classes = generator.n_classes
     if classes is None:
@@ -74,10 +76,11 @@ def as_labels(labels: Any, generator: OpenGenerator, n: int) -> tuple[Tensor | N
             raise OptionError(f'labels: expected a class, one an image, or "optimise", got {labels!r}')
         return None, classes
     try:
-        given = torch.as_tensor(labels)
+        values = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError):
-        given = torch.zeros(0)
-    given = given.expand(n) if given.ndim == 0 else given
-    if given.is_floating_point() or given.shape != (n,) or int(given.min()) < 0 or int(given.max()) >= classes:
+        values = torch.zeros(0)
+    values = values.expand(n) if values.ndim == 0 else values
+    whole = not values.is_floating_point() and values.shape == (n,)
+    if not whole or int(values.min()) < 0 or int(values.max()) >= classes:
         raise OptionError(f"labels: expected {n} whole numbers from 0 to {classes - 1}, got {labels!r:.60}")
-    return given.long(), 0
+    return values.long(), 0
