@@ -1,10 +1,10 @@
-"""Authenticity: the share of fakes that are further from their nearest real image than that one is from the others.
+"""Authenticity: the share of fakes whose nearest real image has another real image closer to it than the fake.
 
-Alaa, van Breugel, Saveliev & van der Schaar 2022 (arXiv:2102.08921, section 3.3). The memorisation check: a generator
-that copies its training images, with noise or without, scores near 0; one that draws anew from their distribution a
-third (on a line) to one half (in many dimensions: Pickard 1982, on how often two points are each other's nearest); one
-far from the data scores 1, so read it beside precision. `real` must be the images that the generator was trained on.
-Reproduces dgm-eval's AuthPct on the same features, which is this in percent; here it is a share in [0, 1].
+Alaa, van Breugel, Saveliev & van der Schaar 2022 (arXiv:2102.08921, section 3.3). It detects memorisation: a generator
+that copies its training images, with or without noise, scores near 0. Fresh samples from the true distribution score
+1/3 (one dimension) to 1/2 (many dimensions; Pickard 1982, on how often two points are each other's nearest). A
+generator far from the data scores 1, so read it together with precision. `real` must be the images that the generator
+was trained on. Reproduces AuthPct of dgm-eval on the same features, which is in percent; here it is a share in [0, 1].
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ganmetrics.metrics.numerics.resampling import UNMOVED, linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 
-ENOUGH = 1000  # fakes that put the standard error of a share below 0.016
+ENOUGH = 1000  # fakes, with which the standard error of a share is below 0.016
 
 
 def authentic(real: Vectors, fake: Vectors, *, device: Device = None) -> Tensor:
-    """`(N_fake,)` 1.0 where |f - r| > |r - r'|, with r the real image nearest to fake f and r' that nearest to r.
+    """`(N_fake,)`: 1.0 if |f - r| > |r - r'|, with r the real vector nearest to fake f r' the real one nearest to r.
 
-    Of vectors `(N_real, D)` and `(N_fake, D)`; the mean is the authenticity. Raises StatisticsError with fewer than two
-    real vectors or no fake one.
+    Vectors are `(N_real, D)` and `(N_fake, D)`; the mean of the result is the authenticity. Raises StatisticsError for
+    fewer than two real vectors or no fake one.
     """
     to_real, nearest_real = nearest_squared(fake, real, 1, device=device)
     among_real, _ = nearest_squared(real, real, 1, exclude_self=True, device=device)
@@ -36,7 +36,10 @@ def authentic(real: Vectors, fake: Vectors, *, device: Device = None) -> Tensor:
 
 
 class Authenticity(SingleValued):
-    """Streaming form; device: where distances are computed, None the first CUDA device, or the CPU."""
+    """Streaming form.
+
+    device: where distances are computed; None means the first CUDA device, or the CPU.
+    """
 
     entry = METRICS["authenticity"]
     canonical = ("inception", "2048")
@@ -55,23 +58,23 @@ class Authenticity(SingleValued):
         return 2 if side == "real" else 1
 
     def compute(self) -> Result:
-        """Raises StatisticsError with fewer than two real images or no fake one."""
+        """Raises StatisticsError for fewer than two real images or no fake one."""
         count = self.statistics["fake"].count
         warnings = []
         if count < ENOUGH:
-            error = 0.5 / max(count, 1) ** 0.5
+            error = 0.5 / max(count, 1) ** 0.5  # largest for a share of one half
             warnings.append(f"{count} fake images: a standard error up to {error:.2f}; give at least {ENOUGH}")
         return Result(float(self._authentic().mean()), warnings=warnings)
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
-        """Over fakes drawn anew; the training images, which are all there are, stay.
+        """Resamples the fakes. The training images stay fixed: they are the whole training set.
 
-        A share of 0 or 1, which drawing anew leaves as it is, has no interval.
+        A share of 0 or 1 has no interval, because resampling does not change it.
         """
-        of_each = self._authentic()
-        if of_each.unique().numel() == 1:
+        is_authentic = self._authentic()
+        if is_authentic.unique().numel() == 1:
             return {}
-        return {self.name: of_each.mean() + linear(of_each, n, seed, "fake")}
+        return {self.name: is_authentic.mean() + linear(is_authentic, n, seed, "fake")}
 
     def without_interval(self, name: str) -> str:
         return UNMOVED

@@ -1,4 +1,4 @@
-"""What every metric is: it states what it needs of each side, and computes Results from what it is handed."""
+"""The interface of metrics: a metric states what it needs of each side, and computes Results from statistics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Result:
-    """`value` in the metric's range, `raw` before it was clamped into it, `spread` as the protocol defines it."""
+    """One value of a metric.
+
+    Attributes:
+        value: clamped to the metric's range.
+        spread: uncertainty as the protocol defines it, or None.
+        raw: the value before clamping; None if equal.
+        warnings: full sentences about what may mislead.
+        protocol: what the metric adds to the protocol of its score.
+    """
 
     value: float
     spread: float | None = None
@@ -36,21 +44,21 @@ class Result:
 
 
 class Metric(ABC):
-    """A metric as configured. It knows vectors and nothing of images or networks.
+    """A metric with its options set. It works on vectors and knows nothing about images or networks.
 
-    `over` hands it the statistics that the sides of a measurement hold. Used alone, it keeps its own: `update`, `merge`
-    and `reset` fill them, and results are of everything seen so far.
+    In a measurement, `over` gives it the statistics of the sides. Used alone, it keeps its own statistics: `update` and
+    `merge` add to them, `reset` clears them, and results are over everything added so far.
 
     Attributes:
         entry: its line in the index.
-        canonical: the (features, tap) that the name alone stands for.
-        kind: the vectors it needs of each side: an extractor's "features", "logits" or "spatial" ones.
-        statistic: as what it needs them: moments, or the vectors themselves.
-        moments_serve: the sides of which a statistics file, moments alone, says enough.
+        canonical: the standard (features, tap), for which the score has the plain name ("fid").
+        kind: which output of an extractor it needs: "features", "logits" or "spatial".
+        statistic: what it keeps of these vectors: Moments, or Samples, which hold the vectors themselves.
+        moments_serve: the sides for which moments are enough, so that a statistics file can replace the images.
         labelled: whether it needs the class of every image.
-        noun: what messages call it; the title where it is empty.
+        noun: the name of the metric in messages; empty means its title.
         statistics: what it computes from, by side.
-        labels: class names in the order of the vectors, by side; filled for a labelled metric alone.
+        labels: class names in the order of the vectors, by side; only for a labelled metric.
     """
 
     entry: ClassVar[Entry]
@@ -60,7 +68,7 @@ class Metric(ABC):
     moments_serve: ClassVar[Sequence[str]] = ()
     labelled: ClassVar[bool] = False
     noun: ClassVar[str] = ""
-    _known: tuple[list[Any], Any] | None = None
+    _cached: tuple[list[Any], Any] | None = None  # of `once`: statistics and counts, result
 
     def __init__(self) -> None:
         self.reset()
@@ -76,14 +84,14 @@ class Metric(ABC):
     @classmethod
     @abstractmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> Self:
-        """As a protocol and the user's options say. Raises OptionError."""
+        """The metric with the rules of a protocol and the user's options. Raises OptionError."""
 
     def least(self, side: str) -> int:
-        """How many images of a side it takes."""
+        """Smallest number of images that it needs of a side."""
         return 1
 
     def require(self, side: str, count: int) -> None:
-        """Raises StatisticsError for fewer images of a side than `least`; asked before they are read where possible."""
+        """Raises StatisticsError for fewer images of a side than `least`; called before they are read if possible."""
         if count < self.least(side):
             raise StatisticsError(self.too_few(side, count))
 
@@ -92,42 +100,42 @@ class Metric(ABC):
         least = self.least(side)
         return f"{self.noun or self.entry.title} needs at least {least} {side} image{'s' * (least > 1)}, got {count}"
 
-    def require_classes(self, labels: Mapping[str, Sequence[str]]) -> None:  # noqa: B027 - most know no classes
-        """Raises StatisticsError for classes, by side those of all images, that a labelled metric cannot be over."""
+    def require_classes(self, labels: Mapping[str, Sequence[str]]) -> None:  # noqa: B027 - most metrics use no classes
+        """Raises StatisticsError if these classes of all images, by side, do not suit a labelled metric."""
 
     @abstractmethod
     def results(self) -> Mapping[str, Result]:
-        """Every value of `entry.values` of everything seen so far; StatisticsError where that is too little."""
+        """All values named in `entry.values`, over everything added so far; StatisticsError for too few images."""
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
-        """`(n,)` float64 values on images drawn from those seen, with replacement, as many as there are; by name.
+        """Bootstrap values `(n,)` float64 by name, each on N images drawn with replacement from the N that were added.
 
-        A name that is absent has no interval on these statistics. See `ganmetrics/measurement/confidence.py`.
+        A missing name has no interval with these statistics. See `ganmetrics/measurement/confidence.py`.
         """
         return {}
 
     def without_interval(self, name: str) -> str:
-        """Why `replicates` lacks a name, for a warning."""
-        return "none is known on these statistics"
+        """Why `replicates` has no values for a name; the reason in a warning."""
+        return "no method is known for these statistics"
 
     def over(self, statistics: Mapping[str, Any], labels: Mapping[str, Sequence[str]] | None = None) -> Self:
-        """The same metric over statistics that others keep, by side; its results are of these.
+        """A copy of the metric that computes from these statistics, by side. They are not copied.
 
         labels: class names in the order of the vectors, by side, for a labelled metric.
         """
-        handed = copy.copy(self)
-        handed.statistics, handed.labels, handed._known = dict(statistics), dict(labels or {}), None
-        return handed
+        metric = copy.copy(self)
+        metric.statistics, metric.labels, metric._cached = dict(statistics), dict(labels or {}), None
+        return metric
 
     def once(self, compute: Callable[[], T]) -> T:
-        """What `compute` gives, kept until there are more vectors: results and intervals share one computation."""
-        seen = [part for kept in self.statistics.values() for part in (kept, kept.count)]
-        if self._known is None or self._known[0] != seen:
-            self._known = seen, compute()
-        return self._known[1]
+        """The result of `compute`, cached until vectors are added: results and intervals share one computation."""
+        state = [part for statistic in self.statistics.values() for part in (statistic, statistic.count)]
+        if self._cached is None or self._cached[0] != state:
+            self._cached = state, compute()
+        return self._cached[1]
 
     def reset(self, side: str | None = None) -> None:
-        """Forget one side, or both."""
+        """Clear one side, or all."""
         if side is None:
             self.statistics: dict[str, Any] = {name: self.statistic() for name in self.sides}
             self.labels: dict[str, Sequence[str]] = {}
@@ -136,21 +144,21 @@ class Metric(ABC):
             self.labels.pop(side, None)
 
     def update(self, vectors: Tensor, side: str = "fake") -> None:
-        """Take in vectors `(N, D)` of one side."""
+        """Add vectors `(N, D)` to one side."""
         self.statistics[side].update(vectors)
 
     def merge(self, other: Self) -> None:
-        """Take in all that another has seen; equal to one pass over both."""
+        """Add everything that another has seen; equal to one pass over both."""
         for side in self.sides:
             self.statistics[side].merge(other.statistics[side])
 
 
 class SingleValued(Metric):
-    """A metric of one value, named like itself."""
+    """A metric with one value, which has the name of the metric."""
 
     @abstractmethod
     def compute(self) -> Result:
-        """From everything seen so far. Raises StatisticsError where that is too little."""
+        """The value over everything added so far. Raises StatisticsError for too few images."""
 
     def results(self) -> Mapping[str, Result]:
         return {self.name: self.compute()}

@@ -1,8 +1,8 @@
 """Frechet distance class by class, and the mean over classes.
 
-Miyato & Koyama 2018 (arXiv:1802.05637), who call it intra FID. FID of all images cannot tell a generator that draws
-the wrong class from one that draws the right one; this can. Per class it is the distance of `fid.py`, with its bias: a
-class has few images.
+Miyato & Koyama 2018 (arXiv:1802.05637), who call it intra FID. It shows when a generator draws images of the wrong
+class; FID over all images does not. Each class has the distance of `fid.py`, with a large bias, because a class has few
+images.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples, with_start
 
-ROWS = 20_000  # vectors in memory at a time, or those of one class
+ROWS = 20_000  # vectors in memory at a time; more only if one class has more
 
 
 def moments_of(vectors: Tensor) -> Moments:
-    """Of vectors `(N, D)`."""
+    """Moments of vectors `(N, D)`."""
     moments = Moments()
     moments.update(vectors)
     return moments
@@ -41,48 +41,49 @@ class ClassFrechetDistance(FrechetDistance):
     labelled = True
 
     def compute(self) -> Result:
-        """Raises StatisticsError for unlike classes on the two sides, and below two images of a class and side."""
-        found = {
+        """Raises StatisticsError if the sides have different classes, or fewer than two images of a class."""
+        distances = {
             name: max(0.0, frechet_distance_of_moments(moments_of(real), moments_of(fake), self.ddof))
             for name, real, fake in self._classes()
         }
-        value = sum(found.values()) / len(found)
-        return Result(value, warnings=self._few(), protocol={"ddof": self.ddof, "per_class": found})
+        value = sum(distances.values()) / len(distances)
+        return Result(value, warnings=self._few(), protocol={"ddof": self.ddof, "per_class": distances})
 
     def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
-        """To first order, as those of FID; images are drawn within their class."""
+        """To first order, as for FID. Images are drawn within their class."""
         members = {side: of_images(self, side) for side in SIDES}
         names = members["real"][0]
         influence = {side: torch.zeros(len(index), dtype=torch.float64) for side, (_, index) in members.items()}
         value = 0.0
-        for place, (_, *vectors) in enumerate(self._classes()):
+        for i, (_, *vectors) in enumerate(self._classes()):
             moments = [moments_of(own) for own in vectors]
             value += frechet_distance_of_moments(moments[0], moments[1], self.ddof) / len(names)
-            for side, own, mine, other in zip(SIDES, vectors, moments, moments[::-1], strict=True):
-                here = members[side][1] == place
-                share = len(here) / len(own) / len(names)  # of a mean over all images, in this class's
-                influence[side][here] = frechet_influence(mine, other, [own], self.ddof) * share
-        moved = [linear(influence[side], n, seed, side, members[side][1]) for side in SIDES]
-        return {self.name: value + moved[0] + moved[1]}
+            for side, own, own_moments, other in zip(SIDES, vectors, moments, moments[::-1], strict=True):
+                in_class = members[side][1] == i
+                # The influence is by an image's share of its class; `linear` expects it by the share of all images.
+                share = len(in_class) / len(own) / len(names)
+                influence[side][in_class] = frechet_influence(own_moments, other, [own], self.ddof) * share
+        changes = [linear(influence[side], n, seed, side, members[side][1]) for side in SIDES]
+        return {self.name: value + changes[0] + changes[1]}
 
     def _classes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Name, real and fake vectors of each class, a few classes' at a time in memory."""
+        """Name, real and fake vectors of each class, with only a few classes in memory at a time."""
         self._check()
         (names, real), (_, fake) = (of_images(self, side) for side in SIDES)
         sizes = torch.bincount(real) + torch.bincount(fake)
         for part in torch.arange(len(names)).split(max(1, ROWS // int(sizes.max()))):
-            held = [self._vectors(side, index, part) for side, index in zip(SIDES, (real, fake), strict=True)]
-            for place in part.tolist():
-                yield names[place], held[0][place], held[1][place]
+            vectors = [self._vectors(side, index, part) for side, index in zip(SIDES, (real, fake), strict=True)]
+            for i in part.tolist():
+                yield names[i], vectors[0][i], vectors[1][i]
 
-    def _vectors(self, side: str, index: Tensor, places: Tensor) -> dict[int, Tensor]:
-        """Of the classes at these places, in one pass."""
-        found: dict[int, list[Tensor]] = {place: [] for place in places.tolist()}
+    def _vectors(self, side: str, index: Tensor, classes: Tensor) -> dict[int, Tensor]:
+        """Vectors of these classes, by class number, in one pass; `index` `(N,)` is the class of each image."""
+        by_class: dict[int, list[Tensor]] = {i: [] for i in classes.tolist()}
         for start, block in with_start(self.statistics[side].blocks()):
-            here = index[start : start + len(block)]
-            for place, parts in found.items():
-                parts.append(block[here == place])
-        return {place: torch.cat(parts) for place, parts in found.items()}
+            index_of_block = index[start : start + len(block)]
+            for i, parts in by_class.items():
+                parts.append(block[index_of_block == i])
+        return {i: torch.cat(parts) for i, parts in by_class.items()}
 
     def _check(self) -> None:
         super()._check()
@@ -91,18 +92,19 @@ class ClassFrechetDistance(FrechetDistance):
         self.require_classes(self.labels)
 
     def require_classes(self, labels: Mapping[str, Sequence[str]]) -> None:
-        """The same on both sides, where both are known, and at least two images of each."""
+        """Raises StatisticsError for different classes on two known sides, or fewer than two images of a class."""
         known = {side: set(labels.get(side, ())) for side in SIDES}
         lacking = {side: sorted(known[other] - known[side]) for side, other in (SIDES, SIDES[::-1]) if side in labels}
         if any(lacking.values()):
-            said = "; ".join(f"no {side} image of {some(names)}" for side, names in lacking.items() if names)
+            missing = "; ".join(f"no {side} image of {some(names)}" for side, names in lacking.items() if names)
             raise StatisticsError(
-                f"{self.name}: expected the same classes on both sides, got {said}; name the class folders alike"
+                f"{self.name}: expected the same classes on both sides, got {missing}; name the class folders alike"
             )
-        for side, own in labels.items():
-            require_two_of_each(self, side, own)
+        for side, names in labels.items():
+            require_two_of_each(self, side, names)
 
     def _few(self) -> list[str]:
+        """The warning of a small class."""
         dim = self.statistics["real"].dim
         fewest = {side: int(torch.bincount(of_images(self, side)[1]).min()) for side in SIDES}
         if min(fewest.values()) >= WELL_SAMPLED * dim:

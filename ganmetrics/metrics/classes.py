@@ -1,4 +1,4 @@
-"""What metrics over classes share: which image is of which class."""
+"""Helpers of metrics that compare class by class: the class of each image, and checks of the classes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ganmetrics.metrics.base import Metric
 
 
 def of_images(metric: Metric, side: str) -> tuple[list[str], Tensor]:
-    """Names of the classes of a side, sorted, and the place among them of every image `(n,)`.
+    """Sorted class names of a side, and for each image the index `(n,)` of its class among them.
 
-    Raises StatisticsError where not every image has a class.
+    Raises StatisticsError if an image has no class.
     """
     labels, count = metric.labels.get(side, ()), metric.statistics[side].count
     if len(labels) != count or not count:
@@ -23,12 +23,12 @@ def of_images(metric: Metric, side: str) -> tuple[list[str], Tensor]:
             f"{metric.name}: expected the class of every {side} image, got {len(labels)} classes for {count} images"
         )
     names = sorted(set(labels))
-    places = {name: i for i, name in enumerate(names)}
-    return names, torch.tensor([places[label] for label in labels])
+    index = {name: i for i, name in enumerate(names)}
+    return names, torch.tensor([index[label] for label in labels])
 
 
 def require_two_of_each(metric: Metric, side: str, labels: Sequence[str]) -> None:
-    """Raises StatisticsError where a class has but one image."""
+    """Raises StatisticsError if a class has only one image."""
     alone = sorted(name for name, n in Counter(labels).items() if n < 2)
     if alone:
         raise StatisticsError(
@@ -37,5 +37,5 @@ def require_two_of_each(metric: Metric, side: str, labels: Sequence[str]) -> Non
 
 
 def some(names: list[str]) -> str:
-    """The first few, for a message."""
+    """The first five names and the number of the rest, for a message."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,9 +1,9 @@
-"""CLIP Maximum Mean Discrepancy: how far two sets of CLIP embeddings are apart, under a Gaussian kernel.
+"""CLIP Maximum Mean Discrepancy: the distance of two sets of CLIP embeddings under a Gaussian kernel.
 
 Jayasumana, Ramalingam, Veit, Glasner, Chakrabarti & Kumar 2024 (arXiv:2401.09603, section 4). Reproduces `cmmd` of
 google-research: embeddings of length 1, k(x, y) = exp(-|x - y|^2 / (2 sigma^2)) with sigma 10, the biased estimate
 (Gretton et al. 2012, Equation 5), times 1000. It differs in summing exp(...) - 1 in float64: on the unit sphere k lies
-between 0.98 and 1, and the published float32 means of it lose four digits.
+between 0.98 and 1, so the published float32 means lose four digits.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ganmetrics.metrics.numerics.gram import Gram, Kernel
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 
-SIGMA = 10.0
+SIGMA = 10.0  # of the published code, as the scale
 SCALE = 1000.0
 GAMMA = 1 / (2 * SIGMA**2)
-BIAS = 0.05  # share of the value that is worth a sentence
-OUT_OF_REACH = 10**6  # images
+BIAS = 0.05  # share of the value from which the bias gets a warning
+OUT_OF_REACH = 10**6  # images; a larger need is not suggested
 
 
 def _at_length_one(vectors: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def _at_length_one(vectors: Tensor) -> Tensor:
 
 
 GAUSSIAN = Kernel(
-    own=lambda centred, mean: -GAMMA * centred.square().sum(dim=1),
+    own=lambda centred, mean: -GAMMA * centred.square().sum(dim=1),  # a kernel of x - y does not need the mean
     scale=lambda dim: 2 * GAMMA,
     finish=lambda arguments, mean: arguments.expm1_(),
     points=_at_length_one,
@@ -47,8 +47,8 @@ GAUSSIAN = Kernel(
 def cmmd(real: Samples, fake: Samples, *, device: Device = None) -> tuple[float, float]:
     """1000 (mean k(x_i, x_j) + mean k(y_i, y_j) - 2 mean k(x_i, y_j)), all pairs of embeddings `(m, D)` and `(n, D)`.
 
-    The second number is how much of it comes from pairs of an image with itself: the value less the unbiased estimate.
-    Raises StatisticsError below two embeddings a side, and for one that is all zeros.
+    Returns the value and its bias, which comes from the pairs of an image with itself: value - unbiased estimate.
+    Raises StatisticsError for fewer than two embeddings per side, and for one that is all zeros.
     """
     within_real, within_fake, between = (sums.total for sums in Gram(GAUSSIAN, real, fake, device=device).sums())
     m, n = real.count, fake.count
@@ -58,7 +58,7 @@ def cmmd(real: Samples, fake: Samples, *, device: Device = None) -> tuple[float,
 
 
 class ClipDistance(SingleValued):
-    """Streaming form; device: see `Gram`."""
+    """Streaming form. Argument `device`: see `Gram`."""
 
     entry = METRICS["cmmd"]
     canonical = ("timm-vit_large_patch14_clip_quickgelu_336.openai", "embedding")
@@ -77,14 +77,14 @@ class ClipDistance(SingleValued):
         return 2
 
     def compute(self) -> Result:
-        """Raises StatisticsError below two images a side, and where the two sides have unlike dimensions."""
+        """Raises StatisticsError for fewer than two images per side, and for sides of different dimensions."""
         real, fake = (self.statistics[side] for side in self.sides)
         raw, bias = cmmd(real, fake, device=self.device)
         about = {"sigma": SIGMA, "scale": SCALE, "estimate": "biased"}
         return Result(max(raw, 0.0), raw=raw, warnings=self._biased(raw, bias), protocol=about)
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
-        """Copies of an image are at distance 0 from each other, as images are from themselves."""
+        """Sums without the diagonal suffice: k - 1 is 0 between copies of an image, and between an image and itself."""
         real, fake = (self.statistics[side] for side in self.sides)
         sums = Gram(GAUSSIAN, real, fake, device=self.device).resampled(n, seed)
         between = sums.between / (real.count * fake.count)
@@ -94,10 +94,11 @@ class ClipDistance(SingleValued):
         if bias <= BIAS * value or value <= 0:
             return []
         counts = [self.statistics[side].count for side in self.sides]
-        left = value - bias
-        said = f"{counts[0]} real and {counts[1]} fake images: "
-        if left <= 0:
-            return [f"{said}the bias of so few is {bias:.3g}, all of the {value:.3g}: no difference is seen"]
-        said += f"{bias:.3g} of the {value:.3g} is the bias of so few; compare only at these counts"
-        need = math.ceil(min(counts) * bias * (1 - BIAS) / (BIAS * left))
-        return [f"{said}, or give at least {need}" if need < OUT_OF_REACH else said]
+        unbiased = value - bias
+        counted = f"{counts[0]} real and {counts[1]} fake images: "
+        if unbiased <= 0:
+            return [f"{counted}the bias of so few is {bias:.3g}, all of the {value:.3g}: no difference is seen"]
+        warning = f"{counted}{bias:.3g} of the {value:.3g} is the bias of so few; compare only at these counts"
+        # The bias falls as 1 / n: the n at which it is BIAS of (unbiased + bias).
+        need = math.ceil(min(counts) * bias * (1 - BIAS) / (BIAS * unbiased))
+        return [f"{warning}, or give at least {need}" if need < OUT_OF_REACH else warning]

@@ -2,8 +2,8 @@
 
 Heusel, Ramsauer, Unterthiner, Nessler & Hochreiter 2017 (arXiv:1706.08500, Equation 6); Dowson & Landau 1982 for
 the closed form. Reproduces TTUR, pytorch-fid, clean-fid, torch-fidelity and torchmetrics. It differs from them in the
-arithmetic of the matrix square root: with factors A'A = S1 and B'B = S2, tr (S1 S2)^(1/2) is the nuclear norm of A B',
-real and exact for any rank, where a general square root of the product is complex, slow and ill-conditioned.
+arithmetic of the matrix square root: with factors A'A = S1 and B'B = S2, tr (S1 S2)^(1/2) is the nuclear norm of A B'.
+That is real and accurate for any rank; a general square root of the product is complex, slow and ill-conditioned.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ganmetrics.statistics.samples import Samples
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-WELL_SAMPLED = 5  # images per dimension below which the bias in n is worth a sentence (TTUR asks for 10,000 at 2048)
+WELL_SAMPLED = 5  # images per dimension; with fewer, a warning tells the bias (TTUR asks for 10,000 at 2048)
 
 
 def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
@@ -37,9 +37,9 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
 
 
 def frechet_distance_of_factors(mean1: Tensor, factor1: Tensor, mean2: Tensor, factor2: Tensor) -> float:
-    """The same from factors A `(r1, D)` with A'A = S1 and B `(r2, D)` with B'B = S2; r may be below D.
+    """The distance from factors A `(r1, D)` with A'A = S1 and B `(r2, D)` with B'B = S2; r1 and r2 may be below D.
 
-    May come out below 0 by rounding, about 1e-15 of the traces and at most 1e-11.
+    Rounding may make it negative, by about 1e-15 of the traces and at most 1e-11.
     """
     traces = factor1.square().sum() + factor2.square().sum()
     cross = nuclear_norm(factor1 @ factor2.T, traces)
@@ -47,14 +47,14 @@ def frechet_distance_of_factors(mean1: Tensor, factor1: Tensor, mean2: Tensor, f
 
 
 def frechet_distance_of_moments(one: Moments, other: Moments, ddof: int = 1) -> float:
-    """The same of what was seen of two sets."""
+    """The distance between two sets from their moments."""
     return frechet_distance_of_factors(
         one.mean().cpu(), one.factor(ddof).cpu(), other.mean().cpu(), other.factor(ddof).cpu()
     )
 
 
 def ddof_of(options: MetricOptions) -> int:
-    """1 unless 0 is asked for. Raises OptionError for anything else."""
+    """The requested ddof, 0 or 1; the default is 1. Raises OptionError for any other value."""
     ddof = 1 if options.ddof is None else options.ddof
     if ddof not in (0, 1):
         raise OptionError(f"--ddof: expected 1 (divide by n - 1) or 0 (by n), got {ddof}")
@@ -62,9 +62,11 @@ def ddof_of(options: MetricOptions) -> int:
 
 
 class FrechetDistance(SingleValued):
-    """Streaming form; ddof 1 divides covariances by n - 1 (TTUR and all its kin), 0 by n (stylegan3).
+    """Streaming form.
 
-    confidence: keep the vectors themselves, which intervals are made of.
+    Args:
+        ddof: 1 divides covariances by n - 1 (TTUR and most tools), 0 by n (stylegan3).
+        confidence: keep the vectors themselves, which intervals need.
     """
 
     entry = METRICS["fid"]
@@ -88,42 +90,43 @@ class FrechetDistance(SingleValued):
         return 2
 
     def moments(self, side: str) -> Moments:
-        """Of one side; vectors are summed once."""
-        kept = self.statistics[side]
-        return kept if isinstance(kept, Moments) else kept.moments()
+        """Moments of one side."""
+        statistic = self.statistics[side]
+        return statistic if isinstance(statistic, Moments) else statistic.moments()
 
     def compute(self) -> Result:
-        """Raises StatisticsError below two images a side, and where the two sides have unlike dimensions."""
+        """Raises StatisticsError for fewer than two images per side, and for sides of different dimensions."""
         self._check()
         raw = frechet_distance_of_moments(self.moments("real"), self.moments("fake"), self.ddof)
         return Result(max(raw, 0.0), raw=raw, warnings=self._small_sample_warnings(), protocol={"ddof": self.ddof})
 
     def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
-        """To first order, by the influence of each image; absent where a side is moments without its vectors."""
-        moved = []
+        """To first order, from the influence of each image. Empty if a side has moments but not its vectors."""
+        changes = []
         for own, other in (SIDES, SIDES[::-1]):
             blocks = self._blocks(own)
             if blocks is None:
                 return {}
             influence = frechet_influence(self.moments(own), self.moments(other), blocks, self.ddof)
-            moved.append(linear(influence, n, seed, own))
-        return {self.name: self.compute().value + moved[0] + moved[1]}
+            changes.append(linear(influence, n, seed, own))
+        return {self.name: self.compute().value + changes[0] + changes[1]}
 
     def without_interval(self, name: str) -> str:
         return "statistics files hold moments alone, and no images to resample"
 
     def _blocks(self, side: str) -> Iterable[Tensor] | None:
-        kept = self.statistics[side]
-        if isinstance(kept, Samples):
-            return kept.blocks()
-        rows = kept.rows()
+        """The vectors of a side in blocks; None if they are not kept."""
+        statistic = self.statistics[side]
+        if isinstance(statistic, Samples):
+            return statistic.blocks()
+        rows = statistic.rows()
         return None if rows is None else [rows]
 
     def _check(self) -> None:
         real, fake = (self.statistics[side] for side in self.sides)
         for side in self.sides:
             count = self.statistics[side].count
-            if count is not None:
+            if count is not None:  # unknown in other tools' files
                 self.require(side, count)
         if real.dim != fake.dim:
             raise StatisticsError(f"expected features of one dimension, got {real.dim} (real) and {fake.dim} (fake)")
@@ -134,9 +137,9 @@ class FrechetDistance(SingleValued):
         small = {side: n for side, n in counts.items() if n is not None and n < WELL_SAMPLED * dim}
         if not small:
             return []
-        said = " and ".join(f"{n} {side}" for side, n in small.items())
+        images = " and ".join(f"{n} {side}" for side, n in small.items())
         rank = "without full rank their covariance is a guess, and " if min(small.values()) <= dim else ""
         return [
-            f"{said} images for {dim} dimensions: {rank}the value is biased upward; compare it only at these counts, "
+            f"{images} images for {dim} dimensions: {rank}the value is biased upward; compare it only at these counts, "
             f"or give at least {WELL_SAMPLED * dim}"
         ]

@@ -1,9 +1,10 @@
-"""FID-infinity: what the Frechet distance would be with endlessly many fakes, from a line through it over 1/N.
+"""FID-infinity: the Frechet distance extrapolated to infinitely many fakes, by a line over 1/N.
 
-Chong & Forsyth 2020 (arXiv:1911.07023, section 3): the bias of FID_N in the number N of fakes is nearly linear in 1/N.
-Reproduces the authors' score_infinity.py: 15 sizes from 5,000 to all, each a random subset without replacement, a line
-by least squares, its value at 1/N = 0. It differs in that the real images' factor is computed once, and that with fewer
-than 10,000 fakes the sizes go from half of them on, which is said. The bias by the number of *real* images stays.
+Chong & Forsyth 2020 (arXiv:1911.07023, section 3): the bias of FID with N fakes is nearly linear in 1/N.
+Reproduces the authors' score_infinity.py: 15 sizes from 5,000 to all fakes, one random subset without replacement
+for each, a least-squares line through the distances, and its value at 1/N = 0. It differs in two ways: the factor of
+the real covariance is computed once, and with fewer than 10,000 fakes the smallest size is half of them, with a
+warning. The bias from the number of *real* images stays.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples, with_start
 
-SMALLEST, POINTS = 5000, 15  # published
-STRAIGHT = 2  # images per dimension below which FID is far from a line over 1/N (published: 5000 for 2048)
+SMALLEST, POINTS = 5000, 15  # as in score_infinity.py
+STRAIGHT = 2  # images per dimension; with fewer, FID is far from a line over 1/N (published: 5000 for 2048)
 
 
 def sizes_of_subsets(n: int) -> list[int]:
-    """The published sizes for `n` fakes; from the half of them where that is less than 5,000."""
+    """The published sizes for `n` fakes; the smallest is half of them if that is less than 5,000."""
     return np.linspace(min(SMALLEST, n // 2), n, POINTS).astype(int).tolist()
 
 
@@ -40,7 +41,7 @@ def value_at_infinity(sizes: Tensor, distances: Tensor) -> tuple[float, float]:
 
 
 class FidInfinity(FrechetDistance):
-    """Streaming form. `spread` is the standard error of the fit: what other subsets, not other images, would change."""
+    """Streaming form. `spread` is the standard error of the fit: what other subsets of the same images would change."""
 
     entry = METRICS["fid-infinity"]
     statistic = Samples
@@ -61,7 +62,7 @@ class FidInfinity(FrechetDistance):
         return 2 * POINTS if side == "fake" else super().least(side)
 
     def compute(self) -> Result:
-        """Raises StatisticsError below 30 fakes, which give no 15 sizes."""
+        """Raises StatisticsError below 30 fakes, too few for 15 different sizes."""
         raw, error = self._fit()
         protocol = {"ddof": self.ddof, "sizes": sizes_of_subsets(self.statistics["fake"].count), "seed": self.seed}
         warnings = self._small_sample_warnings()
@@ -70,29 +71,30 @@ class FidInfinity(FrechetDistance):
         return Result(max(raw, 0.0), spread=error, raw=raw, warnings=warnings, protocol=protocol)
 
     def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
-        """As those of FID, for all subsets move with their images; and by the error of the fit, for other subsets."""
-        found = super().replicates(n, seed)
+        """Those of FID, because images change all subsets alike, plus noise with the fit's standard error."""
+        by_name = super().replicates(n, seed)
+        # A third stream of random numbers: resampling the two sides uses [seed, 0] and [seed, 1].
         noise = np.random.default_rng([seed, len(self.sides)]).standard_normal(n)
-        return {name: values + self._fit()[1] * torch.from_numpy(noise) for name, values in found.items()}
+        return {name: values + self._fit()[1] * torch.from_numpy(noise) for name, values in by_name.items()}
 
     def _fit(self) -> tuple[float, float]:
-        """Intercept and standard error."""
+        """Intercept of the line and its standard error."""
         self._check()
         sizes = sizes_of_subsets(self.statistics["fake"].count)
         return self.once(lambda: value_at_infinity(torch.tensor(sizes), self._distances(sizes)))
 
     def _distances(self, sizes: list[int]) -> Tensor:
-        """Of a random subset of the fakes of each size, `(k,)`; one subset's moments in memory at a time."""
+        """Distances `(k,)` of a random subset of each size; only one subset's moments are in memory at a time."""
         real, fake = self.moments("real"), self.statistics["fake"]
         mean, factor = real.mean().cpu(), real.factor(self.ddof).cpu()
         rng = np.random.default_rng(self.seed)
         distances = []
         for size in sizes:
-            taken = torch.zeros(fake.count, dtype=torch.bool)
-            taken[torch.from_numpy(rng.permutation(fake.count)[:size])] = True
+            chosen = torch.zeros(fake.count, dtype=torch.bool)
+            chosen[torch.from_numpy(rng.permutation(fake.count)[:size])] = True
             moments = Moments()
             for start, block in with_start(fake.blocks()):
-                moments.update(block[taken[start : start + len(block)]])
+                moments.update(block[chosen[start : start + len(block)]])
             distances.append(
                 frechet_distance_of_factors(mean, factor, moments.mean().cpu(), moments.factor(self.ddof).cpu())
             )
@@ -101,16 +103,16 @@ class FidInfinity(FrechetDistance):
     def _small_sample_warnings(self) -> list[str]:
         dim, n = self.statistics["fake"].dim, self.statistics["fake"].count
         sizes, n_real = sizes_of_subsets(n), self.statistics["real"].count
-        found = []
+        warnings = []
         if n < 2 * SMALLEST:
-            bent = f"; FID is no line over 1/N below {STRAIGHT * dim} images ({dim} dimensions): do not trust it"
-            found.append(
+            untrusted = f"; FID is no line over 1/N below {STRAIGHT * dim} images ({dim} dimensions): do not trust it"
+            warnings.append(
                 f"{n} fake images: fitted over subsets of {sizes[0]} to {n}, where published values use {SMALLEST} to "
-                f"50000{bent if sizes[0] < STRAIGHT * dim else ''}; give at least {2 * SMALLEST}"
+                f"50000{untrusted if sizes[0] < STRAIGHT * dim else ''}; give at least {2 * SMALLEST}"
             )
         if n_real is not None and n_real < WELL_SAMPLED * dim:
-            found.append(
+            warnings.append(
                 f"{n_real} real images for {dim} dimensions: the bias that comes with few of these stays; "
                 f"give at least {WELL_SAMPLED * dim}"
             )
-        return found
+        return warnings

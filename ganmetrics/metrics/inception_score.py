@@ -2,7 +2,7 @@
 
 Salimans, Goodfellow, Zaremba, Cheung, Radford & Chen 2016 (arXiv:1606.03498, section 4). Reproduces improved-gan
 (10 splits at i * N // 10 in the order given), torch-fidelity (seeded shuffle) and torchmetrics (permutation, chunks,
-n - 1), each by its `Splits` rule. It differs from them in summing in float64 whatever the logits' dtype.
+n - 1), each by its `Splits` rule. It differs from them in summing in float64 for any dtype of the logits.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ganmetrics.metrics.numerics.resampling import BLOCK, replicate
 from ganmetrics.protocols import PROTOCOLS, MetricOptions, Protocol, Splits
 from ganmetrics.statistics.samples import Samples, with_start
 
-CUSTOMARY = 5000  # images a split in the published scores (50,000 in ten splits)
+CUSTOMARY = 5000  # images per split in published scores (50,000 in ten splits)
 
 
 def inception_score(logits: Tensor, splits: Splits | None = None) -> Tensor:
-    """Score of each split, `(S,)` float64, of logits `(N, K)`; 1 is the least, K the most.
+    """Score of each split, `(S,)` float64 from 1 to K, of logits `(N, K)`.
 
-    Raises StatisticsError with fewer than two images a split: a split of one scores 1 whatever it shows.
+    Raises StatisticsError for fewer than two images per split: one image always scores 1.
     """
     store = Samples()
     store.update(logits)
@@ -37,9 +37,9 @@ def split_scores(logits: Samples, splits: Splits) -> Tensor:
 
 
 def weighted_split_scores(logits: Samples, membership: Tensor, counts: Tensor) -> Tensor:
-    """Scores `(b, S)` of sets that hold each image `counts` `(b, N)` times; `membership` `(N,)` is its split.
+    """Scores `(b, S)` of b sets that hold each image `counts` `(b, N)` times.
 
-    One pass over the store: each image adds to the sums of its split.
+    `membership` `(N,)` is the split of each image. One pass over the store serves all sets and splits.
     """
     n_splits, n_sets, counts = int(membership.max()) + 1, len(counts), counts.double()
     sizes = torch.zeros(n_sets, n_splits, dtype=torch.float64).index_add_(1, membership, counts)
@@ -48,35 +48,35 @@ def weighted_split_scores(logits: Samples, membership: Tensor, counts: Tensor) -
     for start, block in with_start(logits.blocks()):
         p = block.double().softmax(dim=1)
         entropies = torch.special.xlogy(p, p).sum(dim=1)
-        where = membership[start : start + len(block)]
+        split_of_row = membership[start : start + len(block)]
         times = counts[:, start : start + len(block)]
-        for split in where.unique():
-            here = where == split
-            marginal[:, split] += times[:, here] @ p[here]
-            negative_entropy[:, split] += times[:, here] @ entropies[here]
+        for split in split_of_row.unique():
+            in_split = split_of_row == split
+            marginal[:, split] += times[:, in_split] @ p[in_split]
+            negative_entropy[:, split] += times[:, in_split] @ entropies[in_split]
     marginal /= sizes[:, :, None]
     # E KL(p || q) = E sum p log p - sum q log q, because q is the mean of p over the split.
     return (negative_entropy / sizes - torch.special.xlogy(marginal, marginal).sum(dim=2)).exp()
 
 
 def split_membership(n: int, splits: Splits) -> Tensor:
-    """The split of every image `(n,)`, by its index in the order given."""
+    """Split of each image `(n,)`, in the given order. Raises StatisticsError for fewer than two images per split."""
     if splits.count < 1 or n < 2 * splits.count:
         raise StatisticsError(too_few(n, splits))
-    place = torch.arange(n)
+    position = torch.arange(n)
     if splits.boundaries == "chunk":
-        split_of_place = place // -(-n // splits.count)
+        split_of_position = position // -(-n // splits.count)  # ceil(n / count), as torch.chunk
     else:
         cuts = torch.tensor([i * n // splits.count for i in range(1, splits.count)], dtype=torch.long)
-        split_of_place = torch.bucketize(place, cuts, right=True)
-    if int(torch.bincount(split_of_place).min()) < 2:
+        split_of_position = torch.bucketize(position, cuts, right=True)
+    if int(torch.bincount(split_of_position).min()) < 2:
         raise StatisticsError(
             f"{n} images leave a split of one, which scores 1 whatever it shows; give more images or fewer --splits"
         )
     if splits.order == "given":
-        return split_of_place
-    membership = torch.empty_like(split_of_place)
-    membership[_permutation(n, splits)] = split_of_place
+        return split_of_position
+    membership = torch.empty_like(split_of_position)
+    membership[_permutation(n, splits)] = split_of_position
     return membership
 
 
@@ -107,10 +107,10 @@ class InceptionScore(SingleValued):
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> InceptionScore:
-        """As a protocol and the user's options say. Raises OptionError for a tool that has no Inception Score."""
+        """With a protocol's rules and the user's options. Raises OptionError for a tool without Inception Score."""
         if protocol.splits is None:
-            having = ", ".join(name for name, known in PROTOCOLS.items() if known.splits is not None)
-            raise OptionError(f"--protocol {protocol.name}: that tool has no Inception Score; expected one of {having}")
+            names = ", ".join(name for name, known in PROTOCOLS.items() if known.splits is not None)
+            raise OptionError(f"--protocol {protocol.name}: that tool has no Inception Score; expected one of {names}")
         if options.splits is not None and options.splits < 1:
             raise OptionError(f"--splits: expected at least 1, got {options.splits}")
         return cls(splits=protocol.splits.changed(options))
@@ -122,7 +122,7 @@ class InceptionScore(SingleValued):
         return too_few(count, self.splits)
 
     def compute(self) -> Result:
-        """Raises StatisticsError with fewer than two images a split."""
+        """Raises StatisticsError for fewer than two images per split."""
         scores = split_scores(self.statistics["fake"], self.splits)
         value = float(scores.mean())
         spread = float(scores.std(correction=self.splits.ddof)) if len(scores) > self.splits.ddof else None
@@ -142,7 +142,7 @@ class InceptionScore(SingleValued):
         )
 
     def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
-        """Images are drawn within their own split, whose size stays."""
+        """Images are drawn within their split, so that its size does not change."""
         logits: Samples = self.statistics["fake"]
         membership = split_membership(logits.count, self.splits)
         at_once = max(1, BLOCK // ((int(membership.max()) + 1) * (logits.dim or 1)))
@@ -168,12 +168,16 @@ class InceptionScore(SingleValued):
         return warnings + self._order_warning(scores)
 
     def _order_warning(self, scores: Tensor) -> list[str]:
-        """Sorted samples ruin splits taken in the order given: guided-diffusion#153 saw 62 for 298."""
+        """A warning if the images look sorted by class, which ruins splits in the given order.
+
+        https://github.com/openai/guided-diffusion/issues/153: 62 instead of 298.
+        """
         if self.splits.order != "given" or len(scores) < 2:
             return []
         shuffled = split_scores(self.statistics["fake"], self.splits.changed(MetricOptions(shuffle=True)))
         error = float((scores.var() + shuffled.var()) / len(scores)) ** 0.5
         gap = abs(float(scores.mean() - shuffled.mean()))
+        # More than four standard errors and 2 %: neither chance nor a difference too small to matter.
         if gap <= max(4 * error, 0.02 * float(scores.mean())):
             return []
         return [

@@ -1,4 +1,4 @@
-"""The index of metrics: one entry each, light enough for `--help`; the class behind it is imported when needed.
+"""The index of metrics, one entry each. It imports no metric, so that `--help` is fast; `Entry.load` does.
 
 Commands, tables, the streaming classes (`gm.FID`), reports and tests are made from it.
 """
@@ -17,19 +17,21 @@ SIDES = ("real", "fake")
 
 @dataclass(frozen=True)
 class Entry:
-    """What tables and the command line need to know of a metric.
+    """What tables and the command line need to know about a metric.
 
     Attributes:
-        name: on the command line, and of the score in the metric's canonical feature space.
-        prefix: of the score's name in any other ("fd-efficientnet-lite0").
+        name: name on the command line, and of the score in the metric's canonical feature space.
+        prefix: start of the score's name in any other feature space ("fd-efficientnet-lite0").
         module, attribute: where its class is, below `ganmetrics.metrics`.
+        title: full name, for tables and messages.
         sides: what it compares, in the order of the arguments; ("fake",) for a metric without reference.
-        better, best, paper: for tables.
-        options: those of `MetricOptions` that it heeds, beside the seed.
-        parts: of a metric with several values their names, each with its better; such values carry these names.
-        ranges: least and greatest of a value that has them, by its name; its interval ends there.
-        streaming: name of the class that takes batches, `gm.FID`; empty for a metric that is not over images.
-        says: what each value tells a reader who does not know it, in one sentence, by its name.
+        better: which direction is better, "lower" or "higher".
+        best, paper: best possible value and source, for tables.
+        options: the fields of `MetricOptions` that it uses, apart from the seed.
+        parts: for a metric with several values, their names, each with its better direction.
+        ranges: smallest and largest possible value, by name of the value; intervals are cut there.
+        streaming: name of the class that takes batches (`gm.FID`); empty for a metric that is not over images.
+        says: one sentence per value, by its name, for readers who do not know the metric.
     """
 
     name: str
@@ -49,12 +51,12 @@ class Entry:
 
     @property
     def of_images(self) -> bool:
-        """Whether it is over real and fake images, or fake ones alone, and so can be measured with others in a pass."""
+        """Whether its sides are real and fake images, or fake only, so that it can share a pass with other metrics."""
         return set(self.sides) <= set(SIDES)
 
     @property
     def values(self) -> Mapping[str, Better]:
-        """Names of what it computes, each with its better."""
+        """Names of its values, each with its better direction."""
         return self.parts or {self.name: self.better}
 
     def load(self) -> type[Any]:

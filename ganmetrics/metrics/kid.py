@@ -1,9 +1,9 @@
-"""Kernel Inception Distance: the squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, estimated unbiased.
+"""Kernel Inception Distance: unbiased squared maximum mean discrepancy with the kernel (x.y / D + 1)^3.
 
-Binkowski, Sutherland, Arbel & Gretton 2018 (arXiv:1801.01401, section 4.1 and Appendix B). By default over all pairs of
-all images: that is what the mean over subsets estimates, without the noise of drawing them, and its standard error has
-a closed form. By protocol over subsets as torch-fidelity, torchmetrics and clean-fid draw them. It differs from those
-in summing in float64.
+Binkowski, Sutherland, Arbel & Gretton 2018 (arXiv:1801.01401, section 4.1 and Appendix B). By default it is over all
+pairs of all images: the mean over random subsets estimates this value, with extra noise, and here the standard error
+has a closed form. Some protocols use subsets, drawn as torch-fidelity, torchmetrics and clean-fid draw them. It differs
+from those tools in summing in float64.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ganmetrics.protocols import MetricOptions, Protocol, Subsets
 from ganmetrics.statistics.samples import Samples, with_start
 
 CUSTOMARY = 1000  # images in the subsets of published values
-FEWEST = 4  # images a side for a standard error
+FEWEST = 4  # images per side for a standard error, whose terms are means over up to 4 distinct indices
 GATHERED = 64 * 2**20  # bytes of subsets in memory at a time
 
 
@@ -32,7 +32,7 @@ def _own(centred: Tensor, mean: Tensor) -> Tensor:
 
 
 def _cubed(arguments: Tensor, mean: Tensor) -> Tensor:
-    at_mean = 1 + float(mean.square().mean())
+    at_mean = 1 + float(mean.square().mean())  # the argument at x = y = mean
     return arguments.mul_(arguments.square()).sub_(at_mean**3)
 
 
@@ -42,10 +42,12 @@ POLYNOMIAL = Kernel(_own, lambda dim: 1 / dim, _cubed)
 def kernel_distance(real: Samples, fake: Samples, *, device: Device = None) -> tuple[float, float | None]:
     """Unbiased squared discrepancy of vectors `(m, D)` and `(n, D)`, and its standard error.
 
-    mean over i != j of k(x_i, x_j) + mean over i != j of k(y_i, y_j) - 2 mean of k(x_i, y_j); below 0 as often as above
-    where both sides have one distribution. The standard error needs four images a side, and is None with fewer; a part
-    of the variance that is estimated below 0 is taken to be 0, so that with one distribution on both sides, where the
-    first part is 0, the error comes out about a fifth too large. Raises StatisticsError with fewer than two.
+    mean over i != j of k(x_i, x_j) + mean over i != j of k(y_i, y_j) - 2 mean of k(x_i, y_j). If both sides have the
+    same distribution, it is negative about as often as positive. The standard error is None with fewer than four images
+    on a side. A negative estimate of a part of the variance counts as 0; so if both sides have the same distribution,
+    where the first part is truly 0, the standard error is about a fifth too large.
+
+    Raises StatisticsError for fewer than two images on a side.
     """
     sums = Gram(POLYNOMIAL, real, fake, device=device).sums()
     variance = sum(max(part, 0.0) for part in variance_parts(*sums)) if min(real.count, fake.count) >= FEWEST else None
@@ -58,13 +60,13 @@ def _unbiased(real: Sums, fake: Sums, between: Sums) -> float:
 
 
 def variance_parts(real: Sums, fake: Sums, between: Sums) -> tuple[float, float]:
-    """Unbiased estimates of the two parts of the variance of the unbiased discrepancy; at least four images a side.
+    """Unbiased estimates of the two parts of the variance of the unbiased discrepancy; needs four images per side.
 
-    Hoeffding 1948: with g(x) = E k(x, X) - E k(x, Y), 4 Var g(X) / m + 4 Var g(Y) / n, which vanishes where both sides
-    have one distribution, and 2 v_xx / (m (m - 1)) + 2 v_yy / (n (n - 1)) + 4 v_xy / (m n), which remains, with v what
-    a kernel value varies beside its two conditional means. Each moment is a mean over distinct indices, as in
-    Sutherland et al. 2017 (arXiv:1611.04488, Appendix A), here for m and n that may differ. One of them may come out
-    below 0.
+    Hoeffding 1948. First part, with g(x) = E k(x, X) - E k(x, Y): 4 Var g(X) / m + 4 Var g(Y) / n. It is 0 if both
+    sides have the same distribution. Second part: 2 v_xx / (m (m - 1)) + 2 v_yy / (n (n - 1)) + 4 v_xy / (m n), with v
+    the variance of a kernel value that its two conditional means do not explain. Each moment is a mean over distinct
+    indices, as in Sutherland et al. 2017 (arXiv:1611.04488, Appendix A), here also for m != n. Either estimate may be
+    negative.
     """
     m, n = len(real.rows), len(fake.rows)
     of_x, rest_x = _within_parts(real)
@@ -85,31 +87,35 @@ def _within_parts(sums: Sums) -> tuple[float, float]:
     """Unbiased Var E[k(X, X') | X] and Var k(X, X') - 2 Var E[k(X, X') | X]."""
     m, rows = len(sums.rows), float(sums.rows.square().sum())
     pairs = m * (m - 1)
+    # Means of products of two kernel values that have two, three or four distinct indices between them.
     two, three = sums.squares / pairs, (rows - sums.squares) / (pairs * (m - 2))
     four = (sums.total**2 - 4 * rows + 2 * sums.squares) / (pairs * (m - 2) * (m - 3))
     return three - four, two - 2 * three + four
 
 
 def _covariance(within: Sums, between: Tensor, others: int) -> float:
-    """Unbiased Cov(E[k(X, X') | X], E[k(X, Y) | X]) from sums over the rows of both."""
+    """Unbiased Cov(E[k(X, X') | X], E[k(X, Y) | X]) from row sums of both; `others` is the number of Y."""
     m, joint = len(within.rows), float(within.rows @ between)
     product = (within.total * float(between.sum()) - 2 * joint) / (m * (m - 1) * (m - 2) * others)
     return joint / (m * (m - 1) * others) - product
 
 
 def subset_distances(real: Samples, fake: Samples, subsets: Subsets, *, device: Device = None) -> Tensor:
-    """Unbiased squared discrepancy of each pair of subsets, `(count,)` float64."""
+    """Unbiased squared discrepancy of each pair of subsets, `(count,)` float64.
+
+    Raises StatisticsError for fewer than two images on a side.
+    """
     counts = {"real": real.count, "fake": fake.count}
     size = min(subsets.size, *counts.values())
     if size < 2:
         raise StatisticsError(f"a kernel distance needs at least 2 images a side, got {min(counts.values())}")
-    drawn = _draw(counts, size, subsets)
+    indices = _draw(counts, size, subsets)
     values = []
-    at_once = max(1, GATHERED // (2 * size * (real.dim or 1) * 4))
+    at_once = max(1, GATHERED // (2 * size * (real.dim or 1) * 4))  # two sides of float32
     for start in range(0, subsets.count, at_once):
-        gathered = [_gather(store, drawn[side][start : start + at_once]) for side, store in _sides(real, fake)]
-        for one, other in zip(*gathered, strict=True):
-            values.append(_unbiased(*Gram(POLYNOMIAL, one, other, device=device).sums()))
+        gathered = [_gather(store, indices[side][start : start + at_once]) for side, store in _sides(real, fake)]
+        for real_subset, fake_subset in zip(*gathered, strict=True):
+            values.append(_unbiased(*Gram(POLYNOMIAL, real_subset, fake_subset, device=device).sums()))
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -118,7 +124,7 @@ def _sides(real: Samples, fake: Samples) -> tuple[tuple[str, Samples], tuple[str
 
 
 def _draw(counts: Mapping[str, int], size: int, subsets: Subsets) -> dict[str, Tensor]:
-    """Indices `(count, size)` by side, in the sequence in which the tool draws them."""
+    """Indices `(count, size)` by side, drawn in the same sequence as the tool does."""
     numpy, generator = np.random.RandomState(subsets.seed), torch.Generator().manual_seed(subsets.seed)
 
     def draw(n: int) -> Tensor:
@@ -127,18 +133,18 @@ def _draw(counts: Mapping[str, int], size: int, subsets: Subsets) -> dict[str, T
         return torch.from_numpy(numpy.choice(n, size, replace=False))
 
     sides = ("real", "fake") if subsets.first == "real" else ("fake", "real")
-    found = [[draw(counts[side]) for side in sides] for _ in range(subsets.count)]
-    return {side: torch.stack([pair[i] for pair in found]) for i, side in enumerate(sides)}
+    pairs = [[draw(counts[side]) for side in sides] for _ in range(subsets.count)]
+    return {side: torch.stack([pair[i] for pair in pairs]) for i, side in enumerate(sides)}
 
 
 def _gather(store: Samples, indices: Tensor) -> Iterator[Samples]:
-    """The subsets whose indices `(s, size)` are given, from one pass over the store."""
+    """The subsets at indices `(s, size)`, from one pass over the store."""
     wanted = indices.reshape(-1)
     out: Tensor | None = None
     for start, block in with_start(store.blocks()):
         out = block.new_empty(len(wanted), block.shape[1]) if out is None else out
-        here = ((wanted >= start) & (wanted < start + len(block))).nonzero()[:, 0]
-        out[here] = block[wanted[here] - start]
+        in_block = ((wanted >= start) & (wanted < start + len(block))).nonzero()[:, 0]
+        out[in_block] = block[wanted[in_block] - start]
     for rows in () if out is None else out.split(indices.shape[1]):
         subset = Samples()
         subset.update(rows)
@@ -146,7 +152,12 @@ def _gather(store: Samples, indices: Tensor) -> Iterator[Samples]:
 
 
 class KernelInceptionDistance(SingleValued):
-    """Streaming form; `subsets` None takes all images at once; device: see `Gram`."""
+    """Streaming form.
+
+    Args:
+        subsets: how subsets are drawn; None uses all pairs of all images.
+        device: see `Gram`.
+    """
 
     entry = METRICS["kid"]
     canonical = ("inception", "2048")
@@ -160,7 +171,7 @@ class KernelInceptionDistance(SingleValued):
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> KernelInceptionDistance:
-        """As a protocol and the user's options say. Raises OptionError."""
+        """The metric with the rules of a protocol and the user's options. Raises OptionError."""
         if options.subsets is not None and options.subsets < 1:
             raise OptionError(f"--subsets: expected at least 1, got {options.subsets}")
         if options.subset_size is not None and options.subset_size < 2:
@@ -173,9 +184,9 @@ class KernelInceptionDistance(SingleValued):
         return 2
 
     def compute(self) -> Result:
-        """`spread` is the standard error, or over subsets their standard deviation (ddof 0).
+        """`spread` is the standard error; with subsets it is the standard deviation over them (ddof 0).
 
-        Raises StatisticsError below two images a side, and where the two sides have unlike dimensions.
+        Raises StatisticsError for fewer than two images per side, and for sides of different dimensions.
         """
         real, fake = (self.statistics[side] for side in self.sides)
         if self.subsets is None:
@@ -196,9 +207,9 @@ class KernelInceptionDistance(SingleValued):
         )
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
-        """Of the estimate over all pairs; over subsets what their draw adds is added, by drawing them again.
+        """Replicates of the estimate over all pairs. With subsets, the noise of their draw is added by resampling them.
 
-        With one distribution on both sides they spread wider than the estimate does (Arcones & Giné 1992).
+        If both sides have the same distribution, they spread more than the estimate does (Arcones & Giné 1992).
         """
         real, fake = (self.statistics[side] for side in self.sides)
         sums = Gram(POLYNOMIAL, real, fake, device=self.device).resampled(n, seed)
@@ -206,9 +217,10 @@ class KernelInceptionDistance(SingleValued):
             sums.real / sums.real_pairs + sums.fake / sums.fake_pairs - 2 * sums.between / (real.count * fake.count)
         )
         if self.subsets is not None:
-            drawn = subset_distances(real, fake, self.subsets, device=self.device)
-            again = torch.randint(len(drawn), (n, len(drawn)), generator=torch.Generator().manual_seed(seed))
-            values += drawn[again].mean(dim=1) - drawn.mean()
+            distances = subset_distances(real, fake, self.subsets, device=self.device)
+            rng = torch.Generator().manual_seed(seed)
+            resampled = torch.randint(len(distances), (n, len(distances)), generator=rng)
+            values += distances[resampled].mean(dim=1) - distances.mean()
         return {self.name: values}
 
     def _small(self) -> list[str]:

@@ -1,11 +1,11 @@
-"""Memorization-informed FID: the Frechet distance divided by how far fakes are from the training images, if too near.
+"""Memorization-informed FID: FID, divided by the distance of the fakes from the training images if that is too small.
 
-Bai, Lin, Raffel & Kan 2021 (arXiv:2106.03062, section 4): with m the mean over fakes of the least cosine distance
-1 - |cos| to a real image, FID / m where m is below 0.1, else FID. A generator that copies its training images has a low
-FID and a low m. `real` must be the images that the generator was trained on. torchmetrics has the same quotient with m
-the mean over *real* images of the least distance to a fake; `--protocol torchmetrics` takes it so, and equals it. It
-differs from torchmetrics in leaving out vectors of length 0, which have no direction, where torchmetrics leaves out
-those whose entries sum to 0; and in refusing 0 / 0, which torchmetrics calls 0, the best there is.
+Bai, Lin, Raffel & Kan 2021 (arXiv:2106.03062, section 4): let m be the mean over fakes of the smallest cosine distance
+1 - |cos| to a real image. The value is FID / m if m < 0.1, else FID. A generator that copies its training images has a
+low FID and a low m. `real` must be the images that the generator was trained on. In torchmetrics, m is the mean over
+*real* images of the smallest distance to a fake; `--protocol torchmetrics` does the same and gives the same value. It
+differs from torchmetrics in two ways: vectors of length 0, which have no direction, are left out (torchmetrics leaves
+out those whose entries sum to 0), and 0 / 0 is an error (torchmetrics returns 0, the best value).
 """
 
 from __future__ import annotations
@@ -27,26 +27,28 @@ from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 
-THRESHOLD = 0.1
+THRESHOLD = 0.1  # of the paper and torchmetrics
 NO_DISTANCE = 1e-14  # added to m, as torchmetrics does
-NO_FID = 1e-8  # below which torchmetrics takes it for 0
+NO_FID = 1e-8  # at and below this, torchmetrics treats FID as 0
 
 
 def least_cosine_distances(own: Vectors, other: Vectors, *, device: Device = None) -> Tensor:
-    """`(n,)` float64: of each vector of `own` `(N, D)` the least 1 - |cos| to one of `other` `(M, D)`, in [0, 1].
+    """`(n,)` float64 in [0, 1]: the smallest 1 - |cos| of each vector of `own` `(N, D)` to one of `other` `(M, D)`.
 
-    Vectors of length 0 are left out on either side, so n may be below N. Raises StatisticsError where none is left.
+    Vectors of length 0 are left out on both sides, so n may be below N. Raises StatisticsError if none is left.
     """
     x, y = (_with_direction(hold(side)) for side in (own, other))
     u, v = (side / side.norm(dim=1, keepdim=True) for side in (x, y))
-    # 1 - cos = |u - v|^2 / 2, so the nearest unit vector, or that nearest to -u, is the one wanted.
+    # 1 - cos = |u - v|^2 / 2 for unit vectors, so the smallest 1 - |cos| is at the v nearest to u or to -u.
+    # Without negative entries no cosine is negative, and -u needs no search.
     signs = (1,) if bool((u >= 0).all() and (v >= 0).all()) else (1, -1)
     indices = [nearest_squared(sign * u, v, 1, device=device)[1][:, 0] for sign in signs]
-    found = [_one_less_cosine(x, y, index) for index in indices]
-    return torch.stack(found).amin(dim=0)
+    distances = [_one_less_cosine(x, y, index) for index in indices]
+    return torch.stack(distances).amin(dim=0)
 
 
 def _with_direction(vectors: Tensor) -> Tensor:
+    """The vectors that are not 0."""
     kept = vectors[(vectors != 0).any(dim=1)]
     if not len(kept):
         raise StatisticsError("a cosine distance needs vectors that are not 0, and all are")
@@ -54,12 +56,12 @@ def _with_direction(vectors: Tensor) -> Tensor:
 
 
 def _one_less_cosine(own: Tensor, other: Tensor, index: Tensor) -> Tensor:
-    """1 - |cos| of each vector from one other, without the loss of digits of a cosine near 1."""
-    found = []
+    """1 - |cos| of each vector and `other[index]`, as |u -+ v|^2 / 2: exact where 1 - cos would lose digits near 1."""
+    distances = []
     for rows, chosen in zip(own.split(2048), index.split(2048), strict=True):
         u, v = (side.double() / side.double().norm(dim=1, keepdim=True) for side in (rows, other[chosen]))
-        found.append(torch.minimum((u - v).square().sum(dim=1), (u + v).square().sum(dim=1)) / 2)
-    return torch.cat(found)
+        distances.append(torch.minimum((u - v).square().sum(dim=1), (u + v).square().sum(dim=1)) / 2)
+    return torch.cat(distances)
 
 
 class MemorizationInformedDistance(SingleValued):
@@ -67,8 +69,8 @@ class MemorizationInformedDistance(SingleValued):
 
     Args:
         ddof: 1 divides the covariances of its FID by n - 1, 0 by n.
-        over: the side that the memorisation distance is a mean over: "fake" (Bai et al.) or "real" (torchmetrics).
-        device: where distances are computed; None is the first CUDA device, or the CPU.
+        over: the side over which the memorisation distance is averaged: "fake" (Bai et al.) or "real" (torchmetrics).
+        device: where distances are computed; None means the first CUDA device, or the CPU.
     """
 
     entry = METRICS["mifid"]
@@ -90,7 +92,7 @@ class MemorizationInformedDistance(SingleValued):
         return 2
 
     def compute(self) -> Result:
-        """Raises StatisticsError as FID does, and where both FID and the memorisation distance are 0."""
+        """Raises StatisticsError as FID does, and if FID is 0 and the memorisation distance below the threshold."""
         frechet, distances = self.once(self._parts)
         fid, distance = frechet.compute(), float(distances.mean())
         if fid.value <= NO_FID and distance < THRESHOLD:
@@ -101,11 +103,11 @@ class MemorizationInformedDistance(SingleValued):
         near = distance < THRESHOLD
         warnings = list(fid.warnings)
         if near:
-            of_each = (
+            which = (
                 "each fake to its nearest real image" if self.mean_over == "fake" else "each real to its nearest fake"
             )
             warnings.append(
-                f"the mean cosine distance from {of_each} is {distance:.3g}, below {THRESHOLD}: the value is "
+                f"the mean cosine distance from {which} is {distance:.3g}, below {THRESHOLD}: the value is "
                 f"FID {fid.value:.4g} divided by it; look whether the generator copies"
             )
         return Result(
@@ -120,9 +122,9 @@ class MemorizationInformedDistance(SingleValued):
         )
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
-        """Over fakes drawn anew, to first order; the training images, which are all there are, stay.
+        """Resamples the fakes, to first order. The training images stay fixed: they are the whole training set.
 
-        Absent for a mean over real images: which fake is nearest to one is no mean over fakes.
+        Empty for a mean over real images, because the distance to the nearest fake is not a mean over fakes.
         """
         frechet, distances = self.once(self._parts)
         if self.mean_over == "real" or len(distances) != self.statistics["fake"].count:
@@ -142,7 +144,7 @@ class MemorizationInformedDistance(SingleValued):
         return torch.where(distance < THRESHOLD, fid / (distance + NO_DISTANCE), fid)
 
     def _parts(self) -> tuple[FrechetDistance, Tensor]:
-        """FID, and the least distances."""
+        """FID, and the smallest cosine distances."""
         frechet = FrechetDistance(ddof=self.ddof, confidence=True).over(self.statistics)
         frechet.compute()
         sides = SIDES if self.mean_over == "real" else SIDES[::-1]

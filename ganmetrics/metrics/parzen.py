@@ -1,11 +1,12 @@
-"""Parzen-window log-likelihood: an isotropic Gaussian on every sample, and the mean log density of test points.
+"""Parzen-window log-likelihood: the mean log density of test points under isotropic Gaussians on the samples.
 
 Breuleux, Bengio & Vincent 2011; Goodfellow et al. 2014 (arXiv:1406.2661, Table 1) and its script `parzen_ll.py`, whose
-numbers this reproduces: bandwidth from a grid by the validation data, log p(x) = logmeanexp(-|x - s_i|^2 / (2 h^2)) -
-D log(h sqrt(2 pi)), mean over the test points, standard error std / sqrt(n). Theis, van den Oord & Bethge 2016
-(arXiv:1511.01844) show that it can rank a bad model above the truth, so every score says so.
+numbers this reproduces: the bandwidth is chosen from a grid on the validation data, log p(x) =
+logmeanexp(-|x - s_i|^2 / (2 h^2)) - D log(h sqrt(2 pi)), mean over the test points, standard error std / sqrt(n).
+Theis, van den Oord & Bethge 2016 (arXiv:1511.01844) show that it can rank a bad model above the true distribution, so
+every score carries a warning.
 
-It differs in the arithmetic, which is `ganmetrics/metrics/numerics/kernels.py`.
+It differs in the arithmetic, see `ganmetrics/metrics/numerics/kernels.py`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from ganmetrics.statistics.samples import Samples, with_start
 def log_likelihood(x: Tensor, samples: Tensor, bandwidth: float, *, memory: int = DEFAULT_MEMORY) -> Tensor:
     """Log density of points `(M, D)` under Gaussians of standard deviation `bandwidth` on samples `(N, D)`.
 
-    Returns `(M,)` float64, in nats. Points are floating point, or all of them bytes standing for value / 255.
-    Raises StatisticsError for unlike shapes, no samples, NaN; OptionError for a bandwidth that is not above 0.
+    Returns `(M,)` float64, in nats. Points and samples are both floating point, or both bytes, which stand for
+    value / 255. Raises StatisticsError for shapes that do not fit, no samples or NaN; OptionError for a bandwidth that
+    is not above 0.
     """
     kernels = KernelSums(x, [bandwidth], memory=memory)
     kernels.update(samples)
@@ -42,12 +44,12 @@ class ParzenLogLikelihood(SingleValued):
     """Streaming form over points `(N, D)` of three sides: samples, validation, test.
 
     Args:
-        rule: how the bandwidth is chosen on the validation points; the test points have no part in it.
-        max_samples: use this many samples, drawn with `seed`; None uses all.
+        rule: how the bandwidth is chosen, on the validation points only.
+        max_samples: use at most this many samples, drawn with `seed`; None uses all.
         memory: bytes of work space.
-        dtype: of the exponentials; None is float64 for float64 points and float32 for others.
+        dtype: dtype of the exponentials; None means float64 for float64 points and float32 for others.
         device: where the distances are computed.
-        progress: show a bar for every pass over the samples.
+        progress: show a progress bar for every pass over the samples.
     """
 
     entry = METRICS["parzen"]
@@ -77,9 +79,9 @@ class ParzenLogLikelihood(SingleValued):
         return cls(seed=options.seed or 0)
 
     def compute(self) -> Result:
-        """Mean log density of the test points in nats; spread is its standard error.
+        """Mean log density of the test points in nats; `spread` is its standard error.
 
-        Raises StatisticsError for an empty side or sides of unlike dimensions.
+        Raises StatisticsError for an empty side or sides of different dimensions.
         """
         self._check()
         validation, test = (self._points(side) for side in ("validation", "test"))
@@ -114,10 +116,11 @@ class ParzenLogLikelihood(SingleValued):
                 raise StatisticsError(f"a Parzen window needs {side}: expected at least one point, got 0")
         dims = {side: self.statistics[side].dim for side in self.sides}
         if len(set(dims.values())) > 1:
-            said = ", ".join(f"{dim} ({side})" for side, dim in dims.items())
-            raise StatisticsError(f"expected points of one dimension, got {said}; make the images of one size")
+            listed = ", ".join(f"{dim} ({side})" for side, dim in dims.items())
+            raise StatisticsError(f"expected points of one dimension, got {listed}; make the images of one size")
 
     def _selected(self) -> int:
+        """Number of samples in use."""
         count = self.statistics["samples"].count
         return count if self.max_samples is None else min(count, self.max_samples)
 
@@ -125,13 +128,13 @@ class ParzenLogLikelihood(SingleValued):
         return torch.cat([self._uniform(block) for block in self.statistics[side].blocks()]).to(self.device)
 
     def _uniform(self, block: Tensor) -> Tensor:
-        """Bytes where all three sides are bytes, else everything in floating point."""
+        """Bytes if all three sides are bytes, else floating point."""
         if all(self.statistics[side].dtype == torch.uint8 for side in self.sides):
             return block
         return block.double() * BYTE if block.dtype == torch.uint8 else block
 
     def _blocks(self) -> Iterator[Tensor]:
-        """The samples in use, block by block."""
+        """The samples in use, block by block, in their own order."""
         samples: Samples = self.statistics["samples"]
         chosen = torch.ones(samples.count, dtype=torch.bool)
         if self._selected() < samples.count:
@@ -152,12 +155,12 @@ class ParzenLogLikelihood(SingleValued):
         return sums
 
     def _nearest_distance(self, points: Tensor) -> float:
-        """Root mean square distance a dimension to the nearest sample: where the best bandwidth is about."""
+        """Root mean square distance to the nearest sample, per dimension: about the size of the best bandwidth."""
         return float((self._sums(points, [1.0], "nearest").nearest_squared() / points.shape[1]).mean().sqrt())
 
 
 def _copies(sums: KernelSums) -> list[str]:
-    """Test points at no distance from a sample: copied or memorised, and worth any likelihood at a small bandwidth."""
+    """The warning for test points equal to a sample: their likelihood grows without bound as the bandwidth shrinks."""
     if not sums.copies():
         return []
     return [

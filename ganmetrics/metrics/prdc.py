@@ -1,11 +1,11 @@
 """Precision, recall, density and coverage: how much of each set lies in the k-nearest-neighbour balls of the other.
 
 Kynkäänniemi, Karras, Laine, Lehtinen & Aila 2019 (arXiv:1904.06991, Equations 1 and 2): precision and recall, k = 3,
-balls with their surface (`<=`); reproduces theirs, ADM's and torch-fidelity's on the same features. Naeem, Oh, Uh, Choi
-& Yoo 2020 (arXiv:2002.09797, Equations 5 and 6): density and coverage, k = 5, balls without (`<`); reproduces the prdc
-package, which takes precision and recall in that way too: `PRDC(precision_recall=NAEEM)`. It differs from all of them
-in deciding every comparison as float64 would (their float32 distances lose ties), and in memory that does not grow with
-the number of pairs.
+closed balls (`<=`); reproduces their code, ADM and torch-fidelity on the same features. Naeem, Oh, Uh, Choi & Yoo 2020
+(arXiv:2002.09797, Equations 5 and 6): density and coverage, k = 5, open balls (`<`); reproduces the prdc package, which
+uses the same balls for precision and recall too: `PRDC(precision_recall=NAEEM)`. It differs from all of them in
+two ways: comparisons are exact in float64 (float32 distances lose ties), and memory does not grow with the number of
+pairs.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from ganmetrics.metrics.numerics.resampling import UNMOVED, linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 
-CUSTOMARY = 10_000  # images a side in Naeem et al.; Kynkäänniemi et al. and ADM take 50,000
+CUSTOMARY = 10_000  # images per side in Naeem et al.; Kynkäänniemi et al. and ADM use 50,000
 
 
 @dataclass(frozen=True)
 class Manifold:
-    """Balls out to each vector's k-th nearest neighbour in its own set, itself left out; with their surface or not."""
+    """Balls around the vectors of a set: the radius is the distance to the k-th nearest other vector of the same set.
+
+    closed: whether a ball includes its surface (`<=`) or not (`<`).
+    """
 
     k: int
     closed: bool
@@ -44,15 +47,15 @@ NAEEM = Manifold(5, closed=False)
 
 @dataclass(frozen=True)
 class Membership:
-    """Who lies in whose balls; the four values are means of these, in the order of the images.
+    """Which images lie in the balls of the other set. Each of the four values is the mean of the tensor of its name.
 
     Attributes:
         precision: `(N_fake,)` 1.0 for a fake in the ball of any real image, else 0.0.
         recall: `(N_real,)` likewise for a real image in the ball of any fake.
-        density: `(N_fake,)` in how many balls of real images a fake is, over k; may exceed 1.
-        coverage: `(N_real,)` 1.0 for a real image whose own ball holds any fake.
-        coverage_influence: `(N_real,)` the derivative of the coverage by the share of each real image among all; None
-            with too few of them.
+        density: `(N_fake,)` number of balls of real images that hold a fake, divided by k; may exceed 1.
+        coverage: `(N_real,)` 1.0 for a real image whose ball holds any fake.
+        coverage_influence: `(N_real,)` derivative of the coverage by the weight of each real image; None with too few
+            real images.
     """
 
     precision: Tensor
@@ -70,9 +73,9 @@ def membership(
     *,
     device: Device = None,
 ) -> Membership:
-    """Of vectors `(N_real, D)` and `(N_fake, D)`, each side measured by the balls of the other.
+    """Membership of vectors `(N_real, D)` and `(N_fake, D)` in the balls of the other side.
 
-    Raises StatisticsError with fewer vectors than k + 1 on a side that is a manifold, or of unlike dimensions.
+    Raises StatisticsError for fewer than k + 1 vectors on a side whose balls are needed, and for different dimensions.
     """
     k, n_real = density_coverage.k, real.count if isinstance(real, Samples) else len(real)
     span = (k + 1) // 2 if k + (k + 1) // 2 < n_real else 0
@@ -87,7 +90,7 @@ def membership(
     (in_real, _), (_, in_fake), *others = ball_counts(fake, real, balls, device=device)
     by_rank = dict(zip(ranks, others, strict=True))
     covered = {rank: (fakes_within > 0).double() for rank, (_, fakes_within) in by_rank.items()}
-    covered[0] = torch.zeros(n_real, dtype=torch.float64)
+    covered[0] = torch.zeros(n_real, dtype=torch.float64)  # k - span is 0 for k = 1: a ball of radius 0 holds nothing
     return Membership(
         precision=(in_real > 0).double(),
         recall=(in_fake > 0).double(),
@@ -98,25 +101,25 @@ def membership(
 
 
 def _influence(covered: Mapping[int, Tensor], neighbours: Tensor, span: int) -> Tensor:
-    """On the coverage: an image counts itself, and as one of the k nearest of others it keeps their balls small.
+    """Influence `(N,)` of each real image on the coverage: by its own ball, and by the balls of its neighbours.
 
-    Without it their k-th neighbour is the next one. What one rank does is taken over `span` ranks to either side: one
-    step alone is so uneven that intervals come out 1.4 times too wide, as a jackknife's of a median do; leaving the
-    balls as they are, up to 1.5 times too narrow.
+    Without an image, the balls that have it among their k nearest grow to the next neighbour. The effect of one rank is
+    the mean slope over `span` ranks on both sides. A single step is so uneven that intervals come out 1.4 times too
+    wide, like the jackknife of a median; with fixed balls they come out up to 1.5 times too narrow.
 
-    covered: by rank k, k - span, k + span the coverage `(N,)` with balls out to that neighbour; neighbours `(N, k)`.
+    covered: coverage `(N,)` with balls out to neighbour k - span, k and k + span, by rank; neighbours: `(N, k)`.
     """
     k = neighbours.shape[1]
-    of_a_rank = (covered[k + span] - covered[k - span]) / (2 * span)
-    return covered[k].index_add(0, neighbours.flatten(), of_a_rank.repeat_interleave(k), alpha=-1)
+    per_rank = (covered[k + span] - covered[k - span]) / (2 * span)
+    return covered[k].index_add(0, neighbours.flatten(), per_rank.repeat_interleave(k), alpha=-1)
 
 
 class PRDC(Metric):
     """Streaming form.
 
     Args:
-        precision_recall, density_coverage: the manifolds of either pair.
-        device: where distances are computed; None is the first CUDA device, or the CPU.
+        precision_recall, density_coverage: the manifold of each pair of values.
+        device: where distances are computed; None means the first CUDA device, or the CPU.
     """
 
     entry = METRICS["prdc"]
@@ -141,7 +144,7 @@ class PRDC(Metric):
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> PRDC:
-        """Every protocol takes each pair as its paper does (torch-fidelity knows the first); `k` is for all four."""
+        """Every protocol follows the papers (torch-fidelity has the first pair only); `k` is for all four values."""
         pairs = [Manifold(options.k or pair.k, pair.closed) for pair in (KYNKAANNIEMI, NAEEM)]
         return cls(precision_recall=pairs[0], density_coverage=pairs[1], device=options.device)
 
@@ -156,7 +159,7 @@ class PRDC(Metric):
         )
 
     def results(self) -> Mapping[str, Result]:
-        """Raises StatisticsError with k images or fewer on a side."""
+        """Raises StatisticsError for k or fewer images on a side."""
         members, warnings = self._membership(), self._small_sample_warnings()
         return {
             name: Result(
@@ -168,11 +171,11 @@ class PRDC(Metric):
         }
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
-        """Precision and density over fakes drawn anew, the reals and their balls fixed; recall and coverage over reals.
+        """Resamples the fakes for precision and density, and the real images for recall and coverage.
 
-        So an interval says how sure a value is for this reference set (precision, density) or this set of fakes
-        (recall, coverage). The balls of coverage move with the reals, to first order. A share of 0 or 1, which drawing
-        anew leaves as it is, has no interval.
+        The other side stays fixed: intervals hold for this reference set (precision, density) or for this set of fakes
+        (recall, coverage). The balls of coverage change with the real images, to first order. A value that is the same
+        for every image (a share of 0 or 1) has no interval, because resampling does not change it.
         """
         members = self._membership()
         influences = (

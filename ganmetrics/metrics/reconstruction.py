@@ -1,8 +1,9 @@
-"""Reconstruction loss: how near a generator comes to images it never saw, when its latent is optimised for each.
+"""Reconstruction loss: the error with which a generator reproduces unseen images, with the best latent for each.
 
 Xiang & Li 2017 (arXiv:1704.03971, section 4), who propose it as a measure of convergence: mean over images of the mean
-squared error over pixels and channels. Here images are in [0, 1] whatever the generator's range, so that values compare
-between a tanh and a sigmoid. The search for the latents is `inversion.py`; this file is the arithmetic on pairs.
+squared error over pixels and channels. Here images are in [0, 1] for every generator, so that values can be compared
+between generators with tanh and sigmoid outputs. The folder `inversion/` searches the latents; this file is the
+arithmetic on pairs of images.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ def mean_squared_errors(reconstructions: Tensor, targets: Tensor) -> Tensor:
 
 
 def psnr(error: float) -> float | None:
-    """10 log10(1 / error) in decibels, the peak being 1; None for no error at all."""
+    """10 log10(1 / error) in decibels, for a peak of 1; None for an error of 0."""
     return -10 * math.log10(error) if error > 0 else None
 
 
 def summarised(errors: Tensor) -> Result:
-    """Mean of errors `(N,)`, its standard error, quantiles, and the PSNR of the mean."""
+    """The mean of errors `(N,)`, with its standard error, quantiles and PSNR."""
     value, n = float(errors.double().mean()), len(errors)
     levels = torch.quantile(errors.double(), torch.tensor(QUANTILES, dtype=torch.float64))
     return Result(
@@ -48,7 +49,7 @@ def summarised(errors: Tensor) -> Result:
 
 
 class ReconstructionLoss(SingleValued):
-    """Streaming form over pairs of vectors `(N, D)` in [0, 1]: what the generator came to, and the test images."""
+    """Streaming form over pairs of vectors `(N, D)` in [0, 1]: reconstructions and test images."""
 
     entry = METRICS["reconstruction"]
     canonical = ("pixels", "features")
@@ -59,7 +60,7 @@ class ReconstructionLoss(SingleValued):
         return cls()
 
     def compute(self) -> Result:
-        """Raises StatisticsError for no pair, and for sides of unlike counts or dimensions."""
+        """Raises StatisticsError without pairs, and for sides of different counts or dimensions."""
         made, test = (self.statistics[side] for side in self.sides)
         if not made.count or (made.count, made.dim) != (test.count, test.dim):
             raise StatisticsError(

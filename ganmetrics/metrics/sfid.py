@@ -1,9 +1,9 @@
-"""sFID: the Frechet distance over vectors that still tell where in the image things are.
+"""sFID: the Frechet distance of feature vectors that keep the spatial layout of the image.
 
 Nash, Menick, Dieleman & Battaglia 2021 (arXiv:2103.03841). Reproduces the evaluator of guided-diffusion (Dhariwal &
-Nichol 2021, arXiv:2105.05233): the first seven channels of the Inception's `mixed_6/conv`, 17 x 17 places each, not
-pooled: 2023 dimensions in TensorFlow's order. The pooled features of FID hardly see a layout that is wrong; these do.
-It differs from that evaluator in the arithmetic of the matrix square root alone (see `fid.py`).
+Nichol 2021, arXiv:2105.05233): the first seven channels of the Inception's `mixed_6/conv`, 17 x 17 positions each, not
+pooled: 2023 dimensions in TensorFlow's order. These features show a wrong layout; the pooled features of FID hardly do.
+It differs from that evaluator only in the arithmetic of the matrix square root (see `fid.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ganmetrics.metrics.index import METRICS
 
 
 class SpatialFrechetDistance(FrechetDistance):
-    """Streaming form. A statistics file does not serve: those hold the pooled features."""
+    """Streaming form. It needs images on both sides, because statistics files hold the pooled features."""
 
     entry = METRICS["sfid"]
     canonical = ("inception", "spatial")

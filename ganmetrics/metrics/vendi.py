@@ -1,9 +1,9 @@
-"""Vendi score: how many distinct images a set is worth, exp(-tr (K/n) log (K/n)) of its similarity matrix K.
+"""Vendi score: the effective number of distinct images in a set, exp(-tr (K/n) log (K/n)) of its similarity matrix K.
 
 Friedman & Dieng 2022 (arXiv:2210.02410, Definition 3.1), of order 1, with the cosine of feature vectors as similarity.
-It needs no reference: n images none of which resembles another score n, n copies of one score 1. Reproduces the package
-vendi-score. It differs in that memory does not grow with n: the spectrum of K/n is that of the D x D matrix X'X/n, and
-whichever of the two is smaller is decomposed.
+It needs no reference: n images that do not resemble each other score n, n copies of one image score 1. Reproduces the
+package vendi-score. It differs in that memory does not grow with n: K/n and the D x D matrix X'X/n have the same
+nonzero eigenvalues, and the smaller matrix is decomposed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ganmetrics.metrics.numerics.resampling import linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples, with_start
 
-WELL_SAMPLED = 10  # images per unit of score; a spectrum as flat as can be then comes out 5 % low
+WELL_SAMPLED = 10  # images per unit of score; a flat spectrum, the worst case, then comes out 5 % too low
 
 
 def vendi_score(vectors: Tensor) -> float:
-    """Of vectors `(N, D)`, taken at length 1; from 1 to the smaller of N and D.
+    """Score of vectors `(N, D)`, which are scaled to length 1; from 1 to min(N, D).
 
     Raises StatisticsError for a vector of length 0, which has no direction.
     """
@@ -34,7 +34,7 @@ def vendi_score(vectors: Tensor) -> float:
 
 
 def units(blocks: Iterable[Tensor]) -> Iterable[Tensor]:
-    """Vectors `(b, D)` at length 1, in float64. Raises StatisticsError for one of length 0."""
+    """Vectors `(b, D)` scaled to length 1, in float64. Raises StatisticsError for a vector of length 0."""
     for start, block in with_start(blocks):
         lengths = block.double().norm(dim=1, keepdim=True)
         if not lengths.all():
@@ -46,7 +46,7 @@ def units(blocks: Iterable[Tensor]) -> Iterable[Tensor]:
 
 
 def spectrum(unit_vectors: Iterable[Tensor], n: int, dim: int) -> tuple[Tensor, Tensor]:
-    """Eigenvalues `(r,)` that sum to 1, and eigenvectors: of K/n, `(n, r)`, where n <= D, else of X'X/n, `(D, r)`."""
+    """Positive eigenvalues `(r,)`, with sum 1, and eigenvectors: `(n, r)` of K/n if n <= D, else `(D, r)` of X'X/n."""
     if n <= dim:
         x = torch.cat(list(unit_vectors))
         matrix = x @ x.T
@@ -55,8 +55,8 @@ def spectrum(unit_vectors: Iterable[Tensor], n: int, dim: int) -> tuple[Tensor, 
         for x in unit_vectors:
             matrix.addmm_(x.T, x)
     values, vectors = torch.linalg.eigh(matrix / n)
-    kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
-    return values[kept], vectors[:, kept]
+    positive = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+    return values[positive], vectors[:, positive]
 
 
 def entropy(eigenvalues: Tensor) -> float:
@@ -65,13 +65,13 @@ def entropy(eigenvalues: Tensor) -> float:
 
 
 def entropy_influence(unit_vectors: Iterable[Tensor], n: int, eigenvalues: Tensor, vectors: Tensor) -> Tensor:
-    """`(n,)`: derivative of the entropy by the share of each vector, -x' log(rho) x - H with rho = X'X/n."""
+    """`(n,)`: derivative of the entropy by the weight of each vector, -x' log(rho) x - H with rho = X'X/n."""
     surprise = -eigenvalues.log()
     if len(vectors) == n:  # rows of the eigenvectors of K/n are the vectors in rho's eigenbasis, up to their scale
-        found = n * vectors.square() @ (eigenvalues * surprise)
+        weighted = n * vectors.square() @ (eigenvalues * surprise)
     else:
-        found = torch.cat([(x @ vectors).square() @ surprise for x in unit_vectors])
-    return found - entropy(eigenvalues)
+        weighted = torch.cat([(x @ vectors).square() @ surprise for x in unit_vectors])
+    return weighted - entropy(eigenvalues)
 
 
 class VendiScore(SingleValued):
@@ -90,22 +90,22 @@ class VendiScore(SingleValued):
         return 2
 
     def compute(self) -> Result:
-        """Raises StatisticsError below two images."""
+        """Raises StatisticsError for fewer than two images."""
         eigenvalues, _ = self._spectrum()
         raw = math.exp(entropy(eigenvalues))
         return Result(max(raw, 1.0), raw=raw, warnings=self._warnings(raw), protocol={"kernel": "cosine", "order": 1})
 
     def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
-        """To first order in the entropy, by the influence of each image."""
-        kept: Samples = self.statistics["fake"]
+        """To first order in the entropy, from the influence of each image."""
+        fakes: Samples = self.statistics["fake"]
         eigenvalues, vectors = self._spectrum()
-        influence = entropy_influence(units(kept.blocks()), kept.count, eigenvalues, vectors)
+        influence = entropy_influence(units(fakes.blocks()), fakes.count, eigenvalues, vectors)
         return {self.name: (entropy(eigenvalues) + linear(influence, n, seed)).exp()}
 
     def _spectrum(self) -> tuple[Tensor, Tensor]:
-        kept: Samples = self.statistics["fake"]
-        self.require("fake", kept.count)
-        return spectrum(units(kept.blocks()), kept.count, kept.dim or 0)
+        fakes: Samples = self.statistics["fake"]
+        self.require("fake", fakes.count)
+        return spectrum(units(fakes.blocks()), fakes.count, fakes.dim or 0)
 
     def _warnings(self, value: float) -> list[str]:
         n, needed = self.statistics["fake"].count, math.ceil(round(WELL_SAMPLED * value, 6))
