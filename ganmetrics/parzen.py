@@ -175,7 +175,7 @@ class Parzen:
 
     def _points(self, side: str) -> Samples:
         """What a side holds."""
-        return cast(Samples, self._sides[side].held(self._need))
+        return cast(Samples, self._sides[side].statistic_for(self._need))
 
     def update(
         self, batch: Any, *, value_range: tuple[float, float] | None = None, layout: str | None = None
@@ -270,7 +270,7 @@ class Parzen:
         for block in point_blocks(points):
             if not bool(torch.isfinite(block).all()):
                 raise StatisticsError(f"{side.name}: NaN or infinity among the points")
-            side.held(self._need).update(block)
+            side.statistic_for(self._need).update(block)
 
     def _refuse_overlap(self) -> None:
         validation, test = (rows_of(self._points(name)) for name in ("validation", "test"))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.images import Summary, to_uint8
 from ganmetrics.images.fingerprint import mark_of_bytes, of_images
-from ganmetrics.measurement.batch import class_names, extracted, require_fit, take_in
+from ganmetrics.measurement.batch import class_names, extracted, require_fit, update_statistics
 from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
 from ganmetrics.measurement.measurement import configured, of_side, require_counts
 from ganmetrics.measurement.reading import check, feeds, fill, open_side
@@ -130,10 +130,10 @@ class Streaming:
         with restored_random():
             vectors = extracted(batch, taking, self.settings.batch_size)
             for need in wanted:
-                require_fit(fed.held(need), vectors[need.extractor, need.tap])
-            take_in(vectors, taking)
+                require_fit(fed.statistic_for(need), vectors[need.extractor, need.tap])
+            update_statistics(vectors, taking)
         if labelled:
-            fed.told += classes
+            fed.batch_labels += classes
         fed.summary.join(summary)
 
     def _known(self, side: str) -> None:
@@ -175,8 +175,9 @@ class Streaming:
             )
         own, added = self._sides["fake"], other._sides["fake"]
         for need, same in {mine.need: theirs.need for mine, theirs in pairs}.items():
-            own.held(need).merge(added.held(same))  # type: ignore[arg-type] # of one kind: the metrics are the same
-        own.told += added.told
+            statistic = own.statistic_for(need)
+            statistic.merge(added.statistic_for(same))  # type: ignore[arg-type] # one type: the metrics are the same
+        own.batch_labels += added.batch_labels
         own.summary.join(added.summary)
 
 

@@ -276,7 +276,7 @@ def statistics_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("GANMETRICS_CACHE", str(tmp_path / ".cache"))
     monkeypatch.delenv("GANMETRICS_CACHE_LIMIT")
-    entries.tell.cache_clear()
+    entries.warn_once.cache_clear()
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def require_fit(statistic: Moments | Samples, blocks: Sequence[Tensor]) -> None:
             raise StatisticsError("expected bytes after bytes and points after points, got one after the other")
 
 
-def take_in(vectors: Vectors, feeds: Feeds) -> None:
+def update_statistics(vectors: Vectors, feeds: Feeds) -> None:
     """Hand vectors that fit to their statistics, in order."""
     for (extractor, tap), blocks in vectors.items():
         with exact_arithmetic(extractor.device):

@@ -119,7 +119,7 @@ def read(key: str) -> Entry | None:
         file.close()
         with contextlib.suppress(OSError):
             path.unlink()
-        tell(f"{path}: an entry of the cache was damaged; it was dropped, and the images are measured again")
+        warn_once(f"{path}: an entry of the cache was damaged; it was dropped, and the images are measured again")
     else:
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -251,7 +251,7 @@ def cache_name() -> str:
 
 
 @cache
-def tell(text: str) -> None:
+def warn_once(text: str) -> None:
     """One line on stderr, once in a process: a cache that fails is no reason to doubt the score."""
     if sys.stderr is not None:
         print(f"Warning: {printable(text)}", file=sys.stderr)

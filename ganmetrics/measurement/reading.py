@@ -85,7 +85,7 @@ def _labels(measurement: Measurement, side: Side) -> list[str]:
     if labels is None:
         raise OptionError(
             f"{measurement.metric.name}: expected {side.name} images with classes (a folder of class folders, or a "
-            f"dataset), and {side.opened.name if side.opened else side.given} has none{_outside(side.opened)}"
+            f"dataset), and {side.opened.name if side.opened else side.source} has none{_outside(side.opened)}"
         )
     return labels
 
@@ -120,10 +120,10 @@ def fill(
     if side.file is not None:
         return
     group = group or Alone()
-    side.opened = side.opened or settings.open(side.given)
+    side.opened = side.opened or settings.open(side.source)
     skip = settings.on_error == "skip"
     here = settings.cache and group.rank == 0
-    cache = ReferenceCache(side, wanted, wanted=here, skip=skip, progress=settings.progress)
+    cache = ReferenceCache(side, wanted, enabled=here, skip=skip, progress=settings.progress)
     places = group.first(lambda: [wanted.index(need) for need in cache.missing])
     missing = [wanted[place] for place in places]
     if missing or watchers:
@@ -131,7 +131,7 @@ def fill(
         side.summary = extract_parts(
             side.opened,
             fed,
-            [side.held(need) for need in missing],
+            [side.statistic_for(need) for need in missing],
             group,
             batch_size=batch_size_for(fed, settings.batch_size),
             num_workers=settings.num_workers,
@@ -148,7 +148,7 @@ def feeds(side: Side, wanted: Iterable[Need]) -> Feeds:
     """Which statistics of a side take in which vectors, each statistic once."""
     taking: dict[Extractor, dict[str, dict[Statistic, None]]] = {}
     for need in wanted:
-        taking.setdefault(need.extractor, {}).setdefault(need.tap, {})[side.held(need)] = None
+        taking.setdefault(need.extractor, {}).setdefault(need.tap, {})[side.statistic_for(need)] = None
     return {
         extractor: {tap: [statistic.update for statistic in statistics] for tap, statistics in taps.items()}
         for extractor, taps in taking.items()

@@ -49,10 +49,10 @@ class ReferenceCache:
         missing: needs whose statistics are still to be taken of the images.
     """
 
-    def __init__(self, side: Side, needs: Sequence[Need], *, wanted: bool, skip: bool, progress: bool):
+    def __init__(self, side: Side, needs: Sequence[Need], *, enabled: bool, skip: bool, progress: bool):
         self.side, self.missing = side, list(needs)
         self._keys: dict[Need, str] = {}
-        if not wanted or side.name != "real" or not entries.limit():
+        if not enabled or side.name != "real" or not entries.limit():
             return
         started = time.perf_counter()
         self._fingerprint = self._look(skip=skip)
@@ -62,17 +62,17 @@ class ReferenceCache:
 
     def _look(self, *, skip: bool) -> str | None:
         """Take what is there out of the cache. Returns the checksum of the images where it is known."""
-        fresh = [need for need in self.missing if can_be_kept(need) and not self.side.held(need).count]
+        fresh = [need for need in self.missing if is_cacheable(need) and not self.side.statistic_for(need).count]
         fingerprint = self.side.opened.fingerprint() if fresh and self.side.opened is not None else None
         if fingerprint is None:
             return None
-        self._keys = {need: key_of(need, fingerprint) for need in fresh}
+        self._keys = {need: cache_key(need, fingerprint) for need in fresh}
         try:
             for need in fresh:
                 self._take(need, skip=skip)
         except OSError as error:
             self._keys = {}
-            entries.tell(entries.unusable(error))
+            entries.warn_once(entries.unusable(error))
         return fingerprint
 
     def _take(self, need: Need, *, skip: bool) -> None:
@@ -99,11 +99,11 @@ class ReferenceCache:
             return
         try:
             for need in kept:
-                entries.write(self._keys[need], about(self.side, need), arrays(self.side.held(need)))
+                entries.write(self._keys[need], about(self.side, need), arrays(self.side.statistic_for(need)))
         except entries.TooLargeError as error:
-            entries.tell(f"{self.side.opened.name}: its statistics are not kept: {error}")
+            entries.warn_once(f"{self.side.opened.name}: its statistics are not kept: {error}")
         except OSError as error:
-            entries.tell(entries.unusable(error))
+            entries.warn_once(entries.unusable(error))
 
 
 def _show_shape(extractor: Pixels, statistic: Statistic, summary: Summary) -> None:
@@ -113,7 +113,7 @@ def _show_shape(extractor: Pixels, statistic: Statistic, summary: Summary) -> No
     extractor.extract([torch.empty((0, channels, height, width), dtype=torch.uint8)], extractor.taps)
 
 
-def can_be_kept(need: Need) -> bool:
+def is_cacheable(need: Need) -> bool:
     """Whether the code of the extractor comes with this package or its requirements, and its weights are known.
 
     A callable may compute another thing tomorrow under the same name and the same weights.
@@ -125,7 +125,7 @@ def can_be_kept(need: Need) -> bool:
     return name in EXTRACTORS and (name == "pixels" or bool(need.describe()["weights_sha256"]))
 
 
-def key_of(need: Need, fingerprint: str) -> str:
+def cache_key(need: Need, fingerprint: str) -> str:
     """Name of an entry: SHA-256 of all that decides the statistics of images with this checksum."""
     decides = {
         **need.describe(),
@@ -157,13 +157,13 @@ def _surroundings() -> dict[str, Any]:
 
 def about(side: Side, need: Need) -> dict[str, Any]:
     """What an entry says of itself: what a listing shows, and what was noticed while reading."""
-    path = isinstance(side.given, (str, os.PathLike)) and os.path.exists(side.given)
+    path = isinstance(side.source, (str, os.PathLike)) and os.path.exists(side.source)
     described = need.describe()
     return {
-        "source": os.path.abspath(side.given) if path else getattr(side.opened, "name", None),
+        "source": os.path.abspath(side.source) if path else getattr(side.opened, "name", None),
         "features": described["features"],
         "statistic": need.keep.__name__,
-        "folded": getattr(side.held(need), "folded", 0),
+        "folded": getattr(side.statistic_for(need), "folded", 0),
         "protocol": described,
         "summary": side.summary.to_dict(),
     }

@@ -13,7 +13,7 @@ from ganmetrics.measurement.confidence import ANY, LEVEL, interval
 from ganmetrics.measurement.measurement import Measurement
 from ganmetrics.measurement.remarks import remarks
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side, handed
+from ganmetrics.measurement.side import Side, metric_over_sides
 from ganmetrics.metrics.base import Metric
 from ganmetrics.runtime.guards import ordinary_modes
 from ganmetrics.score import Score
@@ -41,7 +41,7 @@ def scores(measurements: Iterable[Measurement], sides: Sequence[Side]) -> dict[s
 
 def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score]:
     """The metric's Results with their names, protocol and everything that was noticed on the way."""
-    metric, settings = handed(measurement, sides), measurement.settings
+    metric, settings = metric_over_sides(measurement, sides), measurement.settings
     own = [side for side in sides if side.name in metric.sides]
     protocol, warnings = common_protocol(measurement, own)
     with ordinary_modes(gradients=False, dtype=None):

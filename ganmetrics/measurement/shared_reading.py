@@ -24,7 +24,7 @@ from ganmetrics.statistics.transfer import Statistic, description, give, take
 
 
 @dataclass(frozen=True)
-class Told:
+class PartReport:
     """What a process says of its part before it hands over the numbers."""
 
     summary: dict[str, Any]
@@ -76,13 +76,13 @@ def extract_parts(
         part, start, stop = source, 0, 1
     summary = Summary()
 
-    def told() -> Told:
+    def told() -> PartReport:
         nonlocal summary
         summary = read(part) if part is not None and start < stop else summary
         held = summary.to_dict()
         held["left_out"] = summary.left_out = [start + place for place in summary.left_out]
         shapes = [extractor.shape for extractor in feeds if isinstance(extractor, Pixels)]
-        return Told(held, [description(one) for one in statistics], shapes)
+        return PartReport(held, [description(one) for one in statistics], shapes)
 
     summary_of = group.agree(told)
     _join(summary_of, feeds)
@@ -98,7 +98,7 @@ def extract_parts(
     return summary
 
 
-def _join(told: Sequence[Told], feeds: Feeds) -> None:
+def _join(told: Sequence[PartReport], feeds: Feeds) -> None:
     """Images of one shape, where that is asked for, in all parts. Raises StatisticsError."""
     pixels = [extractor for extractor in feeds if isinstance(extractor, Pixels)]
     for place, extractor in enumerate(pixels):

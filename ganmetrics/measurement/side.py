@@ -21,25 +21,25 @@ class Side:
 
     Attributes:
         name: "real" or "fake", or what else a metric calls its sides.
-        given: the source as the caller gave it; None for a side that is fed batch by batch.
+        source: as the caller gave it; None for a side that is fed batch by batch.
         opened: its images.
         file: statistics from a file, which serve every need.
         summary: what was noticed while the images were read.
         statistics: what is kept, by need; filled in one pass over the images.
         cached: the needs whose statistics came out of the cache.
-        told: classes that came with batches, in the order of the images.
+        batch_labels: classes that came with batches, in the order of the images.
     """
 
     name: str
-    given: Any = None
+    source: Any = None
     opened: ImageSource | None = None
     file: StatisticsFile | None = None
     summary: Summary = field(default_factory=Summary)
     statistics: dict[Need, Statistic] = field(default_factory=dict)
     cached: set[Need] = field(default_factory=set)
-    told: list[str] = field(default_factory=list)
+    batch_labels: list[str] = field(default_factory=list)
 
-    def held(self, need: Need) -> Statistic:
+    def statistic_for(self, need: Need) -> Statistic:
         """The statistic for a need, empty before anything was read."""
         if self.file is not None:
             return self.file.moments
@@ -49,27 +49,27 @@ class Side:
 
     def moments(self, need: Need) -> Moments:
         """The statistic for a need of moments."""
-        held = self.held(need)
+        held = self.statistic_for(need)
         return held if isinstance(held, Moments) else held.moments()
 
-    def of(self, measurement: Measurement) -> Statistic:
+    def metric_input(self, measurement: Measurement) -> Statistic:
         """What the metric is handed. A file serves without its extractor, whose weights may not be here."""
-        return self.held(measurement.need) if self.file is None else self.file.moments
+        return self.statistic_for(measurement.need) if self.file is None else self.file.moments
 
     @property
     def origin(self) -> Any:
         """What was given, or where a statistics file says that its images were."""
-        return (self.file.protocol.get("source") or self.given) if self.file else self.given
+        return (self.file.protocol.get("source") or self.source) if self.file else self.source
 
     @property
     def labels(self) -> list[str] | None:
         """The class of every image that was read, in order, where the source or the caller tells them."""
         if self.opened is None:
-            return self.told or None
+            return self.batch_labels or None
         if self.opened.labels is None:
             return None
         left_out = set(self.summary.left_out)
-        return [*(label for i, label in enumerate(self.opened.labels) if i not in left_out), *self.told]
+        return [*(label for i, label in enumerate(self.opened.labels) if i not in left_out), *self.batch_labels]
 
     @property
     def skipped(self) -> list[dict[str, str]]:
@@ -82,8 +82,8 @@ def needs(side: str, measurements: Iterable[Measurement]) -> list[Need]:
     return list(dict.fromkeys(one.need for one in measurements if side in one.metric.sides))
 
 
-def handed(measurement: Measurement, sides: Iterable[Side]) -> Metric:
+def metric_over_sides(measurement: Measurement, sides: Iterable[Side]) -> Metric:
     """The metric over what the sides hold for it."""
     own = [side for side in sides if side.name in measurement.metric.sides]
     labels = {side.name: side.labels for side in own if side.labels is not None} if measurement.metric.labelled else {}
-    return measurement.metric.over({side.name: side.of(measurement) for side in own}, labels)
+    return measurement.metric.over({side.name: side.metric_input(measurement) for side in own}, labels)

@@ -29,7 +29,7 @@ LEAST, JUDGED, ROUGH = 4, 50, 200  # images a side to be compared at all, to be 
 
 
 @dataclass
-class Party:
+class ReportSide:
     """A side with what is known of its images."""
 
     side: Side
@@ -64,7 +64,7 @@ def contents(
     from markupsafe import Markup
 
     seed = evidence.seed
-    party = {side.name: Party(side, evidence.vectors(side), evidence.pictures(side)) for side in sides}
+    party = {side.name: ReportSide(side, evidence.vectors(side), evidence.pictures(side)) for side in sides}
     fake, real = party["fake"], party.get("real")
     said = list(scores.values())
     counts = {side.name: Counter(side.labels) for side in sides if side.labels is not None}
@@ -106,7 +106,7 @@ def contents(
     return found
 
 
-def _compare(found: Contents, party: Mapping[str, Party], chosen: Mapping[str, list[Tensor]], seed: int) -> None:
+def _compare(found: Contents, party: Mapping[str, ReportSide], chosen: Mapping[str, list[Tensor]], seed: int) -> None:
     """Put in what comes of holding fakes against real images."""
     real, fake = party["real"].vectors, party["fake"].vectors
     if real is None or fake is None:
@@ -131,7 +131,7 @@ def _compare(found: Contents, party: Mapping[str, Party], chosen: Mapping[str, l
         found.notes["rough"] = f"With only {n} images on one side the shares are rough; {ROUGH} make them firm."
 
 
-def _counts(said: Sequence[Score], party: Mapping[str, Party]) -> str:
+def _counts(said: Sequence[Score], party: Mapping[str, ReportSide]) -> str:
     counts = []
     for name, one in party.items():
         n = one.vectors.count if one.vectors else next((c for s in said if (c := getattr(s, f"n_{name}"))), None)
@@ -140,7 +140,7 @@ def _counts(said: Sequence[Score], party: Mapping[str, Party]) -> str:
     return f"{' and '.join(counts)}, seen through {', '.join(features) or 'pixels'}"
 
 
-def _no_pictures(one: Party) -> str:
+def _no_pictures(one: ReportSide) -> str:
     if one.side.file is not None:
         return f"The {one.side.name} side is a statistics file: it holds no pictures and no single images."
     if one.pictures is None or not one.pictures.there:
@@ -148,14 +148,14 @@ def _no_pictures(one: Party) -> str:
     return ""
 
 
-def _drawn_pictures(one: Party, seed: int) -> list[Tensor]:
+def _drawn_pictures(one: ReportSide, seed: int) -> list[Tensor]:
     if one.pictures is None or one.vectors is None:
         return []
     places = drawn(one.vectors.count, GRID * GRID, seed).tolist()
     return [image for place in places if (image := one.pictures.read(place)) is not None]
 
 
-def _details(party: Mapping[str, Party], chosen: Mapping[str, list[Tensor]]) -> tuple[float, float] | None:
+def _details(party: Mapping[str, ReportSide], chosen: Mapping[str, list[Tensor]]) -> tuple[float, float] | None:
     """Of real and fake images of one size."""
     if any(one.pictures is None or one.pictures.small for one in party.values()):
         chosen = {name: [reduced(image, KEPT) for image in images] for name, images in chosen.items()}
@@ -165,7 +165,7 @@ def _details(party: Mapping[str, Party], chosen: Mapping[str, list[Tensor]]) -> 
     return None if real is None or fake is None else (real, fake)
 
 
-def _show_pairs(found: Contents, near: Neighbours, fake: Party, real: Party) -> None:
+def _show_pairs(found: Contents, near: Neighbours, fake: ReportSide, real: ReportSide) -> None:
     def pair(line: int, words: str) -> Pair:
         one, other = int(near.fakes[line]), int(near.reals[line, 0])
         names = [side.pictures.name(i) if side.pictures else f"#{i}" for side, i in ((fake, one), (real, other))]
@@ -189,7 +189,7 @@ def _of_gap(ratio: float) -> str:
     return f"{ratio:.2f} of the gap" if math.isfinite(ratio) else "no gap: the real image has a twin"
 
 
-def _map(party: Mapping[str, Party], seed: int) -> tuple[str, str]:
+def _map(party: Mapping[str, ReportSide], seed: int) -> tuple[str, str]:
     known = {name: one.vectors for name, one in party.items() if one.vectors}
     parts = {name: rows_of(vectors, drawn(vectors.count, MAPPED, seed)) for name, vectors in known.items()}
     if sum(map(len, parts.values())) < 3:

@@ -91,7 +91,7 @@ class Evidence:
         context = click.get_current_context(silent=True)
         if context is not None:
             return _quoted([context.find_root().info_name or "ganmetrics", *sys.argv[1:]]), False
-        return self._call(scores, {side.name: side.given for side in sides}), True
+        return self._call(scores, {side.name: side.source for side in sides}), True
 
     def _call(self, scores: Iterable[str], given: Mapping[str, Any]) -> str:
         options = {

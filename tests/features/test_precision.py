@@ -158,7 +158,7 @@ def test_tf32_is_told_apart_everywhere(images: torch.Tensor, tmp_path: Path) -> 
     with pytest.raises(StatisticsError, match="unlike ways: dtype is float32 and tf32"):
         exact.merge(short)
     keys = {
-        reference_cache.key_of(configured(["fid"], gm.Settings(allow_tf32=tf32, **LITE))[0].need, "0")
+        reference_cache.cache_key(configured(["fid"], gm.Settings(allow_tf32=tf32, **LITE))[0].need, "0")
         for tf32 in (False, True)
     }
     assert len(keys) == 2

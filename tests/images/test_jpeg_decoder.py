@@ -131,7 +131,7 @@ def test_a_score_says_who_decoded(photo_patches: Callable[..., np.ndarray], tmp_
     assert other.protocol["jpeg_decoder"] == "torchvision-cpu"
     assert [text for text in other.warnings if text not in plain.warnings] == [JpegDecoder(CPU).warning]
     asked = {name: configured(["fid"], gm.Settings(jpeg_decoder=name, **LITE))[0] for name in ("pillow", "torchvision")}
-    assert len({reference_cache.key_of(one.need, "0") for one in asked.values()}) == 2
+    assert len({reference_cache.cache_key(one.need, "0") for one in asked.values()}) == 2
     kept = tmp_path / "plain.npz"
     files.write(kept, gm.stats(real, **LITE))
     score = gm.fid(kept, fake, jpeg_decoder="torchvision", **LITE)

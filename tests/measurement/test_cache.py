@@ -79,7 +79,7 @@ def test_what_is_missing_alone_is_measured(class_folders: tuple[Path, Path], mon
     reading.fill(side, needs("real", mixed), settings)
     assert fed == [[mixed[1].need]]
     assert side.cached == {mixed[0].need}
-    assert [side.of(one).count for one in mixed] == [70, 70]
+    assert [side.metric_input(measurement).count for measurement in mixed] == [70, 70]
     assert len(stored()) == 2
     assert plain.n_real == 70
 
@@ -93,7 +93,7 @@ def test_moments_come_back_bit_by_bit(n: int, rng: np.random.Generator, tmp_path
         side, settings = Side("real", images), Settings(**OPTIONS, layout="NHWC", batch_size=64)
         (need,) = needs("real", configured(["fid"], settings))
         reading.fill(side, [need], settings)
-        kept.append((side, side.held(need)))
+        kept.append((side, side.statistic_for(need)))
     (first, one), (second, two) = kept
     assert (len(first.cached), len(second.cached)) == (0, 1)
     for _ in range(2):
@@ -112,7 +112,7 @@ def test_samples_stay_in_the_file_and_can_be_added_to(
     for _ in range(2):
         (need,) = needs("real", configured(["fid"], settings))
         reading.fill(side := Side("real", images), [need], settings)
-        found.append(side.held(need))
+        found.append(side.statistic_for(need))
     one, two = found
     assert not two._held.count
     shutil.rmtree(entries.folder())  # another process clears the cache: what is open stays readable
@@ -204,6 +204,6 @@ def test_one_line_where_progress_is_shown(
         monkeypatch.setattr(sys.stderr, "isatty", lambda shown=terminal: shown, raising=False)
         settings = Settings(**OPTIONS)
         side = Side("real", class_folders[0], opened=settings.open(class_folders[0]))
-        ReferenceCache(side, needs("real", configured(["fid"], settings)), wanted=True, skip=False, progress=progress)
+        ReferenceCache(side, needs("real", configured(["fid"], settings)), enabled=True, skip=False, progress=progress)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("real: 70 images from the cache (compared in ")

@@ -18,7 +18,7 @@ from ganmetrics.errors import ImageError
 from ganmetrics.images import open_images
 from ganmetrics.measurement import shared_reading
 from ganmetrics.measurement.measurement import configured
-from ganmetrics.measurement.reference_cache import key_of
+from ganmetrics.measurement.reference_cache import cache_key
 from ganmetrics.measurement.settings import Settings
 from tests.helpers.cached import OPTIONS, fid, stored, without_origin
 
@@ -136,7 +136,7 @@ def test_the_key_holds_all_that_decides_a_vector(synthetic_weights: Path, tmp_pa
     def key(name: str = "fid", fingerprint: str = "0", **options: Any) -> str:
         settings = Settings(**{"device": "cpu", "weights": synthetic_weights, **options})
         (own,) = configured([name], settings)
-        return key_of(own.need, fingerprint)
+        return cache_key(own.need, fingerprint)
 
     first = key()
     others = [
