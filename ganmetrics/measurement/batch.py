@@ -1,4 +1,4 @@
-"""One batch of images on its way into statistics, in whole or not at all: everything that may fail comes first."""
+"""Adds one batch of images to statistics, all of it or nothing: every step that may fail comes before the update."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ Vectors = dict[tuple[Extractor, str], list[Tensor]]
 
 
 def extracted(batch: Tensor, feeds: Feeds, batch_size: int | None) -> Vectors:
-    """Vectors `(b, D)` of a batch by extractor and tap, `batch_size` images at a time or what suits an extractor."""
-    found: Vectors = {}
+    """Vectors `(b, D)` of a batch by extractor and tap, computed `batch_size` images at a time.
+
+    batch_size: None uses the default of each extractor.
+    """
+    vectors: Vectors = {}
     finite = Finite()
     for extractor, taps in feeds.items():
-        here: dict[str, list[Tensor]] = {tap: [] for tap in taps}
+        by_tap: dict[str, list[Tensor]] = {tap: [] for tap in taps}
         with exact_arithmetic(extractor.device):
             for stack in batch.split(batch_size or default_batch_size(extractor)):
-                feed(extractor, [stack], {tap: [blocks.append] for tap, blocks in here.items()}, finite)
-                for blocks in here.values():
-                    blocks[-1] = blocks[-1].clone()  # an extractor may give the same memory every time
-        found.update({(extractor, tap): blocks for tap, blocks in here.items()})
+                feed(extractor, [stack], {tap: [blocks.append] for tap, blocks in by_tap.items()}, finite)
+                for blocks in by_tap.values():
+                    blocks[-1] = blocks[-1].clone()  # an extractor may reuse its output buffer
+        vectors.update({(extractor, tap): blocks for tap, blocks in by_tap.items()})
     finite.check()
-    return found
+    return vectors
 
 
 def require_fit(statistic: Moments | Samples, blocks: Sequence[Tensor]) -> None:
-    """Raises StatisticsError where the statistic would take in some of the vectors `(b, D)` and refuse others."""
+    """Raises StatisticsError if the statistic cannot take all of the vectors `(b, D)`."""
     if statistic.count is None:
         raise StatisticsError("statistics of unknown count cannot be added to; measure the images instead")
     dim = statistic.dim or blocks[0].shape[1]
@@ -49,7 +52,7 @@ def require_fit(statistic: Moments | Samples, blocks: Sequence[Tensor]) -> None:
 
 
 def update_statistics(vectors: Vectors, feeds: Feeds) -> None:
-    """Hand vectors that fit to their statistics, in order."""
+    """Add vectors, checked by `require_fit`, to their statistics, in order."""
     for (extractor, tap), blocks in vectors.items():
         with exact_arithmetic(extractor.device):
             for consume in feeds[extractor][tap]:
@@ -58,7 +61,7 @@ def update_statistics(vectors: Vectors, feeds: Feeds) -> None:
 
 
 def class_names(labels: Any, n: int) -> list[str]:
-    """Of n images. Raises OptionError for anything but a sequence of one for each."""
+    """The classes of n images as strings. Raises OptionError unless `labels` is a sequence of length n."""
     if getattr(labels, "ndim", 1) != 1:
         raise OptionError(f"labels: expected the shape ({n},), one for each image, got {tuple(labels.shape)}")
     plain = labels.tolist() if hasattr(labels, "tolist") else labels

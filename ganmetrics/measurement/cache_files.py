@@ -1,8 +1,9 @@
-"""Statistics kept on disk from one measurement to the next: one file an entry, below the user's cache folder.
+"""The files of the statistics cache: one file per entry, below the user's cache folder.
 
-An entry is a line of JSON (what it is about, which arrays follow), the arrays as raw bytes, and the SHA-256 of all
-that. It appears under its name in one move, whole, and is never changed; whatever does not match its checksum is no
-entry. The least recently used go first where room is needed. Nothing is ever unpickled. Imports no torch.
+An entry is a line of JSON (its description, which arrays follow), the arrays as raw bytes, and the SHA-256 of all that.
+It is written under a temporary name and renamed, so it is whole or absent, and never changed. An entry that does not
+match its checksum is dropped. If there is not enough room, the least recently used entries are removed first. Nothing
+is unpickled. Imports no torch.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from ganmetrics.printable import printable, reason_of
 from ganmetrics.runtime.memory import parse_memory, size
 
 FORMAT = "ganmetrics-reference-statistics-1"
-LIMIT = 4 * 10**9  # bytes in all
-SHARE = 4  # an entry may take one part in so many of it
-ABANDONED = 600  # seconds after which an unfinished file is taken to be of a process that was killed
+LIMIT = 4 * 10**9  # bytes of all entries together
+SHARE = 4  # one entry may take at most 1 / SHARE of the limit
+ABANDONED = 600  # seconds; an unfinished file older than this was left by a process that was killed
 ITEMSIZE = {"uint8": 1, "float32": 4, "float64": 8}
 CHUNK = 1 << 20
 DIGEST = hashlib.sha256().digest_size
@@ -39,7 +40,7 @@ SUFFIX, UNFINISHED = ".statistics", ".part"
 
 @dataclass(frozen=True)
 class Array:
-    """One array: its dtype, shape, and bytes, to be written in `blocks` or to be found at `start` of the entry."""
+    """One array: its dtype and shape; its bytes are `blocks` when written, and at offset `start` when read."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -53,7 +54,7 @@ class Array:
 
 @dataclass(frozen=True)
 class Entry:
-    """A verified entry: what it is about, its arrays by name, and the open file that holds them."""
+    """A verified entry: its description, its arrays by name, and the open file that holds them."""
 
     about: dict[str, Any]
     arrays: dict[str, Array]
@@ -62,7 +63,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listed:
-    """An entry as a listing has it; `about` is empty where it cannot be read. `used` is in seconds since 1970."""
+    """An entry in a listing. `about` is empty if it cannot be read; `used` is in seconds since 1970."""
 
     path: Path
     about: dict[str, Any]
@@ -71,63 +72,63 @@ class Listed:
 
 
 class TooLargeError(Exception):
-    """An entry that would take more than its share; the message says so in whole words."""
+    """An entry above its share of the limit; the message is written for the user."""
 
 
 def folder() -> Path:
-    """Where the entries lie. It may not exist yet. Raises OSError for a user without a home directory."""
+    """The folder of the entries, which may not exist yet. Raises OSError for a user without a home directory."""
     try:
-        found = cache_dir() / "statistics"
+        path = cache_dir() / "statistics"
     except RuntimeError as error:
         raise OSError(str(error)) from None
-    if str(found).startswith("~"):
+    if str(path).startswith("~"):
         raise OSError("this user has no home directory; set GANMETRICS_CACHE")
-    return found
+    return path
 
 
 def limit() -> int:
-    """Bytes that all entries together may take: `GANMETRICS_CACHE_LIMIT`, else 4 GB; 0 keeps nothing.
+    """Bytes that all entries together may take: `GANMETRICS_CACHE_LIMIT`, else 4 GB; 0 disables the cache.
 
-    Raises OptionError.
+    Raises OptionError for a limit that is no size.
     """
-    named = os.environ.get("GANMETRICS_CACHE_LIMIT", "").strip()
-    if not named:
+    stated = os.environ.get("GANMETRICS_CACHE_LIMIT", "").strip()
+    if not stated:
         return LIMIT
-    if named == "0":
+    if stated == "0":
         return 0
     try:
-        return parse_memory(named)
+        return parse_memory(stated)
     except OptionError:
         raise OptionError(
-            f"GANMETRICS_CACHE_LIMIT: expected at least 1MB, such as 500MB or 4GB, or 0 for no cache, got {named!r}"
+            f"GANMETRICS_CACHE_LIMIT: expected at least 1MB, such as 500MB or 4GB, or 0 for no cache, got {stated!r}"
         ) from None
 
 
 def read(key: str) -> Entry | None:
-    """The entry, or None where there is none; one that is damaged is dropped, and said to be. Raises OSError."""
+    """The entry, or None if there is none. A damaged one is removed with a warning. Raises OSError."""
     path = folder() / f"{key}{SUFFIX}"
     try:
-        file = open(path, "rb")  # noqa: SIM115  (it lives as long as what is in it)
+        file = open(path, "rb")  # noqa: SIM115  (samples of the entry are read from it later)
     except FileNotFoundError:
         return None
     try:
-        found = _verified(file, key)
+        entry = _verified(file, key)
     except BaseException:
         file.close()
         raise
-    if found is None:
+    if entry is None:
         file.close()
         with contextlib.suppress(OSError):
             path.unlink()
         warn_once(f"{path}: an entry of the cache was damaged; it was dropped, and the images are measured again")
     else:
         with contextlib.suppress(OSError):
-            os.utime(path)
-    return found
+            os.utime(path)  # the time of last use, by which `make_room` chooses
+    return entry
 
 
 def _verified(file: IO[bytes], key: str) -> Entry | None:
-    """None unless every byte is what was written."""
+    """The entry; None unless its checksum, format and key match."""
     end = file.seek(0, os.SEEK_END) - DIGEST
     file.seek(0)
     digest, left = hashlib.sha256(), end
@@ -151,7 +152,7 @@ def _verified(file: IO[bytes], key: str) -> Entry | None:
 
 
 def write(key: str, about: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Keep an entry, in one move. Raises OSError, and TooLargeError for what alone takes more than its share."""
+    """Store an entry, whole or not at all. Raises OSError; TooLargeError for an entry above its share."""
     described = [[name, array.dtype, list(array.shape)] for name, array in arrays.items()]
     header = {"format": FORMAT, "key": key, "about": dict(about), "arrays": described}
     line = json.dumps(header).encode() + b"\n"
@@ -178,16 +179,16 @@ def _parts(arrays: Mapping[str, Array]) -> Iterator[Any]:
 
 
 def make_room(allowed: int) -> None:
-    """Drop the least recently used entries until the others take at most `allowed` bytes, and what was abandoned."""
+    """Remove abandoned files, and the least recently used entries until the rest takes at most `allowed` bytes."""
     _drop_abandoned()
-    kept = listed(about=False)
-    total = sum(one.nbytes for one in kept)
-    for one in reversed(kept):
+    entries = listed(about=False)
+    total = sum(entry.nbytes for entry in entries)
+    for entry in reversed(entries):
         if total <= allowed:
             return
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            one.path.unlink()
-        total -= one.nbytes
+        with contextlib.suppress(FileNotFoundError):  # another process may have removed it
+            entry.path.unlink()
+        total -= entry.nbytes
 
 
 def _drop_abandoned() -> None:
@@ -198,13 +199,13 @@ def _drop_abandoned() -> None:
 
 
 def listed(*, about: bool = True) -> list[Listed]:
-    """All entries, those last used first. Raises OSError where the folder cannot be read."""
-    found = []
+    """All entries, the most recently used first. Raises OSError if the folder cannot be read."""
+    entries = []
     for path in _files(SUFFIX):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
-            found.append(Listed(path, _about(path) if about else {}, status.st_size, status.st_mtime))
-    return sorted(found, key=lambda one: (-one.used, one.path.name))
+            entries.append(Listed(path, _about(path) if about else {}, status.st_size, status.st_mtime))
+    return sorted(entries, key=lambda entry: (-entry.used, entry.path.name))
 
 
 def _files(suffix: str) -> list[Path]:
@@ -229,16 +230,16 @@ def _about(path: Path) -> dict[str, Any]:
 
 
 def clear(older_than: float = 0.0) -> tuple[int, int]:
-    """Drop what was not used for so many seconds; how many entries that were, and how many bytes. Raises OSError."""
-    dropped = [one for one in listed(about=False) if time.time() - one.used >= older_than]
-    for one in dropped:
-        one.path.unlink(missing_ok=True)
+    """Remove the entries not used for `older_than` seconds. Returns their number and their bytes. Raises OSError."""
+    removed = [entry for entry in listed(about=False) if time.time() - entry.used >= older_than]
+    for entry in removed:
+        entry.path.unlink(missing_ok=True)
     _drop_abandoned()
-    return len(dropped), sum(one.nbytes for one in dropped)
+    return len(removed), sum(entry.nbytes for entry in removed)
 
 
 def unusable(error: OSError) -> str:
-    """What to say of a cache that cannot be used."""
+    """The warning for a cache that cannot be used."""
     return f"the cache in {cache_name()} cannot be used ({reason_of(error)}); going on without it"
 
 
@@ -252,6 +253,6 @@ def cache_name() -> str:
 
 @cache
 def warn_once(text: str) -> None:
-    """One line on stderr, once in a process: a cache that fails is no reason to doubt the score."""
+    """Print a warning on stderr, once per process. Not a warning of the score: the cache does not change its value."""
     if sys.stderr is not None:
         print(f"Warning: {printable(text)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Two sides held against each other: were they measured alike, and does anything about them mislead?"""
+"""Checks that all sides were measured in the same way, and warns of differences that may mislead."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ganmetrics.measurement.side import Side
 from ganmetrics.metrics.base import Metric
 from ganmetrics.statistics.files import StatisticsFile
 
-# Vectors measured with another value of one of these live in another space.
+# Vectors that differ in one of these lie in different feature spaces and cannot be compared.
 IDENTITY = ("features", "tap", "weights_sha256", "resize", "size")
-# With another value of one of these they differ slightly; beside it what goes without saying.
+# Vectors that differ in one of these differ slightly. The value is what a protocol without that key means.
 PRECISION = {"dtype": None, "jpeg_decoder": "pillow"}
 
 
 def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[dict[str, Any], list[str]]:
-    """How all sides were measured, and warnings. Raises StatisticsError where they were measured in unlike ways."""
+    """The protocol shared by all sides, and warnings. Raises StatisticsError if they were measured in unlike ways."""
     settings = measurement.settings
     described: dict[str, Mapping[str, Any]] = {}
     warnings: list[str] = []
@@ -58,49 +58,49 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
 
 
 def _refuse_contradiction(file: StatisticsFile, settings: Settings) -> None:
-    """Options that say otherwise than a statistics file. Raises OptionError; defaults say nothing."""
-    held = file.protocol
-    if settings.protocol is not None and held.get("resize") != settings.rules.resize:
+    """Raises OptionError if an option contradicts a statistics file; options left at their defaults never do."""
+    protocol = file.protocol
+    if settings.protocol is not None and protocol.get("resize") != settings.rules.resize:
         raise OptionError(
             f"--protocol {settings.protocol} resizes by {settings.rules.resize}, and {file.origin} was measured with "
-            f"{held.get('resize')}; leave the option out or measure again"
+            f"{protocol.get('resize')}; leave the option out or measure again"
         )
     label = settings.features.replace(":", "-") if isinstance(settings.features, str) else None
     if (
         label is not None
         and label != INCEPTION
-        and label not in (held.get("features"), f"{held.get('features')}-{held.get('tap')}")
+        and label not in (protocol.get("features"), f"{protocol.get('features')}-{protocol.get('tap')}")
     ):
         raise OptionError(
-            f"--features {settings.features}: {file.origin} was measured with {held.get('features')}; "
+            f"--features {settings.features}: {file.origin} was measured with {protocol.get('features')}; "
             "leave the option out or measure again"
         )
 
 
-UNSAID = {"jpeg_decoder": "pillow"}  # what a protocol that does not name it means
+UNSAID = {"jpeg_decoder": "pillow"}  # the value that a protocol without the key means
 ADVICE = {"jpeg_decoder": "--jpeg-decoder", "dtype": "--dtype (and --allow-tf32)"}
 
 
 def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str] = IDENTITY) -> None:
-    """Raises StatisticsError naming the first of the keys in which protocols differ."""
+    """Raises StatisticsError if protocols differ in one of the keys, and names the first such key."""
     names = list(described)
     for other in names[1:]:
         for key in keys:
             values = described[names[0]].get(key), described[other].get(key)
             if values[0] != values[1]:
-                said = " and ".join(str(value or UNSAID.get(key)) for value in values)
+                both = " and ".join(str(value or UNSAID.get(key)) for value in values)
                 advice = ADVICE.get(key, "--features, --weights and --protocol")
                 raise StatisticsError(
-                    f"{names[0]} and {other} were measured in unlike ways: {key} is {said}; "
+                    f"{names[0]} and {other} were measured in unlike ways: {key} is {both}; "
                     f"measure both with the same {advice}"
                 )
 
 
 def score_name(metric: Metric, value: str, protocol: Mapping[str, Any], dim: int | None) -> str:
-    """The name of a value of a metric: its own in the metric's canonical feature space, else one that tells the space.
+    """The name of a score: `value` in the metric's canonical feature space, else a name that includes the space.
 
-    Statistics files of other tools do not name theirs: 2048 dimensions are taken to be Inception's (with the warning
-    that `common_protocol` gives), any other number is not.
+    Statistics files of other tools do not name their feature space. 2048 dimensions are assumed to be Inception's
+    (`common_protocol` warns of that); any other number is called unknown.
     """
     features = protocol.get("features")
     if (features, protocol.get("tap")) == metric.canonical or (features is None and dim == 2048):

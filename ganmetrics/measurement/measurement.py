@@ -1,4 +1,4 @@
-"""What is asked for: metrics, each with the settings of its extractor."""
+"""The requested metrics, each with the settings of its extractor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ganmetrics.metrics.base import Metric
 
 @dataclass(frozen=True)
 class Measurement:
-    """One metric, with the settings of its extractor; `suffix` tells an extractor named for this metric alone."""
+    """One metric with the settings of its extractor.
+
+    `suffix` is "@NAME" if the metric was requested with its own extractor, else empty.
+    """
 
     metric: Metric
     settings: Settings
@@ -22,54 +25,56 @@ class Measurement:
 
     @property
     def tap(self) -> str:
-        """The vectors of the extractor that the metric reads. Raises OptionError where it has none of that kind."""
+        """Name of the extractor's output that the metric reads. Raises OptionError if it has no output of that kind."""
         return self.settings.tap(self.metric.kind, f"the {self.metric.entry.title}")
 
     @property
     def need(self) -> Need:
-        """What the metric needs of each of its sides."""
+        """The statistic that the metric needs of each of its sides."""
         return Need(self.settings.extractor, self.tap, self.metric.statistic, self.settings)
 
 
 def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
-    """Metrics by index name, as the settings say; "prdc@timm:vgg16" is one on an extractor of its own.
+    """A measurement for each metric name of the index; "prdc@timm:vgg16" runs that metric on its own extractor.
 
-    A string is one name. Raises OptionError for a name nobody knows, or one that is asked for twice.
+    names: several names, or one string for one name.
+    Raises OptionError for an unknown name or one that occurs twice.
     """
     expected = ", ".join(OF_IMAGES)
     by_features = {"": settings}
-    found: dict[str, Measurement] = {}
-    for asked in [names] if isinstance(names, str) else names:
-        name, at, features = asked.partition("@")
+    measurements: dict[str, Measurement] = {}
+    for requested in [names] if isinstance(names, str) else names:
+        name, at, features = requested.partition("@")
         if name not in METRICS:
             raise OptionError(f"metrics: expected some of {expected}, got {name!r}")
         if not METRICS[name].of_images:
             raise OptionError(f"metrics: {name} is over {', '.join(METRICS[name].sides)}; it has a function of its own")
         if at and not features:
-            raise OptionError(f"metrics: expected an extractor behind {asked!r}, such as {name}@efficientnet-lite0")
+            raise OptionError(f"metrics: expected an extractor behind {requested!r}, such as {name}@efficientnet-lite0")
         if features not in by_features:
             own = replace(settings, features=features, weights=None, protocol=None)
+            # Equal settings are one object, so that their extractor is loaded once.
             by_features[features] = settings if own == settings else own
         own = by_features[features]
-        for other, one in found.items():
-            if one.metric.name == name and one.settings is own:
-                also = "" if other == asked else f", as {other} too"
-                raise OptionError(f"metrics: {asked} is asked for twice{also}")
+        for earlier, measurement in measurements.items():
+            if measurement.metric.name == name and measurement.settings is own:
+                also = "" if earlier == requested else f", as {earlier} too"
+                raise OptionError(f"metrics: {requested} is asked for twice{also}")
         metric = METRICS[name].load().configured(own.rules, own)
-        found[asked] = Measurement(metric, own, asked.removeprefix(name))
-    if not found:
+        measurements[requested] = Measurement(metric, own, requested.removeprefix(name))
+    if not measurements:
         raise OptionError(f"metrics: expected some of {expected}, got none")
-    return list(found.values())
+    return list(measurements.values())
 
 
 def of_side(measurements: Iterable[Measurement], name: str) -> list[Measurement]:
-    """Those that have such a side."""
-    return [one for one in measurements if name in one.metric.sides]
+    """The measurements whose metric has a side of this name."""
+    return [measurement for measurement in measurements if name in measurement.metric.sides]
 
 
 def require_counts(measurements: Iterable[Measurement], counts: Mapping[str, int]) -> None:
-    """Whether so many images, by side, are enough for every metric. Raises StatisticsError."""
-    for one in measurements:
+    """Raises StatisticsError if a metric needs more images than `counts` gives for a side."""
+    for measurement in measurements:
         for side, count in counts.items():
-            if side in one.metric.sides:
-                one.metric.require(side, count)
+            if side in measurement.metric.sides:
+                measurement.metric.require(side, count)

@@ -1,6 +1,6 @@
-"""What a metric needs of a side: the vectors of one tap of one extractor, as moments or one by one.
+"""What a metric needs of a side: the vectors of one tap of one extractor, as moments or as the vectors themselves.
 
-It is the key under which a side keeps a statistic, so that metrics with the same need share one.
+A side keeps its statistics by need, so metrics with the same need share one statistic.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ganmetrics.statistics.samples import Samples
 
 @dataclass(frozen=True)
 class Need:
-    """One statistic of a side.
+    """The key of one statistic of a side.
 
     Attributes:
-        extractor, tap: whose vectors.
-        keep: `Moments`, or `Samples` where the vectors themselves are needed.
-        settings: how images are measured; they belong to the extractor and tell no needs apart.
+        extractor, tap: which vectors.
+        keep: the class of the statistic: `Moments`, or `Samples` if the vectors themselves are needed.
+        settings: how images are measured. Not compared: the extractor, which they load, already identifies them.
     """
 
     extractor: Extractor

@@ -1,4 +1,4 @@
-"""What was noticed while reading that may mislead, as whole sentences for the score."""
+"""Warnings about what was noticed while reading images, as whole sentences for the score."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ from ganmetrics.measurement.side import Side
 
 
 def remarks(sides: Sequence[Side]) -> list[str]:
-    """Whole sentences about what was noticed while reading."""
-    found = [text for side in sides for text in _side_remarks(side)]
-    return found + (_pair_remarks(*sides) if len(sides) == 2 else [])
+    """Warnings about each side and, for two sides, about the pair."""
+    texts = [text for side in sides for text in _side_remarks(side)]
+    return texts + (_pair_remarks(*sides) if len(sides) == 2 else [])
 
 
 def _side_remarks(side: Side) -> list[str]:
-    found = summary_remarks(side.summary, f"{side.name} images")
+    texts = summary_remarks(side.summary, f"{side.name} images")
     if side.skipped:
         n = len(side.skipped)
-        found.append(f"{n} {side.name} {'image was' if n == 1 else 'images were'} skipped; the score lists them")
-    return found
+        texts.append(f"{n} {side.name} {'image was' if n == 1 else 'images were'} skipped; the score lists them")
+    return texts
 
 
 def summary_remarks(summary: Summary, images: str) -> list[str]:
-    """What was odd about the images read; `images` is what to call them."""
+    """Warnings about the images read; `images` is what the sentences call them."""
     total = summary.n_images
-    found = [f"{images}: {remark}" for remark in summary.remarks]
-    found += [f"{count} of {total} {images}: {note}" for note, count in summary.notes.items()]
+    texts = [f"{images}: {remark}" for remark in summary.remarks]
+    texts += [f"{count} of {total} {images}: {note}" for note, count in summary.notes.items()]
     if total and summary.max_value <= 1:
-        found.append(f"no pixel of the {images} exceeds 1 of 255: were they meant to be scaled?")
+        texts.append(f"no pixel of the {images} exceeds 1 of 255: were they meant to be scaled?")
+    # Images in [0, 1] that were stated to be in [-1, 1] have all pixels at 127 or above.
     if total and summary.min_value >= 126 and summary.max_value > 126:
-        found.append(f"no pixel of the {images} is below 126 of 255: is the stated value_range right?")
-    return found
+        texts.append(f"no pixel of the {images} is below 126 of 255: is the stated value_range right?")
+    return texts
 
 
 def _pair_remarks(real: Side, fake: Side) -> list[str]:
-    found = []
+    texts = []
     if same_source(real.origin, fake.origin):
-        found.append("real and fake are the same source: the distance of a set to itself says nothing")
+        texts.append("real and fake are the same source: the distance of a set to itself says nothing")
     sizes = real.summary.sizes, fake.summary.sizes
     if all(sizes) and not set(sizes[0]) & set(sizes[1]):
-        found.append(
+        texts.append(
             f"real images are {_common(sizes[0])} and fake ones {_common(sizes[1])}: "
             "resizing unlike sizes alone moves the value"
         )
@@ -50,8 +51,8 @@ def _pair_remarks(real: Side, fake: Side) -> list[str]:
     lossy = [side.summary.formats.get("JPEG", 0) / total for side, total in zip((real, fake), totals, strict=True)]
     if all(sizes) and abs(lossy[0] - lossy[1]) > 0.9:
         jpeg, other = ("real", "fake") if lossy[0] > lossy[1] else ("fake", "real")
-        found.append(f"the {jpeg} images are JPEG and the {other} ones are not: compression alone moves the value")
-    return found
+        texts.append(f"the {jpeg} images are JPEG and the {other} ones are not: compression alone moves the value")
+    return texts
 
 
 def _common(sizes: Mapping[tuple[int, int], int]) -> str:
@@ -60,7 +61,7 @@ def _common(sizes: Mapping[tuple[int, int], int]) -> str:
 
 
 def same_source(one: Any, other: Any) -> bool:
-    """Whether two sources are one and the same: one path, one dataset slice, one object."""
+    """Whether two sources are the same: the same path, dataset slice or object."""
     if one is None or other is None:
         return False
     if isinstance(one, (str, os.PathLike)) and isinstance(other, (str, os.PathLike)):

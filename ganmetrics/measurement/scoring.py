@@ -1,4 +1,4 @@
-"""From what the sides hold to Scores: the metric's results with their names, protocol, warnings and intervals."""
+"""From the statistics of the sides to Scores: results with names, protocol, warnings and intervals."""
 
 from __future__ import annotations
 
@@ -20,36 +20,38 @@ from ganmetrics.score import Score
 
 
 def scores(measurements: Iterable[Measurement], sides: Sequence[Side]) -> dict[str, Score]:
-    """Every value of every metric, by its name in the index (and the extractor named for it alone).
+    """Every value of every metric, by its name in the index, with "@NAME" for a metric with its own extractor.
 
-    Raises PartialError, with the scores of the others, where one metric of several has none.
+    Raises PartialError, which holds the scores of the other metrics, if one of several metrics fails.
     """
-    found: dict[str, Score] = {}
+    by_name: dict[str, Score] = {}
     errors: dict[str, GanMetricsError] = {}
-    asked = list(measurements)
-    for one in asked:
+    measurements = list(measurements)
+    for measurement in measurements:
         try:
-            found.update({f"{name}{one.suffix}": score for name, score in score_of(one, sides).items()})
+            scored = score_of(measurement, sides)
         except GanMetricsError as error:
-            if len(asked) == 1:
+            if len(measurements) == 1:
                 raise
-            errors[f"{one.metric.name}{one.suffix}"] = error
+            errors[f"{measurement.metric.name}{measurement.suffix}"] = error
+        else:
+            by_name.update({f"{name}{measurement.suffix}": score for name, score in scored.items()})
     if errors:
-        raise PartialError(found, errors)
-    return found
+        raise PartialError(by_name, errors)
+    return by_name
 
 
 def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score]:
-    """The metric's Results with their names, protocol and everything that was noticed on the way."""
+    """The metric's results as scores, with names, protocol and everything noticed while reading."""
     metric, settings = metric_over_sides(measurement, sides), measurement.settings
     own = [side for side in sides if side.name in metric.sides]
     protocol, warnings = common_protocol(measurement, own)
     with ordinary_modes(gradients=False, dtype=None):
         results = metric.results()
-        drawn = metric.replicates(settings.resamples, settings.seed or 0) if settings.confidence else {}
+        replicates = metric.replicates(settings.resamples, settings.seed or 0) if settings.confidence else {}
     counts = {f"n_{side.name}": metric.statistics[side.name].count for side in own}
     skipped = [entry for side in own for entry in side.skipped]
-    found = {}
+    by_name = {}
     for name, result in results.items():
         if not math.isfinite(result.value):
             what = name if metric.entry.parts else metric.entry.title
@@ -65,15 +67,15 @@ def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score
             skipped=skipped,
             raw=result.value if result.raw is None else result.raw,
         )
-        found[name] = _with_interval(score, name, metric, drawn, settings) if settings.confidence else score
-    return found
+        by_name[name] = _with_interval(score, name, metric, replicates, settings) if settings.confidence else score
+    return by_name
 
 
 def _with_interval(
     score: Score, name: str, metric: Metric, replicates: Mapping[str, Tensor], settings: Settings
 ) -> Score:
-    drawn, within = replicates.get(name), metric.entry.ranges.get(name, ANY)
-    if drawn is None:
+    values, within = replicates.get(name), metric.entry.ranges.get(name, ANY)
+    if values is None:
         return score.with_(warnings=[*score.warnings, f"no 95 % interval: {metric.without_interval(name)}"])
-    about = {"confidence": LEVEL, "resamples": len(drawn), "resampling_seed": settings.seed or 0}
-    return score.with_(interval=interval(score.value, drawn, within=within), protocol={**score.protocol, **about})
+    about = {"confidence": LEVEL, "resamples": len(values), "resampling_seed": settings.seed or 0}
+    return score.with_(interval=interval(score.value, values, within=within), protocol={**score.protocol, **about})

@@ -1,4 +1,4 @@
-"""Everything that can be asked of a measurement, checked before anything slow begins."""
+"""All options of a measurement, checked before anything slow begins."""
 
 from __future__ import annotations
 
@@ -31,27 +31,28 @@ LEAST = {
 
 @dataclass(frozen=True)
 class Settings(MetricOptions):
-    """Everything that can be asked of a measurement; the keyword arguments of every library call.
+    """All options of a measurement: the keyword arguments of every library call.
 
-    Beside these, what `MetricOptions` says of the metrics themselves.
+    The options of the metrics themselves are inherited from `MetricOptions`.
 
     Attributes:
         features: a name of `ganmetrics.features.EXTRACTORS` ("inception", "inception:768", "efficientnet-lite0",
             "pixels", "timm:NAME"), "module:attribute", or a callable from uint8 RGB `(N, 3, H, W)` to `(N, D)`.
-        weights: a weights file of the user's own for that extractor.
-        protocol: the tool to agree with; None is the original, "tensorflow".
-        dtype: "float32", "float64", "bfloat16" or "float16", of the network.
-        allow_tf32: let a CUDA device shorten the network's float32 products to TF32; the score's dtype says so.
-        jpeg_decoder: "pillow", or "torchvision" for plain JPEG files, which then are decoded where the network runs.
-        batch_size, num_workers: None chooses by device and cores; neither changes a score beyond rounding.
+        weights: path of your own weights file for that extractor.
+        protocol: the tool whose numbers to reproduce; None is the original, "tensorflow".
+        dtype: of the network: "float32", "float64", "bfloat16" or "float16".
+        allow_tf32: let a CUDA device compute the network's float32 products in TF32; the score's dtype then says so.
+        jpeg_decoder: "pillow", or "torchvision", which decodes plain JPEG files on the device of the network.
+        batch_size, num_workers: None chooses by device and number of cores; they change a score only by rounding.
         on_error: "fail" stops at the first image that cannot be read, "skip" lists it in the score.
         value_range: of float images, (-1, 1) for tanh or (0, 1) for sigmoid; never guessed.
-        layout: "NCHW" or "NHWC" where an array's shape does not tell.
-        n_samples: how many images to ask of a callable source.
-        data_root: where dataset slices such as `mnist:test` are; None is the environment's GANMETRICS_DATA.
-        resamples: how often images are resampled for an interval.
-        cache: whether statistics of the real side are kept for the next time.
-        progress: a bar on stderr, where that is a terminal.
+        layout: "NCHW" or "NHWC", for arrays whose shape fits both.
+        n_samples: number of images to request from a callable source.
+        data_root: folder of the datasets for slices such as `mnist:test`; None reads the environment variable
+            GANMETRICS_DATA.
+        resamples: number of bootstrap resamples for an interval.
+        cache: whether statistics of the real side are kept on disk and reused.
+        progress: show a progress bar on stderr if that is a terminal.
     """
 
     features: str | Callable = INCEPTION
@@ -94,7 +95,7 @@ class Settings(MetricOptions):
 
     @classmethod
     def of(cls, settings: Settings | None, options: dict[str, Any]) -> Settings:
-        """Ready-made settings, or new ones from keyword arguments. Raises OptionError for an unknown keyword."""
+        """`settings` with these options, or new settings from them. Raises OptionError for an unknown keyword."""
         unknown = sorted(set(options) - {field.name for field in fields(cls)})
         if unknown:
             known = sorted(field.name for field in fields(cls))
@@ -114,7 +115,7 @@ class Settings(MetricOptions):
 
     @cached_property
     def extractor(self) -> Extractor:
-        """Loaded at the first use, so that a mistake in a path is told before weights are fetched."""
+        """The feature extractor, loaded at first use: a wrong path is reported before weights are downloaded."""
         options = Options(
             weights=None if self.weights is None else Path(self.weights),
             resize=self.rules.resize if self.is_inception else None,
@@ -131,16 +132,20 @@ class Settings(MetricOptions):
 
     @property
     def warnings(self) -> list[str]:
-        """Whole sentences for the score of images that are measured with these settings."""
+        """Warnings for every score measured with these settings, as whole sentences."""
         return [*self.extractor.warnings, *([] if self._decoder is None else [self._decoder.warning])]
 
     @cached_property
     def _decoder(self) -> JpegDecoder | None:
-        """What decodes plain JPEG files; None is Pillow."""
+        """The decoder of plain JPEG files; None is Pillow."""
         return None if self.jpeg_decoder == "pillow" else JpegDecoder(resolve_device(self.device))
 
     def tap(self, kind: Kind, asking: str) -> str:
-        """The extractor's vectors of a kind. Raises OptionError, which names who asks, where it has none of it."""
+        """Name of the extractor's output of a kind.
+
+        asking: what needs it, for the message.
+        Raises OptionError if the extractor has no output of that kind.
+        """
         tap = getattr(self.extractor, f"{kind}_tap")
         if tap is None:
             needed = {"features": "feature vectors", "logits": "class logits", "spatial": "features at every place"}

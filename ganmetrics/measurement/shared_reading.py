@@ -1,7 +1,7 @@
-"""A source read by several processes, a run of consecutive images each, and what they saw put together in that order.
+"""Reading of one source by several processes: each reads a range of images, rank 0 joins the results in order.
 
-Where one part ends another begins, at a border between batches, so that every batch holds the images that it would
-hold in one process and the vectors are the same bit by bit.
+Ranges begin and end between two batches. So every batch holds the same images as in a single process, and the vectors
+are identical to the last bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ganmetrics.statistics.transfer import Statistic, description, give, take
 
 @dataclass(frozen=True)
 class PartReport:
-    """What a process says of its part before it hands over the numbers."""
+    """What a process reports of its range of images, before it sends the statistics themselves."""
 
     summary: dict[str, Any]
     statistics: list[dict[str, Any]]
@@ -33,7 +33,7 @@ class PartReport:
 
 
 def borders(n_images: int, batch_size: int, size: int) -> list[int]:
-    """Where the parts of `size` processes begin, and the end."""
+    """The first image of each of `size` processes, and the number of images: `size + 1` numbers."""
     batches = -(-n_images // batch_size)
     return [min(n_images, batches * rank // size * batch_size) for rank in range(size + 1)]
 
@@ -51,72 +51,74 @@ def extract_parts(
     label: str,
     watchers: Sequence[Callable[[Tensor], None]] = (),
 ) -> Summary:
-    """`extract`, shared by all processes of the group; in the first of them summary and statistics are of the whole.
+    """`extract`, shared by all processes of the group; rank 0 gets the summary and the statistics of all images.
 
-    What cannot be divided (a stream, or images that are watched on the way) the first reads alone.
-    `statistics` are those that the feeds fill, in one order everywhere.
+    Rank 0 reads alone what cannot be divided: a stream, or any source with `watchers`.
 
-    Raises ProcessError where the processes see different images under one name, and what `extract` raises.
+    statistics: those that the feeds fill, in the same order in every process.
+
+    Raises ProcessError if the processes see different images under the same name, and what `extract` raises.
     """
 
     def read(part: ImageSource) -> Summary:
-        stop: list[Callable[[Tensor], None]] = [lambda stack: group.glance()] if group.size > 1 else []
+        stop_on_failure: list[Callable[[Tensor], None]] = [lambda stack: group.glance()] if group.size > 1 else []
         return extract(
             part, feeds, batch_size=batch_size, num_workers=num_workers, on_error=on_error, progress=progress,
-            label=label, watchers=[*watchers, *stop],
+            label=label, watchers=[*watchers, *stop_on_failure],
         )  # fmt: skip
 
     if group.size == 1:
         return read(source)
-    found = borders(source.n_images or 0, batch_size, group.size)
-    _require_same(source, found, group)
-    start, stop = found[group.rank : group.rank + 2]
+    starts = borders(source.n_images or 0, batch_size, group.size)
+    _require_same(source, starts, group)
+    start, stop = starts[group.rank : group.rank + 2]
     part = None if watchers or source.n_images is None else source.part(start, stop)
     if part is None and group.rank == 0:
-        part, start, stop = source, 0, 1
+        part, start, stop = source, 0, 1  # read as one part; `stop` only has to be above `start`
     summary = Summary()
 
-    def told() -> PartReport:
+    def read_part() -> PartReport:
         nonlocal summary
         summary = read(part) if part is not None and start < stop else summary
-        held = summary.to_dict()
-        held["left_out"] = summary.left_out = [start + place for place in summary.left_out]
+        as_dict = summary.to_dict()
+        as_dict["left_out"] = summary.left_out = [start + index for index in summary.left_out]
         shapes = [extractor.shape for extractor in feeds if isinstance(extractor, Pixels)]
-        return PartReport(held, [description(one) for one in statistics], shapes)
+        return PartReport(as_dict, [description(statistic) for statistic in statistics], shapes)
 
-    summary_of = group.agree(told)
-    _join(summary_of, feeds)
+    reports = group.agree(read_part)
+    _require_one_shape(reports, feeds)
     if group.rank:
-        for one in statistics:
-            give(one, group.send)
+        for statistic in statistics:
+            give(statistic, group.send)
         return summary
-    for rank, theirs in enumerate(summary_of[1:], 1):
-        for one, about in zip(statistics, theirs.statistics, strict=True):
-            take(one, about, partial(group.receive, rank=rank))
-        summary.join(Summary.from_dict(theirs.summary, source))
+    for rank, report in enumerate(reports[1:], 1):
+        for statistic, about in zip(statistics, report.statistics, strict=True):
+            take(statistic, about, partial(group.receive, rank=rank))
+        summary.join(Summary.from_dict(report.summary, source))
     require_images(source, summary)
     return summary
 
 
-def _join(told: Sequence[PartReport], feeds: Feeds) -> None:
-    """Images of one shape, where that is asked for, in all parts. Raises StatisticsError."""
+def _require_one_shape(reports: Sequence[PartReport], feeds: Feeds) -> None:
+    """Raises StatisticsError if an extractor of pixels saw images of different shapes in different processes."""
     pixels = [extractor for extractor in feeds if isinstance(extractor, Pixels)]
-    for place, extractor in enumerate(pixels):
+    for i, extractor in enumerate(pixels):
         extractor.shape = None
-        for shape in (one.shapes[place] for one in told):
+        for shape in (report.shapes[i] for report in reports):
             if shape is not None:
                 extractor.require(shape)
 
 
-def _require_same(source: ImageSource, found: Sequence[int], group: Alone) -> None:
+def _require_same(source: ImageSource, starts: Sequence[int], group: Alone) -> None:
+    """Raises ProcessError unless all processes see as many images, with the same names where the parts begin."""
     names = []
     if isinstance(source, IndexedSource):
-        names = [source.where(place) for place in found if place < source.count]
+        names = [source.where(start) for start in starts if start < source.count]
     seen = group.agree(lambda: (source.n_images, names))
-    for rank, theirs in enumerate(seen):
-        if theirs != seen[0]:
-            what = "others" if theirs[0] == seen[0][0] else f"{theirs[0]}"
+    for rank, (n_images, _) in enumerate(seen):
+        if seen[rank] != seen[0]:
+            difference = "others" if n_images == seen[0][0] else f"{n_images}"
             raise ProcessError(
-                f"{source.name}: process 0 sees {seen[0][0]} images there, and process {rank} {what}; every machine "
-                "needs the same, in a folder that they share or in copies"
+                f"{source.name}: process 0 sees {seen[0][0]} images there, and process {rank} {difference}; every "
+                "machine needs the same, in a folder that they share or in copies"
             )

@@ -1,4 +1,4 @@
-"""One side of a comparison, which owns everything that is known of it: its source and the statistics taken of it."""
+"""One side of a comparison (real or fake): its source and the statistics of its images."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ganmetrics.statistics.transfer import Statistic
 
 @dataclass
 class Side:
-    """An opened source, or statistics from a file; what reading it brought to light; its statistics by need.
+    """An opened source or a statistics file, its statistics by need, and what was noticed while reading.
 
     Attributes:
-        name: "real" or "fake", or what else a metric calls its sides.
+        name: "real", "fake", or another name that a metric gives its sides.
         source: as the caller gave it; None for a side that is fed batch by batch.
-        opened: its images.
-        file: statistics from a file, which serve every need.
+        opened: the images of the source.
+        file: statistics from a file; they are used for every need.
         summary: what was noticed while the images were read.
-        statistics: what is kept, by need; filled in one pass over the images.
-        cached: the needs whose statistics came out of the cache.
-        batch_labels: classes that came with batches, in the order of the images.
+        statistics: one statistic for each need, filled in one pass over the images.
+        cached: the needs whose statistics were read from the cache.
+        batch_labels: class names passed with batches, in the order of the images.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Side:
     batch_labels: list[str] = field(default_factory=list)
 
     def statistic_for(self, need: Need) -> Statistic:
-        """The statistic for a need, empty before anything was read."""
+        """The statistic for a need; a new, empty one if there is none yet."""
         if self.file is not None:
             return self.file.moments
         if need not in self.statistics:
@@ -48,22 +48,23 @@ class Side:
         return self.statistics[need]
 
     def moments(self, need: Need) -> Moments:
-        """The statistic for a need of moments."""
-        held = self.statistic_for(need)
-        return held if isinstance(held, Moments) else held.moments()
+        """The same as moments."""
+        statistic = self.statistic_for(need)
+        return statistic if isinstance(statistic, Moments) else statistic.moments()
 
     def metric_input(self, measurement: Measurement) -> Statistic:
-        """What the metric is handed. A file serves without its extractor, whose weights may not be here."""
+        """The statistic that the metric is computed from."""
+        # `measurement.need` loads the extractor, so a file is used without it: the weights may not be installed.
         return self.statistic_for(measurement.need) if self.file is None else self.file.moments
 
     @property
     def origin(self) -> Any:
-        """What was given, or where a statistics file says that its images were."""
+        """The source, or the image source that a statistics file names in its protocol."""
         return (self.file.protocol.get("source") or self.source) if self.file else self.source
 
     @property
     def labels(self) -> list[str] | None:
-        """The class of every image that was read, in order, where the source or the caller tells them."""
+        """The class of every image read, in order; None if neither the source nor the caller gives classes."""
         if self.opened is None:
             return self.batch_labels or None
         if self.opened.labels is None:
@@ -73,17 +74,17 @@ class Side:
 
     @property
     def skipped(self) -> list[dict[str, str]]:
-        """Images left out, those that the makers of a statistics file left out included."""
+        """Images left out, including those left out when a statistics file was made."""
         return [*self.summary.skipped, *((self.file.protocol.get("skipped") or []) if self.file else [])]
 
 
 def needs(side: str, measurements: Iterable[Measurement]) -> list[Need]:
-    """What the metrics need of a side, each once."""
-    return list(dict.fromkeys(one.need for one in measurements if side in one.metric.sides))
+    """The needs of all metrics over this side, without duplicates, in order."""
+    return list(dict.fromkeys(measurement.need for measurement in measurements if side in measurement.metric.sides))
 
 
 def metric_over_sides(measurement: Measurement, sides: Iterable[Side]) -> Metric:
-    """The metric over what the sides hold for it."""
+    """A copy of the metric that computes from the statistics of these sides."""
     own = [side for side in sides if side.name in measurement.metric.sides]
     labels = {side.name: side.labels for side in own if side.labels is not None} if measurement.metric.labelled else {}
     return measurement.metric.over({side.name: side.metric_input(measurement) for side in own}, labels)
