@@ -5,8 +5,8 @@ from ganmetrics.metrics.index import OF_IMAGES
 from ganmetrics.runtime.lazy import lazily
 from ganmetrics.version import __version__
 
-# `evaluate` lives in evaluation.py: a submodule of its own name would take its place on the package.
-# Loaded at first use: torch takes seconds to import, and `ganmetrics --help` needs none of it.
+# Imported at first use: torch takes seconds to import, and `ganmetrics --help` does not need it.
+# No module may share a name with an attribute, since importing it would replace the attribute: hence evaluation.py.
 _LAZY = {
     **{entry.streaming: "streaming" for entry in OF_IMAGES.values()},
     "Evaluator": "streaming",

@@ -1,6 +1,6 @@
 """`ganmetrics COMMAND ...`: parses, calls, prints. Scores go to stdout; progress, warnings and errors to stderr.
 
-torch is imported inside the commands, so that `--help` and completion answer at once.
+torch, which takes seconds to import, is imported inside the commands, so that `--help` and completion are fast.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ SHARED = {"stats", *(command.name for command in scores.COMMANDS)}
 
 
 class Launched(Commands):
-    """Of several processes all run the commands that they can share, and the first alone runs the others."""
+    """With several processes, all of them run the commands in SHARED; only rank 0 runs any other command."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        found = super().resolve_command(ctx, args)
-        if launcher.rank() and found[0] not in SHARED:
+        resolved = super().resolve_command(ctx, args)
+        if launcher.rank() and resolved[0] not in SHARED:
             ctx.exit()
-        return found
+        return resolved
 
 
 COMMANDS = (*scores.COMMANDS, parzen, reconstruction, stats, merge, report, weights, cache)

@@ -1,4 +1,4 @@
-"""One pass over each source for any set of metrics, and the library calls `gm.fid`, `gm.kid` and their kin."""
+"""`gm.evaluate`: any set of metrics in one pass over each source; also `gm.fid`, `gm.kid` and other shortcuts."""
 
 from __future__ import annotations
 
@@ -50,21 +50,24 @@ def evaluate(
     settings: Settings | None = None,
     **options: Any,
 ) -> dict[str, Score]:
-    """Scores of `fake` (against `real`, for metrics of two sides), reading each source once.
+    """Scores of `fake`, against `real` for metrics of two sides. Each source is read once.
 
     Args:
-        real: any source, or statistics; None where no metric needs it.
+        real: any source, or statistics; None if no metric needs it.
         fake: any source, or statistics.
-        metrics: names of `ganmetrics.metrics.METRICS`, each on the extractor of the settings, or, as
-            "prdc@timm:vgg16", on one of its own.
-        report: write an HTML page there, with images and what is nearest to them; see docs/report.md.
-        distributed: every process of torchrun or `accelerate launch` makes this call with the same sources, reads its
-            part of them, and has the same scores in the end; see docs/scale.md. False: a process has its own sources.
-        settings: ready-made, or
+        metrics: names of `ganmetrics.metrics.METRICS`. Each uses the extractor of the settings, or its own if it is
+            named, as in "prdc@timm:vgg16".
+        report: path of an HTML page to write, with sample images and their nearest neighbours; see docs/report.md.
+        distributed: True if every process of torchrun or `accelerate launch` makes this call with the same sources.
+            Each reads a part of the images, and all return the same scores; see docs/scale.md. False: each process
+            measures on its own.
+        settings: ready-made settings; `options` change them.
         **options: see `Settings`.
 
-    Returns: {name of the value: Score}; "prdc" has four. Raises GanMetricsError in one of its kinds: PartialError where
-    one metric of several cannot be computed, or the page cannot be written after all; it has the scores of the others.
+    Returns: {name of the value: Score}; "prdc" has four values.
+
+    Raises a subclass of GanMetricsError. If one metric of several cannot be computed, or the page cannot be written at
+    the end, it is PartialError, which holds the other scores.
     """
     with processes(distributed) as group:
         return _evaluate(real, fake, metrics, report, Settings.of(settings, options), group)
@@ -80,56 +83,59 @@ def _evaluate(
 ) -> dict[str, Score]:
     started = time.perf_counter()
     measurements = configured(metrics, settings)
-    given = (("real", real), ("fake", fake))
+    sources = (("real", real), ("fake", fake))
     opened = [
         open_side(side, source, measurements, settings)
-        for side, source in given
+        for side, source in sources
         if source is not None or of_side(measurements, side)
     ]
     idle = [side for side in opened if not of_side(measurements, side.name)]
+    # A page shows images of both sides, even if no metric compares with the real ones.
     sides = opened if report is not None else [side for side in opened if side not in idle]
     evidence = None if report is None else _evidence(report, measurements)
     check(measurements, sides)
     for side in sides:
         if side.file is None:
-            shown = [] if evidence is None else [evidence.need]
-            wanted = list(dict.fromkeys([*needs(side.name, measurements), *shown]))
+            page_needs = [] if evidence is None else [evidence.need]
+            wanted = list(dict.fromkeys([*needs(side.name, measurements), *page_needs]))
             fill(side, wanted, settings, () if evidence is None else evidence.watchers(side), group)
 
-    def finished() -> dict[str, Score]:
+    def finish() -> dict[str, Score]:
         errors: dict[str, GanMetricsError] = {}
         try:
-            found = scores(measurements, sides)
+            by_name = scores(measurements, sides)
         except PartialError as partial:
-            found, errors = partial.scores, partial.errors
+            by_name, errors = partial.scores, partial.errors
         seconds = round(time.perf_counter() - started, 3)
         unused = [f"no metric that was asked for compares with the {side.name} images" for side in idle]
-        found = {name: one.with_(seconds=seconds, warnings=[*one.warnings, *unused]) for name, one in found.items()}
+        by_name = {
+            name: score.with_(seconds=seconds, warnings=[*score.warnings, *unused]) for name, score in by_name.items()
+        }
         if evidence is not None:
-            errors = _published(evidence, found, sides, errors)
+            errors = _publish(evidence, by_name, sides, errors)
         if errors:
-            raise PartialError(found, errors)
-        return found
+            raise PartialError(by_name, errors)
+        return by_name
 
-    return group.first(finished)
+    return group.first(finish)
 
 
-def _published(
-    evidence: Evidence, found: dict[str, Score], sides: Sequence[Side], errors: dict[str, GanMetricsError]
+def _publish(
+    evidence: Evidence, scores: dict[str, Score], sides: Sequence[Side], errors: dict[str, GanMetricsError]
 ) -> dict[str, GanMetricsError]:
-    """The errors, with that of the page where it cannot be written: a disk may have filled up on the way."""
+    """Write the page. Returns `errors`, plus the error of the page if it cannot be written, as on a full disk."""
     from ganmetrics.report.assembly import publish
 
     try:
-        publish(evidence, found, sides, errors)
+        publish(evidence, scores, sides, errors)
     except OptionError as error:
         return {**errors, "--report": error}
     return errors
 
 
 def _evidence(report: str | os.PathLike[str], measurements: Sequence[Measurement]) -> Evidence:
-    """On an extractor that runs in any case: the common one, unless every metric has one of its own."""
+    """What the page needs, on an extractor that runs anyway: the shared one if any metric uses it."""
     from ganmetrics.report.evidence import Evidence
 
-    common = next((one for one in measurements if not one.suffix), measurements[0])
-    return Evidence(report, common.settings)
+    shared = next((measurement for measurement in measurements if not measurement.suffix), measurements[0])
+    return Evidence(report, shared.settings)

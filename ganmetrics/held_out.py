@@ -1,4 +1,4 @@
-"""Held-out images to reconstruct: read, fitted to the generator, and split so that no image serves two purposes."""
+"""Held-out images for reconstruction: reading, resizing to the generator, and splitting into disjoint sets."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ READING = {"value_range", "layout", "data_root", "num_workers", "on_error", "n_s
 
 @dataclass(frozen=True)
 class TestImages:
-    """Targets `(N, C, H, W)`, uint8 or exact in [0, 1], what was noticed reading them, and how they were resized."""
+    """Images to reconstruct, with warnings and skipped images from reading.
 
-    __test__ = False  # no test, whatever pytest thinks of the name
+    Attributes:
+        pixels: `(N, C, H, W)`, uint8, or floating point in [0, 1].
+        resize: the rule by which they were resized, or None.
+    """
+
+    __test__ = False  # pytest would collect a class of this name
     pixels: Tensor
     resize: str | None = None
     warnings: Sequence[str] = ()
@@ -35,7 +40,7 @@ class TestImages:
 
 
 def reading(options: Mapping[str, Any]) -> Settings:
-    """How images are read, from keywords of READING. Raises OptionError for any other."""
+    """Settings for reading, from the keywords in READING. Raises OptionError for any other keyword."""
     if unknown := sorted(set(options) - READING):
         raise OptionError(f"unknown option {unknown[0]!r}; expected some of {', '.join(sorted(READING))}")
     return Settings.of(None, {**options, "features": Pixels(torch.device("cpu"))})
@@ -49,11 +54,11 @@ def read_test_images(
     resize: bool = False,
     n_images: int | None = None,
 ) -> TestImages:
-    """A source as targets; arrays and tensors of floating point keep their exact values, unless they are to be resized.
+    """Read a source as images to reconstruct. Floating-point arrays keep their exact values unless `resize` is set.
 
-    Without a generator nothing is resized yet; see `resized`.
+    Without a generator nothing is resized; call `resized` later.
 
-    Raises OptionError for images that the generator cannot make, SourceError and ImageError for unreadable ones.
+    Raises OptionError for images of another shape than the generator's, SourceError and ImageError for unreadable ones.
     """
     n_images = None if n_images is None else whole("--n-images", n_images, 1)
     rule = rule_of(generator) if resize and generator is not None else None
@@ -79,7 +84,7 @@ def read_test_images(
 
 
 def resized(images: TestImages, generator: OpenGenerator) -> TestImages:
-    """By the rule that the generator's checkpoint states. Raises OptionError for none."""
+    """The images resized by the rule that the generator's checkpoint states. Raises OptionError if it states none."""
     rule = rule_of(generator)
     return replace(images, pixels=RULES[rule](images.pixels, generator.image_shape), resize=rule)
 
@@ -87,12 +92,14 @@ def resized(images: TestImages, generator: OpenGenerator) -> TestImages:
 def running_and_final(
     source: Any, *, n_running: int = 200, n_final: int = 2000, seed: int = 0, **options: Any
 ) -> tuple[Tensor, Tensor]:
-    """Two disjoint sets `(n, C, H, W)` of one source, shuffled by `seed`; an image that is there twice is used once.
+    """Two disjoint sets `(n, C, H, W)` of one source, shuffled by `seed`; duplicate images are used once.
 
-    Raises OptionError where the source has too few different images. Options: how images are read.
+    options: how images are read, the keywords in READING.
+    Raises OptionError if the source has too few different images.
     """
     sizes = whole("n_running", n_running, 1), whole("n_final", n_final, 1)
     pixels = read_test_images(source, None, reading(options)).pixels
+    # Reversed, so that each image keeps the index of its first copy.
     first = {key: i for i, key in reversed(list(enumerate(keys_of(pixels))))}
     different = pixels[sorted(first.values())]
     if len(different) < sum(sizes):
@@ -100,12 +107,12 @@ def running_and_final(
             f"running_and_final: expected at least {sum(sizes)} different images ({sizes[0]} running, {sizes[1]} "
             f"final), got {len(different)}; ask for fewer"
         )
-    mixed = different[torch.randperm(len(different), generator=torch.Generator().manual_seed(seed))]
-    return mixed[: sizes[0]], mixed[sizes[0] : sum(sizes)]
+    shuffled = different[torch.randperm(len(different), generator=torch.Generator().manual_seed(seed))]
+    return shuffled[: sizes[0]], shuffled[sizes[0] : sum(sizes)]
 
 
 def require_disjoint(running: Tensor, final: Tensor) -> None:
-    """Raises OptionError where two sets of images share one."""
+    """Raises OptionError if two sets of images share an image."""
     shared = len(set(keys_of(running)) & set(keys_of(final)))
     if shared:
         raise OptionError(
@@ -115,6 +122,7 @@ def require_disjoint(running: Tensor, final: Tensor) -> None:
 
 
 def _one_size(parts: Sequence[Tensor]) -> Tensor:
+    """The parts as one tensor. Raises OptionError for images of several sizes."""
     shapes = sorted({tuple(part.shape[1:]) for part in parts})
     if len(shapes) > 1:
         raise OptionError(f"test images: expected one size and one number of channels, got {shapes[0]}, {shapes[1]}")
@@ -122,5 +130,5 @@ def _one_size(parts: Sequence[Tensor]) -> Tensor:
 
 
 def keys_of(pixels: Tensor) -> list[bytes]:
-    """What tells an image of `(N, ...)` from another: its bytes."""
+    """The bytes of each image of `(N, ...)`, to find equal images."""
     return [image.numpy().tobytes() for image in pixels.contiguous()]

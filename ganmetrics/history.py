@@ -1,4 +1,4 @@
-"""The scores of a run as JSON lines, one step a line, that survive kills and resumed runs; `gm.read_history`."""
+"""The scores of a run as a file of JSON lines, one per step, safe against kills and resumed runs; `gm.read_history`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganmetrics.errors import OptionError
 from ganmetrics.printable import printable, reason_of
 from ganmetrics.score import Score
 
-BEGINNING = b'{"step": 0, "scores": {'  # of every line, with another number
+BEGINNING = b'{"step": 0, "scores": {'  # of every line, except for the step number
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Scored:
 
     Attributes:
         step: of training.
-        scores: by the name of the value.
+        scores: by name of the value.
         best: whether it was the best so far.
-        seconds: that sampling and measuring took.
-        real: checksum of the images or statistics compared with, or the name of a source that has none; None where
-            there is no such side, or an older line does not say.
-        seed: of the samples; None where an older line does not say.
+        seconds: time of sampling and measuring.
+        real: checksum of the real images or statistics, or the name of a source without one; None if there is no real
+            side, or in a line written by an older version.
+        seed: of the samples; None in a line written by an older version.
     """
 
     step: int
@@ -38,35 +38,35 @@ class Scored:
     seed: int | None = None
 
     def to_json(self) -> str:
-        """One object, keys in the order of the attributes, each score as `--json` prints it."""
+        """One JSON object, keys in the order of the attributes, each score as `--json` prints it."""
         scores = {name: json.loads(score.to_json()) for name, score in self.scores.items()}
         return json.dumps({**vars(self), "scores": scores})
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Scored:
-        """Inverse of `to_json`. Raises OptionError for a line that is none."""
+        """Inverse of `to_json`. Raises OptionError for any other text."""
         try:
-            held = json.loads(line)
-            scores = {name: Score.from_json(json.dumps(score)) for name, score in held["scores"].items()}
-            step, best, seconds = int(held["step"]), bool(held["best"]), float(held["seconds"])
-            return cls(step, scores, best, seconds, held.get("real"), held.get("seed"))
+            fields = json.loads(line)
+            scores = {name: Score.from_json(json.dumps(score)) for name, score in fields["scores"].items()}
+            step, best, seconds = int(fields["step"]), bool(fields["best"]), float(fields["seconds"])
+            return cls(step, scores, best, seconds, fields.get("real"), fields.get("seed"))
         except (ValueError, TypeError, KeyError, AttributeError, OptionError) as error:
             raise OptionError(f"expected the scores of one step, got {line[:60]!r}") from error
 
 
 def read_history(path: str | os.PathLike[str]) -> list[Scored]:
-    """The lines that stand, steps rising: a step that goes back takes the place of all from it on.
+    """The valid lines, in order of rising steps: a step that goes back replaces all lines from that step on.
 
-    A run that is resumed from an earlier checkpoint makes the steps behind it again. The end of a last line that a
-    kill cut short is left out; any other end is a line. Raises OptionError for a file that is not there or no history.
+    A run resumed from an earlier checkpoint measures later steps again, hence the rule. An incomplete last line, left
+    by a kill, is ignored. Raises OptionError for a file that cannot be read or is no history.
     """
     name = printable(os.fspath(path))
     try:
-        *whole, rest = Path(path).read_bytes().split(b"\n")
+        *complete, rest = Path(path).read_bytes().split(b"\n")
     except OSError as error:
         raise OptionError(f"{name}: cannot be read: {reason_of(error)}; expected the history of a run") from error
     lines: list[Scored] = []
-    for number, text in enumerate(whole if not rest or _is_cut(rest) else [*whole, rest], 1):
+    for number, text in enumerate(complete if not rest or _is_cut(rest) else [*complete, rest], 1):
         try:
             lines.append(Scored.from_json(text))
         except OptionError as error:
@@ -75,7 +75,7 @@ def read_history(path: str | os.PathLike[str]) -> list[Scored]:
 
 
 def standing(lines: Iterable[Scored]) -> list[Scored]:
-    """Without the lines that a later one has taken the place of."""
+    """The lines without those that a later line replaces."""
     kept: list[Scored] = []
     for line in lines:
         while kept and kept[-1].step >= line.step:
@@ -85,7 +85,7 @@ def standing(lines: Iterable[Scored]) -> list[Scored]:
 
 
 def _is_cut(text: bytes) -> bool:
-    """Whether it is the beginning of a line of ours, and not the whole of one."""
+    """Whether this is an incomplete line of a history: no whole JSON, but it begins like our lines."""
     try:
         json.loads(text)
     except ValueError:
@@ -95,13 +95,13 @@ def _is_cut(text: bytes) -> bool:
 
 
 class History:
-    """A file that lines are appended to, each there for good before the run goes on.
+    """A file to which lines are appended; each is written before the run continues.
 
     Attributes:
-        lines: that stood in it when it was opened.
+        lines: the lines in the file when it was opened.
 
-    Raises OptionError for a file that cannot be written, at once and not at the first score, and for one that holds
-    anything else, which stays as it is.
+    Raises OptionError, when it is opened, for a file that cannot be written, and for one that is no history, which is
+    not changed.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -116,16 +116,16 @@ class History:
         self._mend()
 
     def _mend(self) -> None:
-        """Take the end of a line that a kill cut short away, or end a whole one."""
-        held = self.path.read_bytes()
-        rest = held[held.rfind(b"\n") + 1 :]
+        """Remove an incomplete last line, left by a kill; add the line end that a complete last line lacks."""
+        content = self.path.read_bytes()
+        rest = content[content.rfind(b"\n") + 1 :]
         if rest and _is_cut(rest):
-            os.truncate(self.path, len(held) - len(rest))
+            os.truncate(self.path, len(content) - len(rest))
         elif rest:
             with open(self.path, "ab") as file:
                 file.write(b"\n")
 
     def append(self, line: Scored) -> None:
-        """One more line. Raises OSError where the disk is full."""
+        """Append one line. Raises OSError if it cannot be written, as on a full disk."""
         with open(self.path, "ab") as file:
             file.write(line.to_json().encode() + b"\n")

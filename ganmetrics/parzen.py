@@ -1,4 +1,4 @@
-"""Parzen-window log-likelihood of any sources, and its training-loop form: images around `metrics/parzen.py`."""
+"""Parzen-window log-likelihood of any sources, as a call and for training loops; computed by metrics/parzen.py."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ FORBIDDEN = {"features", "weights", "protocol", "allow_tf32", "jpeg_decoder", "d
 
 @dataclass(frozen=True)
 class ParzenOptions:
-    """What is particular to this metric.
+    """The options of this metric alone.
 
     Attributes:
         bandwidths: "published" (ten from 0.1 to 1), "auto", a number, several, or "LOW:HIGH:COUNT".
         max_samples: use this many samples, drawn with the seed; None uses all.
-        memory: work space, such as "512MB" or "2GiB", or a number of bytes; samples beyond it wait on disk.
-        dequantize: add uniform noise to the pixels, (value + u) / 256, so that a density is meaningful.
-        allow_same: let validation and test be the same images.
+        memory: work space, such as "512MB" or "2GiB", or a number of bytes; further samples are kept on disk.
+        dequantize: add uniform noise u in [0, 1) to the pixels, (value + u) / 256, so that a density is meaningful.
+        allow_same: accept the same images for validation and test.
         baseline: "true" scores the source's own images as if they were samples, "kmeans" their k-means centres.
     """
 
@@ -82,20 +82,20 @@ def parzen_log_likelihood(
 ) -> Score:
     """Mean log-likelihood (nats) of test images under Gaussians on samples, bandwidth chosen on validation images.
 
-    Samples, validation and test are any sources of images of one size, grey or RGB, in [0, 1]; or points `(N, D)`, as
-    a `.npy` file, array or tensor, taken as they are. For a baseline `samples` is what it is made of; alone, it is
-    shuffled and cut into 5/7, 1/7, 1/7. The keywords are those of `ParzenOptions` and `Settings` (device, dtype,
-    batch_size, value_range, seed, ...).
+    Samples, validation and test are any sources of images of one size, grey or RGB, scaled to [0, 1]; or points
+    `(N, D)`, as a `.npy` file, array or tensor, used without scaling. A baseline is computed from `samples`; without
+    validation and test, `samples` is shuffled and cut into 5/7, 1/7, 1/7. The keywords are those of `ParzenOptions`
+    and `Settings` (device, dtype, batch_size, value_range, seed, ...).
 
-    Returns: Score; spread is the standard error of the mean. Raises GanMetricsError in one of its kinds.
+    Returns: Score; spread is the standard error of the mean. Raises a subclass of GanMetricsError.
     """
     started = time.perf_counter()
-    given = ParzenOptions(bandwidths, max_samples, memory, dequantize, allow_same, baseline)
+    own = ParzenOptions(bandwidths, max_samples, memory, dequantize, allow_same, baseline)
     if (validation is None) != (test is None):
         raise OptionError("parzen: expected validation and test, got only one of them")
     if validation is None and baseline is None:
         raise OptionError("parzen: expected samples, validation and test, got samples alone")
-    window = Parzen(validation, test, settings=given, **options)
+    window = Parzen(validation, test, settings=own, **options)
     window.read(samples)
     window.make_baseline()
     return window.compute().with_(seconds=round(time.perf_counter() - started, 3))
@@ -111,7 +111,7 @@ class Parzen:
         self.options = settings or ParzenOptions(**own)
         if settings is None and (self.options.baseline or validation is None or test is None):
             raise OptionError("Parzen: expected validation and test, no baseline; parzen_log_likelihood makes those")
-        self._settings = self._reading(options)
+        self._settings = self._reading_settings(options)
         self.metric = ParzenLogLikelihood(
             rule=Rule.parse(self.options.bandwidths),
             max_samples=None if self.options.baseline == "kmeans" else self.options.max_samples,
@@ -125,12 +125,13 @@ class Parzen:
         self._sides = {"samples": self._side("samples")}
         if validation is not None:
             if not self.options.allow_same and same_source(validation, test):
-                raise OptionError(self._same(f"{validation}" if isinstance(validation, str) else "one source"))
+                raise OptionError(self._same_message(f"{validation}" if isinstance(validation, str) else "one source"))
             for name, source in (("validation", validation), ("test", test)):
                 self._sides[name] = self._read(name, source)
             self._refuse_overlap()
 
-    def _reading(self, options: dict[str, Any]) -> Settings:
+    def _reading_settings(self, options: dict[str, Any]) -> Settings:
+        """How images are read. Raises OptionError for options that do not apply to pixels."""
         wrong = sorted(FORBIDDEN & set(options))
         if wrong:
             raise OptionError(f"{wrong[0]}: a Parzen window is over pixels or points and takes no such option")
@@ -142,45 +143,46 @@ class Parzen:
         return Settings.of(None, {**options, "features": features})
 
     @staticmethod
-    def _same(what: str) -> str:
+    def _same_message(what: str) -> str:
         return (
             f"validation and test are the same ({what}): the bandwidth would be chosen on the test data; "
             "give other images, or insist with --allow-same"
         )
 
     def read(self, source: Any) -> Parzen:
-        """Take in all samples of a source."""
+        """Use the samples of a source instead of those so far."""
         self._sides["samples"] = self._read("samples", source)
         return self
 
     def make_baseline(self) -> None:
-        """Cut the samples where they are all there is, and put their k-means centres in their place where asked."""
-        seed, whole_source = self.metric.seed, self._points("samples")
+        """Cut the samples if there is no validation set; replace them by their k-means centres for that baseline."""
+        seed, points = self.metric.seed, self._points("samples")
         if "validation" not in self._sides:
-            for name, points in cut(whole_source, seed).items():
-                self._sides.setdefault(name, self._side(name)).statistics[self._need] = self._store(points)
+            for name, part in cut(points, seed).items():
+                self._sides.setdefault(name, self._side(name)).statistics[self._need] = self._store(part)
         if self.options.baseline == "kmeans":
             centres = kmeans_centres(self._points("samples"), self.options.max_samples, seed)
             self._sides["samples"].statistics[self._need] = self._store(centres)
 
     def _side(self, name: str, source: Any = None, opened: ImageSource | None = None) -> Side:
-        """One that keeps its points within the memory that was asked for."""
+        """A side whose points respect the memory option."""
         return Side(name, source, opened, statistics={self._need: self._store()})
 
     def _store(self, points: Tensor | None = None) -> Samples:
+        # An eighth in memory for each of the three sides; further points go to disk.
         store = Samples(parse_memory(self.options.memory) // 8)
         if points is not None:
             store.update(points)
         return store
 
     def _points(self, side: str) -> Samples:
-        """What a side holds."""
+        """The points of a side."""
         return cast(Samples, self._sides[side].statistic_for(self._need))
 
     def update(
         self, batch: Any, *, value_range: tuple[float, float] | None = None, layout: str | None = None
     ) -> Parzen:
-        """Take in a batch of samples: images as `gm.FID` takes them, or points `(N, D)`."""
+        """Add a batch of samples: images as in `gm.FID.update`, or points `(N, D)`."""
         if hasattr(batch, "shape") and 0 in tuple(batch.shape):
             raise OptionError(f"samples batch: holds nothing, its shape is {tuple(batch.shape)}")
         points = as_points(batch)
@@ -201,13 +203,13 @@ class Parzen:
         return self
 
     def reset(self) -> None:
-        """Forget the samples; validation and test stay."""
+        """Forget the samples; keep validation and test."""
         self._sides["samples"] = self._side("samples")
 
     def merge(self, other: Parzen) -> None:
-        """Take in the samples of another (a shard of the same run).
+        """Add the samples of another object (a shard of the same run).
 
-        Raises OptionError for anything but another window with the same options and the same validation and test.
+        Raises OptionError unless it is another Parzen with the same options and the same validation and test points.
         """
         if not isinstance(other, Parzen) or other is self or other.options != self.options:
             raise OptionError("merge: expected another Parzen window with the same options")
@@ -218,7 +220,7 @@ class Parzen:
         self._points("samples").merge(other._points("samples"))
 
     def compute(self) -> Score:
-        """The score of the samples so far. Raises StatisticsError where a side is empty or sizes differ."""
+        """The score of the samples so far. Raises StatisticsError if a side is empty or sizes differ."""
         with exact_arithmetic(self.metric.device):
             result = self.metric.over({name: self._points(name) for name in self.metric.sides}).compute()
         if not math.isfinite(result.value):
@@ -276,19 +278,19 @@ class Parzen:
         validation, test = (rows_of(self._points(name)) for name in ("validation", "test"))
         self._shared = len(test & validation)
         if not self.options.allow_same and test and test <= validation:
-            raise OptionError(self._same("every test image is among the validation images"))
+            raise OptionError(self._same_message("every test image is among the validation images"))
 
     def _remarks(self) -> list[str]:
-        found = []
+        texts = []
         if getattr(self, "_shared", 0) and not self.options.allow_same:
-            found.append(
+            texts.append(
                 f"{self._shared} of the test images are among the validation images, which chose the bandwidth"
             )
         if getattr(self, "_shared", 0) and self.options.allow_same:
-            found.append("the bandwidth was chosen on test data (--allow-same): the value is biased upward")
+            texts.append("the bandwidth was chosen on test data (--allow-same): the value is biased upward")
         ranges = {name: range_of(self._points(name)) for name in self.metric.sides}
         widths = {name: high - low for name, (low, high) in ranges.items()}
         if max(widths.values()) > 10 * min(widths.values()) > 0:
-            said = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges.items())
-            found.append(f"the three sets are scaled unlike one another: {said}")
-        return found
+            listed = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges.items())
+            texts.append(f"the three sets are scaled unlike one another: {listed}")
+        return texts

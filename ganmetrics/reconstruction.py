@@ -1,4 +1,7 @@
-"""Reconstruction loss of any generator on any source, and its training-loop form, around `metrics/inversion.py`."""
+"""Reconstruction loss of any generator on any source, as a call and for training loops.
+
+The search for the latents is in metrics/inversion/.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ from ganmetrics.metrics.reconstruction import summarised
 from ganmetrics.score import Score
 from ganmetrics.validation import whole
 
-SLOW = 0.1  # share of the images still improving that is worth a sentence
+SLOW = 0.1  # warn if a larger share of the images was still improving at the last step
 
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """A score with what it is of: targets and inversion, for a picture."""
+    """A score with its targets and inversion, from which a picture can be drawn."""
 
     score: Score
     targets: Tensor
@@ -37,11 +40,11 @@ def reconstruction_loss(generator: Any, images: Any, **options: Any) -> Score:
     """Mean over test images of the mean squared error per pixel in [0, 1] when the latent is optimised for each.
 
     Args:
-        generator: anything `ganmetrics.generators.open_generator` takes.
-        images: any source, of the generator's size and channels; test images, never those it was trained on.
+        generator: anything that `ganmetrics.generators.open_generator` accepts.
+        images: any source of test images, not seen in training, with the generator's size and channels.
         **options: those of `reconstruct`.
 
-    Returns: Score; spread is the standard error of the mean. Raises GanMetricsError in one of its kinds.
+    Returns: Score; spread is the standard error of the mean. Raises a subclass of GanMetricsError.
     """
     return reconstruct(generator, images, **options).score
 
@@ -56,15 +59,15 @@ def reconstruct(
     n_images: int | None = None,
     **options: Any,
 ) -> Reconstructed:
-    """The score, with targets and inversion.
+    """`reconstruction_loss`, which also returns targets and inversion.
 
     Args:
-        generator: as above.
-        images: as above.
-        labels: for a generator of `n_classes`: one of them for all, one an image, or "optimise".
-        generator_range: of the generator's images, where it does not say.
+        generator: as for `reconstruction_loss`.
+        images: as for `reconstruction_loss`.
+        labels: for a generator with `n_classes`: one class for all images, one per image, or "optimise".
+        generator_range: the value range of the generator's images, if it does not state one.
         resize: prepare the images by the rule that the generator's checkpoint states.
-        n_images: use the first so many.
+        n_images: use only the first `n_images`.
         **options: fields of `Search` (method, steps, restarts, ...), and how images are read (value_range, layout,
             data_root, num_workers, on_error, n_samples, device, progress).
     """
@@ -78,21 +81,21 @@ def reconstruct(
 def _measured(
     generator: OpenGenerator, test: TestImages, search: Search, labels: Any, progress: bool, started: float
 ) -> Reconstructed:
-    found = invert(generator, test.pixels, search=search, labels=labels, value_range=(0, 1), progress=progress)
-    score = _score(generator, test, found, search.bound, _counted(labels))
-    return Reconstructed(score.with_(seconds=round(time.perf_counter() - started, 3)), test.pixels, found)
+    inversion = invert(generator, test.pixels, search=search, labels=labels, value_range=(0, 1), progress=progress)
+    score = _score(generator, test, inversion, search.bound, _label_counts(labels))
+    return Reconstructed(score.with_(seconds=round(time.perf_counter() - started, 3)), test.pixels, inversion)
 
 
 class Reconstruction:
-    """The measure inside a training loop, on a fixed running set: `if (score := watch.at(step, G)) is not None: ...`.
+    """Reconstruction loss in a training loop, on a fixed set: `if (score := watch.at(step, G)) is not None: ...`.
 
     Args:
         images: the running set, any source; 200 images in the published protocol.
-        final: the set for the final number; refused where it shares an image with the running one, which the
-            choice of the best checkpoint has seen.
+        final: the set for the final number. It may share no image with the running set, because that set has chosen
+            the best checkpoint.
         every: steps between two measurements, 1,000 in the published protocol.
-        **options: those of `reconstruct` but n_images. With resize=True every generator gets the images by the rule
-            that its own checkpoint states.
+        **options: those of `reconstruct` except n_images. With resize=True the images are prepared for each generator
+            by the rule that its checkpoint states.
     """
 
     def __init__(self, images: Any, *, final: Any = None, every: int = 1000, **options: Any):
@@ -107,20 +110,20 @@ class Reconstruction:
             require_disjoint(self.images.pixels, self.final_images.pixels)
 
     def at(self, step: int, generator: Any) -> Score | None:
-        """The score where `step` is a multiple of `every`, else None."""
+        """The score of the running set if `step` is a multiple of `every`, else None."""
         return self.compute(generator) if whole("step", step, 0) % self.every == 0 else None
 
     def compute(self, generator: Any) -> Score:
         """The score of the running set."""
-        return self._of(self.images, generator)
+        return self._measure(self.images, generator)
 
     def compute_final(self, generator: Any) -> Score:
-        """The score of the final set. Raises OptionError where there is none."""
+        """The score of the final set. Raises OptionError if none was given."""
         if self.final_images is None:
             raise OptionError("Reconstruction: expected final images, got none; give final= beside the running ones")
-        return self._of(self.final_images, generator)
+        return self._measure(self.final_images, generator)
 
-    def _of(self, test: TestImages, generator: Any) -> Score:
+    def _measure(self, test: TestImages, generator: Any) -> Score:
         started = time.perf_counter()
         opened = open_generator(generator, self._device, value_range=self._range)
         if self._resize:
@@ -130,14 +133,14 @@ class Reconstruction:
 
 
 def _options(options: dict[str, Any]) -> tuple[Search, Settings]:
-    """The search, and how images are read. Raises OptionError for a keyword of neither."""
+    """The search, and how images are read, from keywords. Raises OptionError for an unknown keyword."""
     search = options.pop("search", None)
-    asked = Search.of(search, {name: value for name, value in options.items() if name not in READING})
-    return asked, reading({name: value for name, value in options.items() if name in READING})
+    chosen = Search.of(search, {name: value for name, value in options.items() if name not in READING})
+    return chosen, reading({name: value for name, value in options.items() if name in READING})
 
 
-def _counted(labels: Any) -> Any:
-    """Labels as a protocol keeps them: the one of all images, or how many images each has."""
+def _label_counts(labels: Any) -> Any:
+    """Labels for the protocol: the single label of all images, or the number of images of each."""
     if labels is None or isinstance(labels, str):
         return labels
     values, counts = torch.as_tensor(labels).unique(return_counts=True)
@@ -146,40 +149,49 @@ def _counted(labels: Any) -> Any:
     return {str(value): count for value, count in zip(values.tolist(), counts.tolist(), strict=True)}
 
 
-def _score(generator: OpenGenerator, test: TestImages, found: Inversion, bound: float | None, labels: Any) -> Score:
-    """Of what was found; `bound` is what the user asked for."""
-    result, entry, search = summarised(found.errors), METRICS["reconstruction"], found.search
+def _score(generator: OpenGenerator, test: TestImages, inversion: Inversion, bound: float | None, labels: Any) -> Score:
+    """The score of an inversion; `bound` is the user's option, None if not stated."""
+    result, entry, search = summarised(inversion.errors), METRICS["reconstruction"], inversion.search
+    # Left out of the protocol: options without effect on this search.
     hidden = {"batch_size", *(() if search.perceptual else ("perceptual_weight",))}
     hidden |= set() if METHODS[search.method].pooled else {"pool"}
-    asked = {name.name: getattr(search, name.name) for name in fields(search) if name.name not in hidden}
+    searched = {field.name: getattr(search, field.name) for field in fields(search) if field.name not in hidden}
     perceptual = search.perceptual if isinstance(search.perceptual, (str, type(None))) else "own"
-    falling = int((~found.converged).sum())
-    slow = METHODS[search.method].tolerance and falling > SLOW * len(found.errors) and search.method != "xiang-li"
-    told = f"{falling} of {len(found.errors)} images were still improving after {search.steps} steps; give --steps more"
+    improving = int((~inversion.converged).sum())
+    count = len(inversion.errors)
+    warnings = [*test.warnings, *generator.warnings]
+    # xiang-li is published with a fixed number of steps, after which images still improve.
+    if METHODS[search.method].tolerance and improving > SLOW * count and search.method != "xiang-li":
+        warnings.append(
+            f"{improving} of {count} images were still improving after {search.steps} steps; give --steps more"
+        )
     own = generator.latent_bound
-    wide = f"the latents were searched in [-{bound:g}, {bound:g}], and the generator says " if bound is not None else ""
-    apart = [f"{wide}[-{own:g}, {own:g}]; leave --bound out"] if wide and own not in (None, bound) else []
+    if bound is not None and own not in (None, bound):
+        warnings.append(
+            f"the latents were searched in [-{bound:g}, {bound:g}], and the generator says [-{own:g}, {own:g}]; "
+            "leave --bound out"
+        )
     return Score(
         entry.name,
         result.value,
         entry.better,
         spread=result.spread,
-        n_real=len(found.errors),
+        n_real=count,
         protocol={
             "features": "pixels",
             "resize": test.resize,
             **generator.describe(),
-            **asked,
+            **searched,
             "perceptual": perceptual,
             "labels": labels,
             **result.protocol,
-            "n_converged": len(found.errors) - falling,
-            "passes_forward": found.passes.forward,
-            "passes_gradient": found.passes.gradient,
+            "n_converged": count - improving,
+            "passes_forward": inversion.passes.forward,
+            "passes_gradient": inversion.passes.gradient,
             "device": str(generator.device),
             "torch": torch.__version__,
         },
-        warnings=[*test.warnings, *generator.warnings, *([told] if slow else []), *apart],
+        warnings=warnings,
         skipped=test.skipped,
         raw=result.value,
     )

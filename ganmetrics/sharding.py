@@ -1,4 +1,4 @@
-"""Statistics to keep, and shards of them made one: `ganmetrics stats` and `ganmetrics merge`."""
+"""Statistics of a source, and merging the statistics of shards: `ganmetrics stats` and `ganmetrics merge`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ganmetrics.statistics.moments import Moments
 
 
 def stats(source: Any, *, settings: Settings | None = None, **options: Any) -> files.StatisticsFile:
-    """Moments of a source's feature vectors, with their protocol, to keep, merge or compare; see `Settings`."""
+    """Moments of a source's feature vectors with their protocol, to save, merge or compare; see `Settings`."""
     return shared_stats(source, Settings.of(settings, options), Alone())
 
 
 def shared_stats(source: Any, settings: Settings, group: Alone) -> files.StatisticsFile:
-    """The same, read by several processes; of the whole source in the first of them, and of a part in the others."""
+    """`stats`, read by several processes: rank 0 returns those of all images, the others those of their part."""
     (measurement,) = configured(["fid"], settings)
     side = Side("fake", source, opened=settings.open(source))
     fill(side, [measurement.need], settings, group=group)
@@ -40,17 +40,17 @@ def shared_stats(source: Any, settings: Settings, group: Alone) -> files.Statist
 
 
 def merge(paths: Sequence[Any]) -> files.StatisticsFile:
-    """Statistics files of shards -> those of the whole, equal to one pass over it.
+    """Merge statistics files of shards; the result equals one pass over all images.
 
-    Raises StatisticsError for files measured in unlike ways, for those of other tools, which hide their count, and for
-    a file named twice.
+    Raises OptionError for no file; StatisticsError for files measured in unlike ways, for files of other tools, which
+    do not store their count, and for a file named twice.
     """
     if not paths:
         raise OptionError("merge: expected at least one statistics file, got none")
     loaded = [files.load(path) for path in paths]
-    real = [os.path.realpath(path) for path in paths]
-    for file, path in zip(loaded, real, strict=True):
-        if real.count(path) > 1:
+    resolved = [os.path.realpath(path) for path in paths]
+    for file, path in zip(loaded, resolved, strict=True):
+        if resolved.count(path) > 1:
             raise StatisticsError(f"{file.origin}: is named twice; its images would count twice")
     for file in loaded:
         if file.moments.count is None:
@@ -58,10 +58,10 @@ def merge(paths: Sequence[Any]) -> files.StatisticsFile:
                 f"{file.origin}: does not say over how many images it was taken; measure them instead"
             )
     require_alike({file.origin: file.protocol for file in loaded}, [*IDENTITY, *PRECISION])
-    whole = Moments()
+    merged = Moments()
     for file in loaded:
-        whole.merge(file.moments)
+        merged.merge(file.moments)
     skipped = [entry for file in loaded for entry in file.protocol.get("skipped") or []]
     warnings = dict.fromkeys(text for file in loaded for text in file.protocol.get("warnings") or [])
     protocol = {**loaded[0].protocol, "warnings": list(warnings), "skipped": skipped, "source": "merged"}
-    return files.StatisticsFile(whole, protocol, "merged")
+    return files.StatisticsFile(merged, protocol, "merged")

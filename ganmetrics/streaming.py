@@ -1,4 +1,4 @@
-"""Metrics inside a training loop: `gm.FID(real=...)`, then update, compute, reset with batches on any device."""
+"""Metrics fed batch by batch, as in a training loop: `gm.FID(real=...)`, then `update`, `compute`, `reset`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ganmetrics.score import Score
 
 
 class Streaming:
-    """Metrics fed with batches of images; the real side, where there is one, is read once and kept.
+    """Metrics fed with batches of images on any device. The real side can be read once from a source, and is then kept.
 
     Args:
-        metrics: as `gm.evaluate` takes them; one may be named alone.
-        real: any source or statistics file; None to feed that side by `update(batch, side="real")`.
+        metrics: as in `gm.evaluate`; a string is one metric.
+        real: any source or statistics file; None to feed the real side by `update(batch, side="real")`.
         **options: see `ganmetrics.Settings`. `value_range` may be given here or with each batch.
     """
 
@@ -38,31 +38,31 @@ class Streaming:
 
     @property
     def metrics(self) -> list[str]:
-        """Those that were asked for, by name and, where one was named, extractor."""
-        return [f"{one.metric.name}{one.suffix}" for one in self._measurements]
+        """Names of the metrics, with "@EXTRACTOR" for a metric with its own extractor."""
+        return [f"{measurement.metric.name}{measurement.suffix}" for measurement in self._measurements]
 
     def require_counts(self, counts: Mapping[str, int]) -> None:
-        """Whether so many images, by side, would be enough for every metric. Raises StatisticsError."""
+        """Raises StatisticsError if a metric needs more images than `counts` gives for a side."""
         require_counts(self._measurements, counts)
 
     @property
     def sides(self) -> tuple[str, ...]:
-        """Those that the metrics are over."""
+        """Names of the sides that the metrics use."""
         return tuple(self._sides)
 
     @property
     def values(self) -> dict[str, Better]:
-        """Names of what `scores` gives, each with its better."""
+        """Names of the values that `scores` returns, each with the direction that is better."""
         return {
-            f"{name}{one.suffix}": better
-            for one in self._measurements
-            for name, better in one.metric.entry.values.items()
+            f"{name}{measurement.suffix}": better
+            for measurement in self._measurements
+            for name, better in measurement.metric.entry.values.items()
         }
 
     def read_real(self, source: Any) -> None:
-        """Take the real side from a source or statistics file, instead of what it was.
+        """Replace the real side by a source or statistics file.
 
-        Raises OptionError where nothing is compared with it, SourceError for what cannot be read.
+        Raises OptionError if no metric uses real images, SourceError for a source that cannot be read.
         """
         if "real" not in self._sides:
             raise OptionError(f"{', '.join(self.metrics)}: compares with nothing, so it takes no real source")
@@ -74,22 +74,23 @@ class Streaming:
                 if side.file is None:
                     fill(side, needs("real", self._measurements), self.settings)
         except BaseException:
-            self.reset("real")  # nothing of what was read until then
+            self.reset("real")  # keep no half-read side
             raise
         self._sides["real"] = side
 
     def reference(self) -> str | None:
-        """Checksum of the images or statistics that `read_real` took, or the name of a source that has none; or None.
+        """Identifies the real side: the checksum of its images or statistics; None if `read_real` was not called.
 
-        Images are read again for it, at the speed of SHA-256; a source that gives them once has its name alone.
+        The checksum reads all images again, at the speed of SHA-256. A source that can be read only once has no
+        checksum; its name is returned.
         """
         side = self._sides.get("real")
         if side is None:
             return None
         if side.file is not None:
             moments = side.file.moments
-            kept = [moments.mean(), moments.covariance()]
-            return of_images(mark_of_bytes(part.contiguous().cpu().numpy().data) for part in kept)
+            parts = [moments.mean(), moments.covariance()]
+            return of_images(mark_of_bytes(part.contiguous().cpu().numpy().data) for part in parts)
         return None if side.opened is None else side.opened.fingerprint() or side.opened.name
 
     def update(
@@ -101,14 +102,14 @@ class Streaming:
         layout: str | None = None,
         labels: Sequence[Any] | None = None,
     ) -> None:
-        """Take in a batch `(N, C, H, W)`: uint8 in [0, 255], or floating point with its range stated.
+        """Add a batch `(N, C, H, W)`: uint8 in [0, 255], or floating point with a stated value range.
 
         labels: the class of each image, for metrics over classes.
 
-        Raises OptionError for an unknown side, SourceError for a batch that is no image batch, and what extracting
-        raises. Nothing of a batch that raises is taken in: it may be given again, or left out.
+        Raises OptionError for an unknown side, SourceError for anything but a batch of images, and what the extractor
+        raises. A batch that raises changes nothing.
         """
-        self._known(side)
+        self._require_side(side)
         if hasattr(images, "shape") and 0 in tuple(images.shape):
             raise SourceError(f"{side} batch: holds no image, its shape is {tuple(images.shape)}")
         batch = to_uint8(
@@ -119,44 +120,44 @@ class Streaming:
             where=f"{side} batch",
         )
         measurements = of_side(self._measurements, side)
-        labelled = [one.metric for one in measurements if one.metric.labelled]
+        labelled = [measurement.metric for measurement in measurements if measurement.metric.labelled]
         if labelled and labels is None:
             raise OptionError(f"{labelled[0].name}: expected labels with every batch, got none")
         classes = [] if labels is None else class_names(labels, len(batch))
         summary = Summary()
         summary.add([batch])
-        fed, wanted = self._sides[side], needs(side, measurements)
-        taking = feeds(fed, wanted)
+        target, wanted = self._sides[side], needs(side, measurements)
+        consumers = feeds(target, wanted)
         with restored_random():
-            vectors = extracted(batch, taking, self.settings.batch_size)
-            for need in wanted:
-                require_fit(fed.statistic_for(need), vectors[need.extractor, need.tap])
-            update_statistics(vectors, taking)
+            vectors = extracted(batch, consumers, self.settings.batch_size)
+            for need in wanted:  # check all before the first update
+                require_fit(target.statistic_for(need), vectors[need.extractor, need.tap])
+            update_statistics(vectors, consumers)
         if labelled:
-            fed.batch_labels += classes
-        fed.summary.join(summary)
+            target.batch_labels += classes
+        target.summary.join(summary)
 
-    def _known(self, side: str) -> None:
+    def _require_side(self, side: str) -> None:
         if side not in self._sides:
             raise OptionError(f"expected side to be one of {', '.join(self._sides)}, got {side!r}")
 
     def scores(self) -> dict[str, Score]:
-        """Every value, by name, of everything since the last reset.
+        """Every value by name, over all images since the last reset.
 
-        Raises StatisticsError where that is too little; where it is for some of several metrics, PartialError, which
+        Raises StatisticsError for too few images. If only some of several metrics fail, raises PartialError, which
         holds the scores of the others.
         """
         return scores(self._measurements, list(self._sides.values()))
 
     def reset(self, side: str = "fake") -> None:
-        """Forget one side; the real one stays unless it is named. Raises OptionError for an unknown side."""
-        self._known(side)
+        """Forget the images of one side. Raises OptionError for an unknown side."""
+        self._require_side(side)
         self._sides[side] = Side(side)
 
     def merge(self, other: Streaming) -> None:
-        """Take in the fake side of another (a shard of the same run); both keep their real side.
+        """Add the fake side of another object (a shard of the same run). The real side does not change.
 
-        Raises OptionError for other metrics or itself, StatisticsError for one measured in another way.
+        Raises OptionError for another class, other metrics or itself; StatisticsError for unlike settings.
         """
         kind = type(self).__name__
         if type(other) is not type(self):
@@ -168,24 +169,28 @@ class Streaming:
                 f"merge: expected another {kind} of {', '.join(self.metrics)}, got one of {', '.join(other.metrics)}"
             )
         pairs = list(zip(self._measurements, other._measurements, strict=True))
-        for mine, theirs in pairs:
+        for measurement, added in pairs:
             require_alike(
-                {"this one": mine.settings.describe(mine.tap), "the other": theirs.settings.describe(mine.tap)},
+                {
+                    "this one": measurement.settings.describe(measurement.tap),
+                    "the other": added.settings.describe(measurement.tap),
+                },
                 [*IDENTITY, *PRECISION],
             )
-        own, added = self._sides["fake"], other._sides["fake"]
-        for need, same in {mine.need: theirs.need for mine, theirs in pairs}.items():
-            statistic = own.statistic_for(need)
-            statistic.merge(added.statistic_for(same))  # type: ignore[arg-type] # one type: the metrics are the same
-        own.batch_labels += added.batch_labels
-        own.summary.join(added.summary)
+        side, other_side = self._sides["fake"], other._sides["fake"]
+        # Equal needs of both objects differ in their extractor object, so they are matched by measurement.
+        for need, other_need in {measurement.need: added.need for measurement, added in pairs}.items():
+            statistic = side.statistic_for(need)
+            statistic.merge(other_side.statistic_for(other_need))  # type: ignore[arg-type] # same metric, same type
+        side.batch_labels += other_side.batch_labels
+        side.summary.join(other_side.summary)
 
 
 class Evaluator(Streaming):
-    """Any set of metrics over one extraction: `Evaluator(["fid", "kid"], real="real/")`, `update`, `compute`."""
+    """Any set of metrics that share the extraction: `Evaluator(["fid", "kid"], real="real/")`, `update`, `compute`."""
 
     def compute(self) -> dict[str, Score]:
-        """`scores`, and what it raises."""
+        """The same as `scores`."""
         return self.scores()
 
 
@@ -202,7 +207,7 @@ class StreamingMetric(Named):
     """A metric of one value."""
 
     def compute(self) -> Score:
-        """The score of everything seen since the last reset. Raises StatisticsError where that is too little."""
+        """The score of all images since the last reset. Raises StatisticsError for too few images."""
         (score,) = self.scores().values()
         return score
 
@@ -211,7 +216,7 @@ class StreamingMetrics(Named):
     """A metric of several values."""
 
     def compute(self) -> dict[str, Score]:
-        """Its scores by name. Raises StatisticsError where too few images were seen."""
+        """Its scores by name. Raises StatisticsError for too few images."""
         return self.scores()
 
 
@@ -220,13 +225,14 @@ def streaming_class(entry: Entry) -> type[Named]:
     labels = ", labels=names" if entry.load().labelled else ""
     real = 'real="real/"' if "real" in entry.sides else ""
     kind = StreamingMetrics if entry.parts else StreamingMetric
-    said = f"{entry.title}; `{entry.streaming}({real})`, `update(fakes, value_range=(-1, 1){labels})`, `compute()`."
-    return type(entry.streaming, (kind,), {"__doc__": said, "__module__": __name__, "name": entry.name})
+    doc = f"{entry.title}; `{entry.streaming}({real})`, `update(fakes, value_range=(-1, 1){labels})`, `compute()`."
+    return type(entry.streaming, (kind,), {"__doc__": doc, "__module__": __name__, "name": entry.name})
 
 
 def __getattr__(name: str) -> type[Named]:
     for entry in OF_IMAGES.values():
         if entry.streaming == name:
-            made = globals()[name] = streaming_class(entry)
-            return made
+            # Stored in the module: pickling looks the class up by name and needs the same object.
+            cls = globals()[name] = streaming_class(entry)
+            return cls
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,1 +1,1 @@
-"""The commands, a file for each kind. They import torch inside, so that `--help` answers at once."""
+"""The commands, one file per kind. They import torch inside the functions, so that `--help` is fast."""

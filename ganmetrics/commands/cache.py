@@ -1,4 +1,4 @@
-"""`ganmetrics cache`: what is kept of reference images, and how to be rid of it. Imports no torch."""
+"""`ganmetrics cache`: lists and clears the cached statistics of reference images. Imports no torch."""
 
 from __future__ import annotations
 
@@ -19,41 +19,43 @@ RIGHT = {3, 4}
 DAY = 86_400
 
 
-@click.group(cls=Commands, short_help="List or clear what is kept of reference images")
+@click.group(cls=Commands, short_help="List or clear the cached statistics of reference images")
 def cache() -> None:
-    """List or clear the kept statistics of reference images."""
+    """List or clear the cached statistics of reference images."""
 
 
 @cache.command("list")
 def cache_list() -> None:
-    """Every entry, those last used first."""
+    """List every entry, the most recently used first."""
     from ganmetrics.measurement import cache_files as entries
 
     listed = entries.listed()
-    rows = [HEAD, *(_row(one) for one in listed)] if listed else []
+    rows = [HEAD, *(_row(entry) for entry in listed)] if listed else []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [c.rjust(w) if i in RIGHT else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         click.echo("  ".join(cells).rstrip())
-    total = size(sum(one.nbytes for one in listed))
-    held = f"{_count(len(listed))}, {total} of at most {size(entries.limit())}"
-    click.echo(printable(f"{held}, in {entries.folder()}"))
+    total = size(sum(entry.nbytes for entry in listed))
+    usage = f"{_count(len(listed))}, {total} of at most {size(entries.limit())}"
+    click.echo(printable(f"{usage}, in {entries.folder()}"))
 
 
-def _row(one: Listed) -> tuple[str, ...]:
-    about = one.about
-    used = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used))
+def _row(entry: Listed) -> tuple[str, ...]:
+    about = entry.about
+    used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
     if not about:
-        return ("cannot be read", "-", "-", "-", size(one.nbytes), used)
+        return ("cannot be read", "-", "-", "-", size(entry.nbytes), used)
     images = str(about["summary"]["n_images"])
     kind = about["statistic"].lower()
-    return (printable(str(about["source"])), str(about["features"]), kind, images, size(one.nbytes), used)
+    return (printable(str(about["source"])), str(about["features"]), kind, images, size(entry.nbytes), used)
 
 
 @cache.command("clear")
-@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", default=0.0, help="What was last used before.")
+@click.option(
+    "--older-than", type=click.FloatRange(0), metavar="DAYS", default=0.0, help="Only entries not used for that long."
+)
 def cache_clear(older_than: float) -> None:
-    """Remove all entries, or those not used for so many days. Weights stay."""
+    """Remove all entries, or those not used for DAYS days. Weights are kept."""
     from ganmetrics.measurement import cache_files as entries
 
     n, nbytes = entries.clear(older_than * DAY)

@@ -1,4 +1,4 @@
-"""How every command line of the project ends: a mistake is one line, Ctrl-C is exit code 130. Imports no torch."""
+"""Shared by both command lines: an error is printed as one line, Ctrl-C is exit code 130. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 110}
 
 
 class NoCommand(click.UsageError):
-    """A group was called alone; its message is the whole help."""
+    """A group was called without a command; the message is its help."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(self.message, file=file, err=True)
@@ -27,9 +27,9 @@ class NoCommand(click.UsageError):
 class Commands(click.Group):
     """A group whose help lists its commands in sections.
 
-    click itself answers Ctrl-C with an empty line, and before 8.2 the lack of a command with exit code 0.
+    It also changes two answers of click: an empty line at Ctrl-C, and, before 8.2, exit code 0 without a command.
 
-    sections: headings with the names of their commands, in the order in which they are shown.
+    sections: the names of the commands under each heading, in the order shown.
     """
 
     def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]] | None = None, **kwargs: Any):
@@ -38,11 +38,11 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        width = max(map(len, commands))  # all sections have their second column at one place
+        width = max(map(len, commands))  # aligns the second columns of all sections
         for heading, names in (self.sections or {"Commands": list(commands)}).items():
             shown = [(name, command) for name in names if (command := commands[name]) is not None]
             with formatter.section(heading):
-                formatter.write_dl([(name.ljust(width), one.get_short_help_str(200)) for name, one in shown])
+                formatter.write_dl([(name.ljust(width), command.get_short_help_str(200)) for name, command in shown])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
@@ -58,10 +58,10 @@ class Commands(click.Group):
 
 def run(cli: click.Command, name: str) -> None:
     """Run the command line called `name` and exit."""
-    if sys.stderr is None:  # closed by the caller: the score still goes to stdout
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    if sys.stderr is None:  # closed by the caller; the score can still go to stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # other packages' remarks; ours are part of the score
+        warnings.simplefilter("ignore")  # warnings of other packages; ours are part of the score
     try:
         code = cli.main(prog_name=name, standalone_mode=False)
     except GanMetricsError as error:
@@ -70,22 +70,23 @@ def run(cli: click.Command, name: str) -> None:
         code = fail(f"Error: {NO_MEMORY}", 1)
     except (click.Abort, KeyboardInterrupt):
         if sys.stderr.isatty():
-            click.echo(err=True)  # below the terminal's own ^C
+            click.echo(err=True)  # the terminal has printed ^C on this line
         code = fail("Interrupted: nothing was written.", 130)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except RuntimeError as error:
-        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch's, on a GPU and on a CPU
+        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # of torch, on a GPU or a CPU
             sys.exit(fail(f"Error: {NO_MEMORY}", 1))
         if "home directory" not in str(error):
             raise
         code = fail("Error: this user has no home directory; set HOME, or GANMETRICS_CACHE and TORCH_HOME", 1)
-    except OSError as error:  # a full disk, a device that went away; a closed pipe click ends by itself
+    except OSError as error:  # a full disk, a removed device; click handles a closed pipe itself
         code = fail(f"Error: {f'{error.filename}: ' if error.filename else ''}{reason_of(error)}", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def fail(line: str, code: int) -> int:
+    """Print one line on stderr. Returns the exit code."""
     click.echo(printable(line), err=True)
     return code

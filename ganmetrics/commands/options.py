@@ -1,4 +1,4 @@
-"""What the commands share: groups of options, and how scores are printed. Imports no torch."""
+"""Shared by the commands: groups of options, and printing of scores. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ SOURCES are folders, zip, tar, npy and npz files, saved statistics, or dataset s
 """
 
 
-JSON = f"{__name__}.json"
+JSON = f"{__name__}.json"  # key of click's context: `--json` was given
 
 
-def _json_by_default(context: click.Context, _: click.Parameter, asked: bool) -> None:
-    """Eager: it comes before --format, whose default it changes."""
-    if asked:
+def _json_by_default(context: click.Context, _: click.Parameter, json: bool) -> None:
+    """Callback of --json, which is eager: it runs before --format and changes its default."""
+    if json:
         context.meta[JSON] = True
         context.default_map = {**(context.default_map or {}), "style": "json"}
 
 
 def _no_other_format(context: click.Context, _: click.Parameter, style: str) -> str:
+    """Callback of --format. Raises UsageError for --json with another format."""
     if context.meta.get(JSON) and style != "json":
         raise click.UsageError(f"--json and --format {style} contradict each other; give one of them", context)
     return style
@@ -41,11 +42,11 @@ EXTRACTING = [
                  help="inception[:TAP], efficientnet-lite0 (needs no download), pixels, timm:NAME, module:attribute."),
     click.option("--weights", metavar="FILE", help="Weights of your own for that extractor."),
     click.option("--protocol", type=click.Choice(list(PROTOCOLS)),
-                 help=f"The tool to agree with.  [default: {DEFAULT}]"),
+                 help=f"The tool whose numbers to reproduce.  [default: {DEFAULT}]"),
     click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32",
-                 show_default=True, help="Of the network; sums are always float64."),
+                 show_default=True, help="Precision of the network; sums are always float64."),
     click.option("--allow-tf32", is_flag=True,
-                 help="Let a CUDA device shorten the network's float32 products to TF32."),
+                 help="Let a CUDA device compute the network's float32 products in TF32."),
     click.option("--jpeg-decoder", type=click.Choice(list(JPEG_DECODERS)), default="pillow", show_default=True,
                  help="torchvision decodes plain JPEG files where the network runs."),
 ]  # fmt: skip
@@ -56,8 +57,8 @@ READING = [
     click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
                  help="At an image that cannot be read: stop, or leave it out and list it in the score."),
     click.option("--value-range", type=float, nargs=2, metavar="LO HI",
-                 help="Of float images: -1 1 (tanh) or 0 1 (sigmoid)."),
-    click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW"]), help="Of arrays whose shape does not tell."),
+                 help="Range of float images: -1 1 (tanh) or 0 1 (sigmoid)."),
+    click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW"]), help="For arrays whose shape fits several."),
     click.option("--data-root", metavar="DIR", help="Where datasets are.  [default: $GANMETRICS_DATA]"),
     click.option("--quiet", is_flag=True, help="No progress bar."),
 ]  # fmt: skip
@@ -66,11 +67,11 @@ CONFIDENCE = [
     click.option("--confidence", is_flag=True, help="A 95 % interval with every score, by resampling images."),
     click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True, help="For --confidence."),
     click.option("--cache/--no-cache", default=True, show_default=True,
-                 help="Keep statistics of REAL for the next time, and use them while its files are the same."),
+                 help="Keep statistics of REAL on disk, and reuse them while its files do not change."),
     click.option("--report", metavar="HTML", help="A page with scores, images, nearest neighbours and a map."),
 ]  # fmt: skip
 SCORING = [
-    click.option("--seed", type=int, help="Of everything drawn at random.  [default: the protocol's]"),
+    click.option("--seed", type=int, help="Seed of everything random.  [default: the protocol's]"),
     click.option(
         "--format",
         "style",
@@ -78,7 +79,7 @@ SCORING = [
         default="text",
         show_default=True,
         callback=_no_other_format,
-        help="Of the scores; warnings go to stderr, or into the JSON.",
+        help="Format of the scores; warnings go to stderr, or into the JSON.",
     ),
     click.option(
         "--json",
@@ -89,7 +90,7 @@ SCORING = [
         help="Short for --format json.",
     ),
 ]
-OWN = {
+OWN = {  # options of single metrics, named in their entries of the index
     "ddof": click.option("--ddof", type=click.IntRange(0, 1), help="Covariance over n - ddof.  [default: 1]"),
     "splits": click.option("--splits", type=click.IntRange(1), help="Number of splits.  [default: 10]"),
     "shuffle": click.option("--shuffle/--no-shuffle", default=None,
@@ -97,16 +98,17 @@ OWN = {
     "k": click.option("--k", type=click.IntRange(1), metavar="K",
                       help="Balls reach the K-th neighbour.  [default: 3 (precision, recall), 5 (density, coverage)]"),
     "subsets": click.option("--subsets", type=click.IntRange(1),
-                            help="Mean over so many subsets.  [default: the protocol's, or all images at once]"),
+                            help="Number of subsets.  [default: the protocol's, or all images at once]"),
     "subset_size": click.option("--subset-size", type=click.IntRange(2),
                                 help="Images in each subset.  [default: 1000, where there are subsets]"),
 }  # fmt: skip
 
 
 def with_options(*groups: list[Callable]) -> Callable:
-    """Put groups of click options on a command, in order."""
+    """Decorator that adds groups of click options to a command, in order."""
 
     def decorate(function: Callable) -> Callable:
+        # Reversed: click lists the option that was added last first.
         for option in reversed([option for group in groups for option in group]):
             function = option(function)
         return function
@@ -115,26 +117,29 @@ def with_options(*groups: list[Callable]) -> Callable:
 
 
 def print_scores(scores: Sequence[Score], style: str) -> None:
-    """Scores on stdout; their warnings on stderr, each once, or inside the JSON."""
+    """Print scores on stdout, and their warnings on stderr, each once; JSON contains its warnings."""
     click.echo(FORMATS[style](scores))
     if style == "json":
         return
     skipped = {entry["image"]: entry for score in scores for entry in score.skipped}
-    print_remarks(_whose(scores), list(skipped.values()))
+    print_remarks(_joined_warnings(scores), list(skipped.values()))
     for note in dict.fromkeys(score.protocol["note"] for score in scores if "note" in score.protocol):
         click.echo(f"Note: {note}", err=True)
 
 
-def _whose(scores: Sequence[Score]) -> list[str]:
-    """Every warning once, with the names of the scores that it is about where others lack it."""
-    about: dict[str, list[str]] = {}
+def _joined_warnings(scores: Sequence[Score]) -> list[str]:
+    """Every warning once, after the names of its scores unless all scores have it."""
+    names_by_text: dict[str, list[str]] = {}
     for score in scores:
         for text in score.warnings:
-            about.setdefault(text, []).append(score.metric)
-    return [text if len(names) == len(scores) else f"{', '.join(names)}: {text}" for text, names in about.items()]
+            names_by_text.setdefault(text, []).append(score.metric)
+    return [
+        text if len(names) == len(scores) else f"{', '.join(names)}: {text}" for text, names in names_by_text.items()
+    ]
 
 
 def print_remarks(warnings: Sequence[str], skipped: Sequence[Mapping[str, str]]) -> None:
+    """Print warnings and skipped images on stderr, one line each."""
     for warning in warnings:
         click.echo(printable(f"Warning: {warning}"), err=True)
     for entry in skipped:

@@ -1,4 +1,4 @@
-"""`ganmetrics parzen`: three sources, a bandwidth, and the baselines that show what the number is worth."""
+"""`ganmetrics parzen`: Parzen-window log-likelihood of three sources, and its baselines."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ from ganmetrics.commands.options import EPILOG, READING, SCORING, print_scores, 
     help="Score the images of SAMPLES, or their k-means centres, as if they were samples. "
     "SAMPLES alone is shuffled and cut into 5/7, 1/7 and 1/7.",
 )
-@click.option("--max-samples", type=click.IntRange(1), help="Use this many, drawn with the seed.  [default: all]")
+@click.option(
+    "--max-samples", type=click.IntRange(1), help="Use this many samples, drawn with the seed.  [default: all]"
+)
 @click.option("--dequantize", is_flag=True, help="Add uniform noise to the pixels: (value + u) / 256.")
-@click.option("--allow-same", is_flag=True, help="Let VALIDATION and TEST be the same images.")
+@click.option("--allow-same", is_flag=True, help="Accept the same images for VALIDATION and TEST.")
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),
     default="float32",
     show_default=True,
-    help="Of the exponentials; distances are exact or float64.",
+    help="Precision of the exponentials; distances are exact or float64.",
 )
 @click.option("--memory", default="512MB", show_default=True, help="Work space, such as 512MB or 2GiB.")
 @click.option("--plot", metavar="PNG", help="Draw the validation likelihood against the bandwidth.")

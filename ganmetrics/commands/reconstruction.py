@@ -1,4 +1,4 @@
-"""`ganmetrics reconstruction`: a generator, test images, and how its latent is searched."""
+"""`ganmetrics reconstruction`: reconstruction loss of a generator on test images."""
 
 from __future__ import annotations
 
@@ -20,21 +20,31 @@ from ganmetrics.disk.writing import require_writable
     show_default=True,
     help="auto is the fastest; xiang-li is as published: RMSprop from z = 0.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Passes with gradient an image may take.  [default: by method]")
-@click.option("--restarts", type=click.IntRange(1), default=1, show_default=True, help="Each image keeps its best.")
-@click.option("--prior-weight", type=float, default=0.0, show_default=True, help="Of |z|^2 / 2, beside the error.")
-@click.option("--bound", type=float, help="Keep z in [-BOUND, BOUND].  [default: as GENERATOR says]")
-@click.option("--perceptual", metavar="NAME", help="Beside the pixels, the distance of an extractor's vectors.")
-@click.option("--perceptual-weight", type=float, default=0.1, show_default=True, help="Of that distance.")
-@click.option("--tolerance", type=float, help="Relative fall of the loss that is none.  [default: by method]")
-@click.option("--pool", type=click.IntRange(16), default=1024, show_default=True, help="Samples auto starts from.")
+@click.option("--steps", type=click.IntRange(1), help="Gradient passes per image, at most.  [default: by method]")
+@click.option(
+    "--restarts", type=click.IntRange(1), default=1, show_default=True, help="Searches per image; the best counts."
+)
+@click.option(
+    "--prior-weight", type=float, default=0.0, show_default=True, help="Weight of |z|^2 / 2, added to the error."
+)
+@click.option("--bound", type=float, help="Keep z in [-BOUND, BOUND].  [default: GENERATOR's own]")
+@click.option("--perceptual", metavar="NAME", help="Extractor whose feature distance is added to the error.")
+@click.option("--perceptual-weight", type=float, default=0.1, show_default=True, help="Weight of that distance.")
+@click.option("--tolerance", type=float, help="Stop when the loss falls relatively by less.  [default: by method]")
+@click.option(
+    "--pool",
+    type=click.IntRange(16),
+    default=1024,
+    show_default=True,
+    help="Random latents among which auto chooses its starts.",
+)
 @click.option("--block", type=click.IntRange(1), help="Latents in one pass.  [default: 32, on a GPU 128]")
 @click.option("--labels", metavar="WHICH", help="For a generator with classes: one number for all, or optimise.")
-@click.option("--generator-range", type=float, nargs=2, metavar="LO HI", help="Where the generator does not say it.")
-@click.option("--resize", is_flag=True, help="Prepare TEST as the checkpoint says its training images were.")
-@click.option("--n-images", type=click.IntRange(1), help="Use the first so many of TEST.  [default: all]")
+@click.option("--generator-range", type=float, nargs=2, metavar="LO HI", help="Range of its images, if it states none.")
+@click.option("--resize", is_flag=True, help="Prepare TEST like the training images, as the checkpoint states.")
+@click.option("--n-images", type=click.IntRange(1), metavar="N", help="Use the first N images of TEST.  [default: all]")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
-              help="Of the generator while it searches; the errors are float32.")  # fmt: skip
+              help="Precision of the search; the errors are float32.")  # fmt: skip
 @click.option("--save", metavar="PNG", help="Picture of the worst, median and best images.")
 @click.option("--overwrite", is_flag=True, help="Replace a picture that is there.")
 @with_options(READING, SCORING)
@@ -52,9 +62,9 @@ def reconstruction(
 
     if save is not None:
         require_writable(save, ".png", option="--save", overwrite=overwrite)
-    given = int(labels) if labels is not None and labels.isdecimal() else labels
-    done = reconstruct(options.pop("generator"), options.pop("test"), labels=given, seed=seed or 0,
+    parsed = int(labels) if labels is not None and labels.isdecimal() else labels
+    result = reconstruct(options.pop("generator"), options.pop("test"), labels=parsed, seed=seed or 0,
                        progress=not quiet, **options)  # fmt: skip
-    print_scores([done.score], style)
+    print_scores([result.score], style)
     if save is not None:
-        write(save, picture(done.score, done.targets, done.inversion.reconstructions, done.inversion.errors))
+        write(save, picture(result.score, result.targets, result.inversion.reconstructions, result.inversion.errors))

@@ -7,11 +7,11 @@ import click
 from ganmetrics.printable import printable
 
 
-@click.command("report", short_help="Curves of runs that a Monitor measured, as a page")
+@click.command("report", short_help="Curves of training runs measured by a Monitor, as a page")
 @click.argument("files", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, metavar="HTML", help="The page; one that is a report is replaced.")
+@click.option("-o", "--output", required=True, metavar="HTML", help="The page; replaces only a report.")
 def report(files: tuple[str, ...], output: str) -> None:
-    """Curves of the histories FILES that a Monitor kept, as one HTML page that needs nothing else."""
+    """Write the curves of FILES, histories written by a Monitor, as one self-contained HTML page."""
     from ganmetrics.report.history import report
 
     for remark in report(files, output):

@@ -1,4 +1,4 @@
-"""The commands of metrics over images: one each from its line in the index, and `ganmetrics evaluate` for several."""
+"""The commands of metrics over images: one per entry of the index, and `ganmetrics evaluate` for several."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT = ["fid", "kid", "prdc"]
 
 
 def metric_command(entry: Entry) -> click.Command:
-    """The command of one metric."""
+    """The command of one metric, made from its entry in the index."""
 
     @with_options(MEASURING, [OWN[name] for name in entry.options], CONFIDENCE, SCORING)
     def command(style: str, quiet: bool, report: str | None, **options: Any) -> None:
@@ -32,9 +32,9 @@ def metric_command(entry: Entry) -> click.Command:
     return click.command(entry.name, help=help_, short_help=entry.title, epilog=EPILOG)(command)
 
 
-def _metric_names(context: click.Context, _: click.Parameter, asked: Sequence[str]) -> list[str]:
-    """Commas taken apart; an unknown name is wrong usage, told before anything slow begins."""
-    names = [name.strip() for one in asked for name in one.split(",")]
+def _metric_names(context: click.Context, _: click.Parameter, values: Sequence[str]) -> list[str]:
+    """Split at commas. An unknown name is a usage error, raised before anything slow begins."""
+    names = [name.strip() for value in values for name in value.split(",")]
     for name in names:
         if name.partition("@")[0] not in OF_IMAGES:
             raise click.BadParameter(f"expected some of {', '.join(OF_IMAGES)}, got {name!r}")
@@ -49,7 +49,7 @@ def _own_options() -> list[Callable]:
 @click.argument("real")
 @click.argument("fake")
 @click.option("-m", "--metric", "metrics", multiple=True, default=DEFAULT, callback=_metric_names, metavar="NAME",
-              help=f"Several times, or with commas: {', '.join(OF_IMAGES)}; NAME@FEATURES has an extractor of its own."
+              help=f"Repeat it, or use commas: {', '.join(OF_IMAGES)}; NAME@FEATURES uses its own extractor."
                    f"  [default: {', '.join(DEFAULT)}]")  # fmt: skip
 @with_options(MEASURING, _own_options(), CONFIDENCE, SCORING)
 def evaluate(

@@ -1,4 +1,4 @@
-"""`ganmetrics stats` and `ganmetrics merge`: statistics to keep, and shards of them made one."""
+"""`ganmetrics stats` saves the statistics of a source; `ganmetrics merge` joins those of shards."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from ganmetrics.printable import printable
 from ganmetrics.runtime import launcher
 
 
-@click.command(epilog=EPILOG, short_help="Keep the statistics of SOURCE in a file")
+@click.command(epilog=EPILOG, short_help="Save the statistics of SOURCE in a file")
 @click.argument("source")
 @click.option("-o", "--output", required=True, metavar="FILE", help="An .npz; pytorch-fid can read it too.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @with_options(MEASURING)
 def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any) -> None:
-    """Keep the statistics of SOURCE in a file that stands for it in `fid` and `merge`."""
+    """Save the statistics of SOURCE in a file that can replace it in `fid` and `merge`."""
     from ganmetrics.measurement.settings import Settings
     from ganmetrics.runtime.distributed import processes
     from ganmetrics.sharding import shared_stats
     from ganmetrics.statistics.files import require_writable, write
 
     with processes(launcher.size() > 1) as group:
+        # Checked before the slow part; only rank 0 writes.
         group.first(lambda: require_writable(output, overwrite=overwrite))
         file = shared_stats(source, Settings(progress=not quiet, **options), group)
         group.first(lambda: write(output, file, overwrite=overwrite))
-    held = f"{file.moments.count} images, {file.moments.dim} dimensions, {file.protocol['features']}"
-    click.echo(f"{printable(output)}: {held}")
+    contents = f"{file.moments.count} images, {file.moments.dim} dimensions, {file.protocol['features']}"
+    click.echo(f"{printable(output)}: {contents}")
     print_remarks(file.protocol["warnings"], file.protocol["skipped"])
 
 

@@ -1,4 +1,4 @@
-"""`ganmetrics weights list|path|fetch|verify`."""
+"""`ganmetrics weights list|path|fetch|verify`: the weights files of the extractors."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ def weights() -> None:
 
 @weights.command("list")
 def weights_list() -> None:
-    """Every weights file, whether it is here, and where."""
+    """List every weights file, and where it is if it is installed."""
     from ganmetrics.features import weights as w
 
     for name, entry in w.WEIGHTS.items():
         try:
-            found = w.find_weights(entry, download=False)
-            state = f"{found.path} ({found.origin}, SHA-256 verified)"
+            file = w.find_weights(entry, download=False)
+            state = f"{file.path} ({file.origin}, SHA-256 verified)"
         except GanMetricsError as error:
-            wrong = os.environ.get("GANMETRICS_WEIGHTS") and str(error)
-            state = wrong or f"not here; `ganmetrics weights fetch {name}` downloads it"
+            # With GANMETRICS_WEIGHTS set, the error says what is wrong with that path.
+            problem = os.environ.get("GANMETRICS_WEIGHTS") and str(error)
+            state = problem or f"not here; `ganmetrics weights fetch {name}` downloads it"
         click.echo(printable(f"{name}  {entry.filename}  {entry.licence}  {state}"))
     click.echo(f"efficientnet-lite0  {w.embedded_efficientnet_lite0().name}  embedded, no download")
 
@@ -36,7 +37,7 @@ def weights_list() -> None:
 @weights.command("path")
 @click.argument("name", default="inception")
 def weights_path(name: str) -> None:
-    """Print where the file is; fails where it is not here."""
+    """Print the path of the file; fails if it is not installed."""
     from ganmetrics.features import weights as w
 
     click.echo(w.find_weights(w.by_name(name), download=False).path)
@@ -46,11 +47,11 @@ def weights_path(name: str) -> None:
 @click.argument("name", default="inception")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def weights_fetch(name: str, quiet: bool) -> None:
-    """Download into the cache, unless a verified file is here already."""
+    """Download into the cache, unless a verified file is installed."""
     from ganmetrics.features import weights as w
 
-    found = w.find_weights(w.by_name(name), progress=not quiet)
-    click.echo(printable(f"{found.path} ({found.origin}, SHA-256 verified)"))
+    file = w.find_weights(w.by_name(name), progress=not quiet)
+    click.echo(printable(f"{file.path} ({file.origin}, SHA-256 verified)"))
 
 
 @weights.command("verify", short_help="Compare the SHA-256 of a file with the published one")
