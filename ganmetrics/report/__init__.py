@@ -1,4 +1,4 @@
-"""Scores as pictures."""
+"""Scores as text, tables, pictures and HTML pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 
 
 def has(package: str) -> bool:
-    """Whether it can be imported, which one that is installed and broken cannot."""
+    """Whether the package can be imported: installed, and not broken."""
     try:
         importlib.import_module(package)
     except ImportError:
@@ -15,5 +15,5 @@ def has(package: str) -> bool:
 
 
 def has_matplotlib() -> bool:
-    """Whether there can be plots."""
+    """Whether plots can be drawn."""
     return has("matplotlib")

@@ -1,4 +1,4 @@
-"""What stands on the page of one evaluation, in words and numbers: the template only sets it."""
+"""The contents of the page of one evaluation, in words and numbers; the template only lays them out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ganmetrics.report.pictures import Shown
 from ganmetrics.report.words import sentence, title
 from ganmetrics.score import Score
 
-LONGEST = 200  # characters of one protocol entry
-SKIPPED = 50  # images left out that are named
+LONGEST = 200  # characters of one protocol entry on the page
+SKIPPED = 50  # skipped images listed on the page
 
 
 @dataclass(frozen=True)
 class Row:
-    """A score as the table shows it."""
+    """One score in the table of scores."""
 
     title: str
     name: str
@@ -32,7 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Pair:
-    """A fake, the real image nearest to it, and how near in words."""
+    """A fake, the real image nearest to it, and their distance in words."""
 
     fake: Shown | None
     real: Shown | None
@@ -52,7 +52,7 @@ class PerClass:
 
 @dataclass
 class Contents:
-    """Everything of one page; what is not known stays empty, and `notes` says why."""
+    """Everything on one page. Parts that are not known stay empty; `notes` says why, by name of the part."""
 
     real: str | None
     fake: str
@@ -82,7 +82,7 @@ class Contents:
 
 
 def number(value: float) -> str:
-    """As scores are printed: four digits behind the point, six for small values."""
+    """A value as scores are printed: four decimals, six for small values."""
     return f"{value:.{6 if 0 < abs(value) < 0.1 else 4}f}"
 
 
@@ -101,7 +101,7 @@ def row(key: str, score: Score) -> Row:
 
 
 def protocol(score: Score) -> list[tuple[str, str]]:
-    """Every entry of a score's protocol as text, long ones cut."""
+    """Every entry of a score's protocol as text; long ones are shortened."""
     shown = {name: value for name, value in score.protocol.items() if name != "per_class" and value is not None}
     return [(name.replace("_", " "), _text(value)) for name, value in shown.items()]
 
@@ -112,15 +112,17 @@ def _text(value: Any) -> str:
 
 
 def per_class(key: str, score: Score, counts: Mapping[str, Mapping[str, int]]) -> PerClass | None:
-    """`protocol["per_class"]`: {class: value}, or {class: {what: value}}; the worst class first.
+    """The table of `protocol["per_class"]`, the worst class first; None if there are no values by class.
 
-    counts: images of each class, by side.
+    The entry is {class: value} or {class: {column: value}}.
+    counts: number of images by side and class.
     """
-    found = score.protocol.get("per_class")
-    if not isinstance(found, Mapping) or not found:
+    by_class = score.protocol.get("per_class")
+    if not isinstance(by_class, Mapping) or not by_class:
         return None
     lines = {
-        str(name): dict(values) if isinstance(values, Mapping) else {"value": values} for name, values in found.items()
+        str(name): dict(values) if isinstance(values, Mapping) else {"value": values}
+        for name, values in by_class.items()
     }
     for name, values in lines.items():
         values.update({f"{side} images": images[name] for side, images in counts.items() if name in images})

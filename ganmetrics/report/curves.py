@@ -12,7 +12,7 @@ from ganmetrics.score import Score
 
 
 def require_drawable(path: str | os.PathLike[str], bandwidths: str) -> None:
-    """To be asked before anything slow begins. Raises OptionError; a fixed bandwidth has no curve to draw."""
+    """Raises OptionError if the curve cannot be drawn or written. Called before anything slow begins."""
     if Rule.parse(bandwidths).name == "fixed":
         raise OptionError("--plot: a fixed bandwidth is not chosen, so there is no curve; give --bandwidths auto")
     if not has_matplotlib():
@@ -21,7 +21,7 @@ def require_drawable(path: str | os.PathLike[str], bandwidths: str) -> None:
 
 
 def bandwidth_curve(score: Score, path: str | os.PathLike[str]) -> None:
-    """Draw every bandwidth that was looked at, with the choice marked."""
+    """Draw the validation likelihood of every bandwidth tried, and mark the chosen one."""
     curve = score.protocol["validation_curve"]
     import matplotlib
 
@@ -38,7 +38,7 @@ def bandwidth_curve(score: Score, path: str | os.PathLike[str]) -> None:
     axes.errorbar([chosen], [score.value], yerr=[spread], color="#c1121f", marker="s", markersize=5, capsize=3,
                   label=f"test: {score.value:.1f} +- {spread:.1f}")  # fmt: skip
     axes.set_xscale("log")
-    if worst < best - 1000:
+    if worst < best - 1000:  # else one very bad bandwidth would flatten the rest of the curve
         axes.set_yscale("symlog", linthresh=100)
     axes.set_xlabel(f"bandwidth (standard deviation; {score.protocol['features']} {score.protocol['scale']})")
     axes.set_ylabel("mean log-likelihood (nats)")

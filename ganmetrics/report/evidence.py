@@ -1,7 +1,7 @@
-"""What an evaluation leaves behind for its page: vectors beside the scores, pictures of streams, then the page itself.
+"""What the page of an evaluation needs besides the scores: the vectors of images, and pictures of streams.
 
-`Evidence.need` joins the needs of the metrics, so that the page's vectors are taken in the same pass and shared with
-any metric that needs the same; `watchers` keep pictures of what cannot be read twice.
+`Evidence.need` is added to the needs of the metrics. So the vectors of the page are computed in the same pass, and
+shared with any metric of the same need. `watchers` keep pictures of sources that cannot be read twice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,20 +26,17 @@ from ganmetrics.report.page import require_writable
 from ganmetrics.report.pictures import Pictures, Thumbnails, can_be_read_again
 from ganmetrics.statistics.samples import Samples
 
-if TYPE_CHECKING:
-    pass
-
 
 class Evidence:
-    """Collects what the page of one evaluation shows.
+    """Collects the vectors and pictures for the page of one evaluation.
 
     Args:
-        path: of the page; whether it can be written is asked at once.
-        settings: of the evaluation.
-        command: what to run to have it again: words of a command line, or a line of Python. None takes the command
-            line of the click program that is running, and otherwise writes the call of `gm.evaluate`.
+        path: of the page.
+        settings: of the evaluation, on whose extractor the vectors are computed.
+        command: what reproduces the page: words of a command line, or a line of Python. None uses the command line of
+            the running click program, or else a call of `gm.evaluate`.
 
-    Raises OptionError for a page that cannot be written.
+    Raises OptionError, at once, for a page that cannot be written.
     """
 
     def __init__(
@@ -55,24 +52,24 @@ class Evidence:
 
     @property
     def need(self) -> Need:
-        """The vectors of the page, of each side that has images."""
+        """The vectors that the page needs of each side with images."""
         settings = self.settings
         return Need(settings.extractor, settings.tap("features", "the vectors of the report"), Samples, settings)
 
     def watchers(self, side: Side) -> list[Callable[[Tensor], None]]:
-        """What is to see the images of a side while they are read; nothing, where they can be read again."""
+        """Functions that keep pictures of a side while it is read; none if the side can be read again."""
         if side.file is not None or can_be_read_again(side):
             return []
         self._thumbnails[side.name] = Thumbnails()
         return [self._thumbnails[side.name].watch]
 
     def vectors(self, side: Side) -> Samples | None:
-        """Those of a side, or None."""
-        found = None if side.file is not None else side.statistics.get(self.need)
-        return found if isinstance(found, Samples) and found.count else None
+        """The vectors of a side, or None."""
+        statistic = None if side.file is not None else side.statistics.get(self.need)
+        return statistic if isinstance(statistic, Samples) and statistic.count else None
 
     def pictures(self, side: Side) -> Pictures | None:
-        """Those of a side whose vectors are there."""
+        """The pictures of a side, or None if it has no vectors."""
         vectors = self.vectors(side)
         return None if vectors is None else Pictures(side, self._thumbnails.get(side.name), vectors.count)
 
@@ -81,7 +78,7 @@ class Evidence:
         return self.settings.seed or 0
 
     def reproduced(self, scores: Iterable[str], sides: Sequence[Side]) -> tuple[str, bool]:
-        """The command, and whether it is Python rather than a command line."""
+        """The command that reproduces the page, and whether it is Python (True) or a command line."""
         if isinstance(self.command, str):
             return self.command, True
         if self.command is not None:
@@ -93,20 +90,20 @@ class Evidence:
             return _quoted([context.find_root().info_name or "ganmetrics", *sys.argv[1:]]), False
         return self._call(scores, {side.name: side.source for side in sides}), True
 
-    def _call(self, scores: Iterable[str], given: Mapping[str, Any]) -> str:
+    def _call(self, scores: Iterable[str], sources: Mapping[str, Any]) -> str:
         options = {
             field.name: getattr(self.settings, field.name)
             for field in fields(self.settings)
             if getattr(self.settings, field.name) != field.default and field.name != "progress"
         }
-        said = "".join(f", {name}={_python(value)}" for name, value in options.items())
+        keywords = "".join(f", {name}={_python(value)}" for name, value in options.items())
         metrics = list(dict.fromkeys(map(_metric, scores)))
-        real, fake = (_python(given.get(name)) for name in SIDES)
-        return f"gm.evaluate({real}, {fake}, {metrics!r}{said}, report={_python(self.path)})"
+        real, fake = (_python(sources.get(name)) for name in SIDES)
+        return f"gm.evaluate({real}, {fake}, {metrics!r}{keywords}, report={_python(self.path)})"
 
 
 def _metric(value: str) -> str:
-    """What is asked for to have a value: "prdc@pixels" for "recall@pixels"."""
+    """The metric to request for a value: "prdc@pixels" for "recall@pixels"."""
     name, at, features = value.partition("@")
     return next((entry.name for entry in METRICS.values() if name in entry.values), name) + at + features
 
@@ -116,6 +113,7 @@ def _quoted(words: Sequence[str]) -> str:
 
 
 def _python(value: Any) -> str:
+    """A value as Python source, or "<Type>" if it has no short literal."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if value is None or isinstance(value, (str, bool, int, float, tuple)):

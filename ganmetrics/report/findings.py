@@ -1,7 +1,7 @@
-"""What the vectors of real and fake images say about copies, repeats, gaps and distance, next to what real images say.
+"""Numbers from feature vectors about copies, repeats, variety, coverage and distance of fake images.
 
-Every share is taken of fakes and, the same way, of real images held against the rest of the real ones, so that a number
-comes with what it would be if nothing were wrong.
+Where possible a number is also computed for real images, each compared with the rest of the real ones: that is the
+value to expect of a good generator.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from torch import Tensor
 from ganmetrics.metrics.numerics.neighbours import nearest
 from ganmetrics.statistics.samples import Samples, with_start
 
-PAIRS = 10**8  # distances taken for one question; 10,000 fakes against 10,000 real images
-LEAST = 1000  # images looked at, however many there are on the other side
-BASELINE = 1000  # real images held out
-EQUAL = 1000  # of each side, where counts must be equal
+PAIRS = 10**8  # distances computed for one question, such as 10,000 fakes with 10,000 real images
+LEAST = 1000  # fakes compared at least, even if that takes more than PAIRS distances
+BASELINE = 1000  # real images compared with the rest, at most
+EQUAL = 1000  # images of each side, at most, for questions that need equal counts
 K = 5
-CLOSE = 0.5  # of the gap between a real image and its nearest real neighbour: nearer than chance puts a fresh image
-TWIN = 0.2  # of the median gap: two fakes that are hardly two
+CLOSE = 0.5  # a copy is nearer than this part of the real image's own gap; new images are rarely as near
+TWIN = 0.2  # near-identical images are nearer than this part of the median gap
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Fakes looked at, with the real images nearest to them.
+    """Fakes, with the real images nearest to them.
 
     Attributes:
-        fakes: `(Q,)` their places.
-        distances, reals: `(Q, k)` distances and places of the nearest real images, in order.
-        ratios: `(Q,)` distance to the nearest real image over that image's own distance to the nearest other one.
+        fakes: `(Q,)` indices of the fakes.
+        distances, reals: `(Q, k)` distances and indices of the nearest real images, in order.
+        ratios: `(Q,)` distance to the nearest real image, divided by the gap of that image (its distance to the nearest
+            other real image).
     """
 
     fakes: Tensor
@@ -40,25 +41,29 @@ class Neighbours:
 
     @property
     def most_copied(self) -> Tensor:
-        """Rows, the smallest ratio first."""
+        """Rows in order of the ratio, the smallest first."""
         return torch.argsort(self.ratios, stable=True)
 
     @property
     def most_typical(self) -> Tensor:
-        """Rows, the smallest distance to the k-th nearest real image first."""
+        """Rows in order of the distance to the k-th nearest real image, the smallest first."""
         return torch.argsort(self.distances[:, -1], stable=True)
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Numbers in [0, 1], or ratios of medians, of fakes and of real images put to the same question.
+    """Shares in [0, 1] and ratios of medians, for fakes and (`_real`) for real images.
+
+    A gap is the distance of an image to the nearest other image of its side.
 
     Attributes:
-        copied: of images nearer to a real one than CLOSE times that one's own gap.
-        twins: of images with another of their kind nearer than TWIN times the median gap of real images.
-        variety: median gap between fakes over that between as many real images.
-        reached: of real images with a fake among what would be their K nearest real neighbours.
-        distance: median distance of a fake to the nearest real image over the median gap of real images.
+        n_looked_at: number of fakes behind `copied`.
+        copied: share of images nearer to a real image than CLOSE times the gap of that image.
+        n_equal: number of images of each side behind all other attributes.
+        twins: share of images with a gap of at most TWIN times the median gap of real images.
+        variety: median gap of fakes, divided by the median gap of as many real images.
+        reached: share of real images with a fake no farther than their K-th nearest real neighbour.
+        distance: median distance of a fake to the nearest real image, divided by the median gap of real images.
     """
 
     n_looked_at: int
@@ -73,36 +78,41 @@ class Shares:
 
 
 def drawn(count: int, n: int, seed: int) -> Tensor:
-    """`n` of `count` places, all where there are no more, in rising order."""
+    """`n` of the indices below `count`, drawn at random, in rising order; all if there are at most `n`."""
     if n >= count:
         return torch.arange(count)
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:n].sort().values
 
 
-def rows_of(samples: Samples, places: Tensor) -> Tensor:
-    """Vectors `(len(places), D)` in the order of `places`."""
-    wanted, back = places.unique(return_inverse=True)
-    found = []
+def rows_of(samples: Samples, indices: Tensor) -> Tensor:
+    """The vectors `(len(indices), D)` at these indices, in the same order."""
+    wanted, back = indices.unique(return_inverse=True)
+    rows = []
     for start, block in with_start(samples.blocks()):
-        here = wanted[(wanted >= start) & (wanted < start + len(block))] - start
-        found.append(block[here])
-    return torch.cat(found)[back]
+        in_block = wanted[(wanted >= start) & (wanted < start + len(block))] - start
+        rows.append(block[in_block])
+    return torch.cat(rows)[back]
 
 
 def gap_ratios(distances: Tensor, reals: Tensor, real: Samples, without: Tensor | None = None) -> Tensor:
-    """`(Q,)` distances to real images over those images' own gaps; `without`: a place not to be counted, each."""
+    """`(Q,)` distances to the real images `reals`, divided by the gaps of these.
+
+    without: `(Q,)` index of one real image to ignore in each gap.
+    """
     unique, back = reals.unique(return_inverse=True)
-    gaps, places = nearest(rows_of(real, unique), real, min(3, real.count))
-    gaps, places = gaps[back], places[back]
-    left_out = places == reals[:, None]
+    # Three, because the image itself and `without` may be the first two.
+    gaps, indices = nearest(rows_of(real, unique), real, min(3, real.count))
+    gaps, indices = gaps[back], indices[back]
+    left_out = indices == reals[:, None]
     if without is not None:
-        left_out |= places == without[:, None]
+        left_out |= indices == without[:, None]
     own = gaps.masked_fill(left_out, torch.inf).amin(1)
+    # 0 / 0 of images that occur twice counts as 1.
     return torch.where((own == 0) & (distances == 0), torch.ones_like(own), distances / own)
 
 
 def neighbours(real: Samples, fake: Samples, seed: int) -> Neighbours:
-    """The nearest real images of fakes; of all, where that takes no more than PAIRS distances."""
+    """The nearest real images of fakes: of all fakes if that takes at most PAIRS distances, else of some."""
     fakes = drawn(fake.count, max(LEAST, PAIRS // real.count), seed)
     queries = fake if len(fakes) == fake.count else rows_of(fake, fakes)
     distances, reals = nearest(queries, real, min(K, real.count))
@@ -110,16 +120,16 @@ def neighbours(real: Samples, fake: Samples, seed: int) -> Neighbours:
 
 
 def held_out_ratios(real: Samples, seed: int) -> Tensor:
-    """The ratios of `Neighbours` for real images, each held against all others."""
-    places = drawn(real.count, min(BASELINE, max(LEAST // 4, PAIRS // real.count)), seed)
-    distances, found = nearest(rows_of(real, places), real, min(3, real.count))
-    distances = distances.masked_fill(found == places[:, None], torch.inf)
+    """The ratios of `Neighbours` for real images, each compared with all other real images."""
+    indices = drawn(real.count, min(BASELINE, max(LEAST // 4, PAIRS // real.count)), seed)
+    distances, others = nearest(rows_of(real, indices), real, min(3, real.count))
+    distances = distances.masked_fill(others == indices[:, None], torch.inf)
     first = distances.argmin(1, keepdim=True)
-    return gap_ratios(distances.gather(1, first)[:, 0], found.gather(1, first)[:, 0], real, without=places)
+    return gap_ratios(distances.gather(1, first)[:, 0], others.gather(1, first)[:, 0], real, without=indices)
 
 
-def shares(real: Samples, fake: Samples, found: Neighbours, seed: int) -> Shares | None:
-    """See `Shares`; None where most real images have an exact twin, so that the gap between them is no measure."""
+def shares(real: Samples, fake: Samples, near: Neighbours, seed: int) -> Shares | None:
+    """See `Shares`. None if most real images occur twice: their median gap is 0, and nothing can be divided by it."""
     n = min(real.count, fake.count, EQUAL)
     reals, fakes = rows_of(real, drawn(real.count, n, seed)), rows_of(fake, drawn(fake.count, n, seed))
     among_real = nearest(reals, reals, min(K, n - 1), exclude_self=True)[0]
@@ -129,8 +139,8 @@ def shares(real: Samples, fake: Samples, found: Neighbours, seed: int) -> Shares
         return None
     to_fake, to_real = nearest(reals, fakes, 1)[0][:, 0], nearest(fakes, reals, 1)[0][:, 0]
     return Shares(
-        n_looked_at=len(found.fakes),
-        copied=_share(found.ratios < CLOSE),
+        n_looked_at=len(near.fakes),
+        copied=_share(near.ratios < CLOSE),
         copied_real=_share(held_out_ratios(real, seed) < CLOSE),
         n_equal=n,
         twins=_share(among_fake <= TWIN * gap),
@@ -141,8 +151,8 @@ def shares(real: Samples, fake: Samples, found: Neighbours, seed: int) -> Shares
     )
 
 
-def _share(of: Tensor) -> float:
-    return float(of.double().mean())
+def _share(holds: Tensor) -> float:
+    return float(holds.double().mean())
 
 
 def _ratio(distances: Tensor, gap: float) -> float:
@@ -150,7 +160,7 @@ def _ratio(distances: Tensor, gap: float) -> float:
 
 
 def flat_map(vectors: Tensor, seed: int) -> tuple[Tensor, str]:
-    """Vectors `(N, D)` -> places `(N, 2)` in [0, 1], neighbours beside each other, and how that was done."""
+    """Positions `(N, 2)` in [0, 1] of vectors `(N, D)`, neighbours near each other; and the name of the method."""
     from sklearn.manifold import TSNE
 
     x = vectors.double()
@@ -160,6 +170,7 @@ def flat_map(vectors: Tensor, seed: int) -> tuple[Tensor, str]:
     if len(x) < 20 or parts.shape[1] < 2:
         places, how = torch.nn.functional.pad(parts[:, :2], (0, max(0, 2 - parts.shape[1]))), "principal components"
     else:
+        # The usual start of t-SNE: principal components with a standard deviation of 1e-4.
         start = parts[:, :2] / parts[:, 0].std().clamp(min=1e-12) * 1e-4
         tsne = TSNE(init=start.numpy(), perplexity=min(30.0, (len(x) - 1) / 3), random_state=seed)
         places, how = torch.from_numpy(tsne.fit_transform(parts.numpy())).double(), "t-SNE of 50 principal components"
@@ -168,9 +179,9 @@ def flat_map(vectors: Tensor, seed: int) -> tuple[Tensor, str]:
 
 
 def detail(images: list[Tensor]) -> float | None:
-    """Median over images of the mean squared Laplacian of their grey values; None for images below 3x3."""
+    """Median over images of the mean squared Laplacian of their grey values; None for no image or one below 3x3."""
     kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     if any(min(image.shape[1:]) < 3 for image in images) or not images:
         return None
     grey = [image.float().mean(0)[None, None] for image in images]
-    return float(torch.stack([torch.nn.functional.conv2d(one, kernel).square().mean() for one in grey]).median())
+    return float(torch.stack([torch.nn.functional.conv2d(image, kernel).square().mean() for image in grey]).median())

@@ -1,4 +1,4 @@
-"""Histories of several runs as one page of curves, a panel a metric, with a table of last and best values."""
+"""Histories of several runs as one page: for each metric a panel with curves and a table of last and best values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ganmetrics.score import Score
 
 @dataclass(frozen=True)
 class Run:
-    """A history that was read: its name, the lines that stand, and what was left out, in words."""
+    """A history as read: its name, its valid lines, and sentences about what was left out."""
 
     name: str
     lines: Sequence[Scored]
@@ -56,7 +56,7 @@ class Panel:
 
 
 def report(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> list[str]:
-    """Write the page of the histories. Returns what was left out of them, in words.
+    """Write the page of the histories. Returns sentences about what was left out.
 
     Raises OptionError for a page that cannot be written, and for a history that cannot be read or holds no score.
     """
@@ -70,9 +70,9 @@ def report(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[st
 
 
 def names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """The shortest ends of the paths that tell them apart; a file that is named twice is numbered.
+    """Names of the runs: the shortest ends of the paths that differ; a path given twice is numbered.
 
-    Raises OptionError where there is none.
+    Raises OptionError for no path.
     """
     if not paths:
         raise OptionError("report: expected at least one history, got none")
@@ -87,7 +87,7 @@ def names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
 
 
 def read(path: str | os.PathLike[str], name: str) -> Run:
-    """The history of a run; lines that are none, and values that are no finite numbers, are left out and said.
+    """Read the history of a run. Invalid lines and values that are not finite are left out, with a remark.
 
     Raises OptionError for a file that cannot be read or holds no score.
     """
@@ -98,8 +98,8 @@ def read(path: str | os.PathLike[str], name: str) -> Run:
         reason = reason_of(error)
         raise OptionError(f"{file}: cannot be read ({reason}); expected a history as gm.Monitor writes it") from error
     lines: list[Scored] = []
-    bad: list[int] = []
-    lost: dict[int, list[str]] = {}  # by the identity of their line, which another may yet take the place of
+    invalid: list[int] = []  # numbers of lines
+    lost: dict[int, list[str]] = {}  # by `id` of the line: a later line of the same step may replace it
     numbered = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
     for i, line in numbered:
         try:
@@ -107,18 +107,18 @@ def read(path: str | os.PathLike[str], name: str) -> Run:
             lines.append(scored)
             lost[id(scored)] = [f"{name} of step {scored.step}" for name in names]
         except (ValueError, TypeError, KeyError, AttributeError):
-            bad.append(i)
+            invalid.append(i)
     if not any(line.scores for line in lines) and any(lost.values()):
         first = next(filter(None, lost.values()))[0]
         raise OptionError(f"{file}: no value in it is a finite number, the first is {first}")
     if not any(line.scores for line in lines):
         raise OptionError(f'{file}: no line of it is one of a history: {{"step": ..., "scores": {{...}}, ...}}')
     remarks = []
-    if bad and bad[-1] == numbered[-1][0]:
+    if invalid and invalid[-1] == numbered[-1][0]:
         remarks.append(f"{file}: its last line was cut off and is left out")
-        bad.pop()
-    if bad:
-        remarks.append(f"{file}: {len(bad)} lines are no scores and are left out, the first is line {bad[0]}")
+        invalid.pop()
+    if invalid:
+        remarks.append(f"{file}: {len(invalid)} lines are no scores and are left out, the first is line {invalid[0]}")
     kept = standing(lines)
     if values := [value for line in kept for value in lost[id(line)]]:
         many = (
@@ -131,29 +131,30 @@ def read(path: str | os.PathLike[str], name: str) -> Run:
 
 
 def _line(text: str) -> tuple[Scored, list[str]]:
-    """One line, and which of its values are no finite numbers; keys that are not known are passed over."""
-    held = json.loads(text)
-    found = {str(name): _score(str(name), one) for name, one in held["scores"].items()}
-    scores = {name: score for name, score in found.items() if score is not None}
-    line = Scored(int(held["step"]), scores, bool(held.get("best")), float(held.get("seconds") or 0.0))
-    return line, [name for name, score in found.items() if score is None]
+    """One line, and the names of its values that are not finite. Unknown keys are ignored."""
+    fields = json.loads(text)
+    parsed = {str(name): _score(str(name), score) for name, score in fields["scores"].items()}
+    scores = {name: score for name, score in parsed.items() if score is not None}
+    line = Scored(int(fields["step"]), scores, bool(fields.get("best")), float(fields.get("seconds") or 0.0))
+    return line, [name for name, score in parsed.items() if score is None]
 
 
-def _score(name: str, held: Mapping[str, Any]) -> Score | None:
-    value, ends = held.get("value"), held.get("interval")
+def _score(name: str, fields: Mapping[str, Any]) -> Score | None:
+    """A score from its JSON fields; None if its value is not a finite number."""
+    value, ends = fields.get("value"), fields.get("interval")
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     interval = (float(ends[0]), float(ends[1])) if ends else None
     return Score(
-        str(held.get("metric") or name),
+        str(fields.get("metric") or name),
         float(value),
-        "higher" if held.get("better") == "higher" else "lower",
+        "higher" if fields.get("better") == "higher" else "lower",
         interval=interval if interval and all(map(math.isfinite, interval)) else None,
     )
 
 
 def panels(runs: Sequence[Run]) -> list[Panel]:
-    """One a metric, in the order in which they come; values of unlike feature spaces do not share one."""
+    """One panel per metric, in order of first occurrence; values of different feature spaces get separate panels."""
     keys = dict.fromkeys(
         (key, score.metric) for run in runs for line in run.lines for key, score in line.scores.items()
     )
@@ -166,16 +167,18 @@ def _panel(key: str, metric: str, runs: Sequence[Run]) -> Panel:
     lines: list[tuple[int, svg.Line]] = []
     better = "lower"
     for i, run in enumerate(runs):
-        found = [(line.step, line.scores[key]) for line in run.lines if _is(line.scores.get(key), metric)]
-        if not found:
+        measured = [(line.step, line.scores[key]) for line in run.lines if _is(line.scores.get(key), metric)]
+        if not measured:
             continue
-        steps, scores = [step for step, _ in found], [score for _, score in found]
+        steps, scores = [step for step, _ in measured], [score for _, score in measured]
         better = scores[0].better
         values = [score.value for score in scores]
         best = values.index((max if better == "higher" else min)(values))
         lines.append((i, svg.Line(run.name, steps, values, [score.interval for score in scores], best)))
     entries = [_entry(i, line) for i, line in lines]
-    words = "; ".join(f"{one.name}: last {one.last}, best {one.best} at step {one.best_step}" for one in entries)
+    words = "; ".join(
+        f"{entry.name}: last {entry.last}, best {entry.best} at step {entry.best_step}" for entry in entries
+    )
     heading = f"{title(key)} over training steps, {better} is better"
     plot = Markup(svg.curves(lines, heading, words))
     return Panel(metric, title(key), better, sentence(key), plot, entries)

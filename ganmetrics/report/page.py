@@ -1,6 +1,6 @@
-"""One HTML file that needs nothing else: pictures, plots and style are inside, and there is no script.
+"""Writes self-contained HTML pages: pictures, plots and styles are inside, and there is no script.
 
-`require_writable` is asked before the work, `write` after it. Needs `ganmetrics[report]`.
+Call `require_writable` before the slow work, `write` after it. Needs `ganmetrics[report]`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ganmetrics.report import has, svg
 from ganmetrics.report.contents import Contents
 from ganmetrics.version import __version__
 
-MARK = '<meta name="generator" content="ganmetrics'  # at the top of every page; what bears it may be replaced
-HEAD = 400  # characters in which it is
+MARK = '<meta name="generator" content="ganmetrics'  # at the top of every page; a file with it may be replaced
+HEAD = 400  # MARK is within so many first characters
 
 
 def require_writable(path: str | os.PathLike[str], option: str = "--report") -> None:
-    """To be asked before anything slow begins. Raises OptionError.
+    """Raises OptionError if the page cannot be written. Call it before anything slow begins.
 
-    A page that this package wrote is replaced; any other file is not.
+    A page that this package wrote may be replaced; any other file may not.
     """
     target = Path(path)
     name = printable(str(target))
@@ -37,7 +37,7 @@ def require_writable(path: str | os.PathLike[str], option: str = "--report") -> 
     require_writable_file(target, ".html", ".htm", option=option, overwrite=True)
     if target.exists() and not _is_ours(target):
         raise OptionError(f"{option} {name}: is there already and is no report of ganmetrics; choose another name")
-    try:  # what may be written to by its rights may refuse all the same, as /proc does
+    try:  # permissions are not enough: /proc, for example, refuses new files anyway
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
@@ -55,12 +55,12 @@ def _is_ours(path: Path) -> bool:
 
 
 def write(path: str | os.PathLike[str], contents: Contents) -> None:
-    """The page of one evaluation."""
+    """Write the page of one evaluation."""
     save(path, render("report.html.j2", {field.name: getattr(contents, field.name) for field in fields(contents)}))
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """A template with everything in it escaped, but for the plots, which are Markup."""
+    """The text of a page. All values are escaped except plots, which are Markup."""
     import jinja2
     from markupsafe import Markup
 
@@ -71,18 +71,18 @@ def render(template: str, values: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made = {
+    common = {
         "version": __version__,
         "python": platform.python_version(),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "swatch": lambda *look: Markup(svg.swatch(*look)),
         "dash": lambda number: Markup(svg.dash(number)),
     }
-    return environment.get_template(template).render({**made, **values})
+    return environment.get_template(template).render({**common, **values})
 
 
 def save(path: str | os.PathLike[str], page: str) -> None:
-    """Write the page whole or not at all. Raises OptionError where it cannot be written after all."""
+    """Write the page, whole or not at all. Raises OptionError if it cannot be written."""
     try:
         with write_whole(path) as file:
             file.write(page.encode("utf-8", errors="backslashreplace"))

@@ -1,4 +1,4 @@
-"""Pictures for the page: read again where a source allows it, else kept small while it was read; PNG or JPEG inside."""
+"""Pictures for the page: read again from the source if possible, else thumbnails kept while the source was read."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ganmetrics.measurement.side import Side
 from ganmetrics.printable import printable
 
 KEPT = 48  # longest side of a picture kept from a stream
-SHOWN = 96  # and of one on the page, in its own pixels
-LOSSLESS = 48 * 48  # pixels up to which a picture is a PNG
-ACROSS = 80  # about how wide a single picture is shown, in CSS pixels
+SHOWN = 96  # longest side of a picture stored in the page
+LOSSLESS = 48 * 48  # pixels; larger pictures are stored as JPEG, others as PNG
+ACROSS = 80  # longest side at which a picture is shown, about, in CSS pixels
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture on the page: its data, the width in CSS pixels, whether pixels stay squares, and its words."""
+    """A picture on the page: data URI, width in CSS pixels, whether it is enlarged without smoothing, and alt text."""
 
     uri: str
     width: int
@@ -37,10 +37,10 @@ class Shown:
 
 
 class Thumbnails:
-    """Pictures of a stream, in order, at most 48 pixels a side; on disk, in a file that is gone with the process."""
+    """Pictures of a stream, in order, at most KEPT pixels a side, in a temporary file."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the store)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed with this object)
         self._places: list[tuple[int, tuple[int, ...]]] = []
         self._end = 0
 
@@ -48,7 +48,7 @@ class Thumbnails:
         return len(self._places)
 
     def watch(self, stack: Tensor) -> None:
-        """Take in images `(b, C, H, W)`, uint8."""
+        """Keep images `(b, C, H, W)`, uint8."""
         small = reduced(stack, KEPT).cpu().numpy()
         self._file.seek(self._end)
         self._file.write(small.tobytes())
@@ -64,12 +64,12 @@ class Thumbnails:
 
 
 def can_be_read_again(side: Side) -> bool:
-    """Whether the same pixels come a second time; a Dataset is somebody's own code and may draw at random."""
+    """Whether a second reading gives the same pixels. A Dataset does not count: its code may augment at random."""
     return isinstance(side.opened, IndexedSource) and side.opened.parallel
 
 
 class Pictures:
-    """The pictures of one side, by the place of their vectors."""
+    """The pictures of one side, by the index of their vectors."""
 
     def __init__(self, side: Side, thumbnails: Thumbnails | None, n_vectors: int):
         self._source = side.opened if can_be_read_again(side) else None
@@ -77,48 +77,48 @@ class Pictures:
         self.small = self._source is None
         left_out = set(side.summary.left_out)
         count = side.opened.n_images if side.opened and side.opened.n_images is not None else n_vectors + len(left_out)
-        self._places = [i for i in range(count) if i not in left_out]
-        if self._source is not None and len(self._places) != n_vectors:
-            self._source = None  # statistics of before, and images of now
+        self._indices = [i for i in range(count) if i not in left_out]
+        if self._source is not None and len(self._indices) != n_vectors:
+            self._source = None  # the images changed after the statistics were cached
 
     @property
     def there(self) -> bool:
         return self._source is not None or self._thumbnails is not None
 
     def read(self, index: int) -> Tensor | None:
-        """uint8 `(C, H, W)` of vector `index`; None where it cannot be had (any more)."""
+        """The image of vector `index`, uint8 `(C, H, W)`; None if it cannot be read (any more)."""
         if isinstance(self._source, IndexedSource):
             try:
-                return self._source.read(self._places[index]).pixels.cpu()
+                return self._source.read(self._indices[index]).pixels.cpu()
             except ImageError:
                 return None
         return None if self._thumbnails is None else self._thumbnails.read(index)
 
     def name(self, index: int) -> str:
-        """What to call it: the file's name, or its number in the source."""
-        place = self._places[index] if index < len(self._places) else index
+        """The name of the image on the page: its file name, or its number in the source."""
+        number = self._indices[index] if index < len(self._indices) else index
         if isinstance(self._source, FileSource):
-            return printable(self._source.entries[place].name)
-        return f"#{place}"
+            return printable(self._source.entries[number].name)
+        return f"#{number}"
 
     def shown(self, index: int, alt: str) -> Shown | None:
-        """One picture alone, for the page."""
+        """A single picture for the page, or None if it cannot be read."""
         pixels = self.read(index)
         return None if pixels is None else shown(pixels, alt)
 
 
 def reduced(images: Tensor, longest: int) -> Tensor:
-    """Images `(..., C, H, W)` averaged down to `longest` a side; smaller ones stay as they are."""
+    """Images `(..., C, H, W)`, downscaled by averaging to at most `longest` pixels a side."""
     height, width = images.shape[-2:]
     if max(height, width) <= longest:
         return images
-    share = longest / max(height, width)
-    size = max(1, round(height * share)), max(1, round(width * share))
+    scale = longest / max(height, width)
+    size = max(1, round(height * scale)), max(1, round(width * scale))
     return adaptive_avg_pool2d(images.float(), size).round().to(torch.uint8)
 
 
 def shown(pixels: Tensor, alt: str, across: int = ACROSS) -> Shown:
-    """A picture uint8 `(C, H, W)`, small ones in whole multiples of their size."""
+    """A picture uint8 `(C, H, W)` for the page; small ones are enlarged by a whole factor."""
     small = reduced(pixels, SHOWN)
     width = small.shape[2]
     factor = max(1, round(across / max(small.shape[1:])))
@@ -126,7 +126,7 @@ def shown(pixels: Tensor, alt: str, across: int = ACROSS) -> Shown:
 
 
 def grid(images: Sequence[Tensor], columns: int, alt: str) -> Shown | None:
-    """Pictures side by side as one, each in a cell as large as the largest of them."""
+    """Pictures in a grid, as one picture; each cell is as large as the largest of them."""
     small = [reduced(image, SHOWN if len(images) <= 16 else 64) for image in images]
     if not small:
         return None
@@ -147,7 +147,7 @@ def grid(images: Sequence[Tensor], columns: int, alt: str) -> Shown | None:
 
 
 def data_uri(pixels: Tensor) -> str:
-    """uint8 `(C, H, W)` as a data URI: exact where it is small, JPEG where it is not."""
+    """A picture uint8 `(C, H, W)` as a data URI: PNG up to LOSSLESS pixels, else JPEG."""
     array = pixels.permute(1, 2, 0).numpy()
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     return _uri(image, "PNG" if array.shape[0] * array.shape[1] <= LOSSLESS else "JPEG")

@@ -11,29 +11,29 @@ from torch import Tensor
 from ganmetrics.disk.writing import write_whole
 from ganmetrics.score import Score
 
-EACH = 5  # images a group
-SIDE = 64  # pixels of one image on the page, at least
+EACH = 5  # images in each group
+SIDE = 64  # pixels of the longest side of one image on the page, at least
 GAP, MARGIN = 6, 16
 ROWS = ("target", "reconstruction", "difference")
 INK, PALE = (32, 33, 36), (105, 110, 118)
 
 
 def chosen(errors: Tensor, each: int = EACH) -> dict[str, list[int]]:
-    """Numbers of the worst, the median and the best of errors `(N,)`, each image in one group at most."""
+    """Indices of the worst, the median and the best errors `(N,)`; no index is in two groups."""
     order = errors.argsort(descending=True, stable=True).tolist()
     n = len(order)
     each = min(each, max(1, n // 3))
     middle = (n - each) // 2
     groups = {"worst": order[:each], "median": order[middle : middle + each], "best": order[n - each :]}
-    found: dict[str, list[int]] = {}
-    for name, row in groups.items():
-        shown = {i for earlier in found.values() for i in earlier}
-        found[name] = [i for i in row if i not in shown]
-    return found
+    disjoint: dict[str, list[int]] = {}
+    for name, indices in groups.items():
+        shown = {i for earlier in disjoint.values() for i in earlier}
+        disjoint[name] = [i for i in indices if i not in shown]
+    return disjoint
 
 
 def picture(score: Score, targets: Tensor, made: Tensor, errors: Tensor) -> Image.Image:
-    """Targets and reconstructions `(N, C, H, W)`, uint8 or [0, 1], with errors `(N,)`, as a labelled page."""
+    """A picture of targets and reconstructions `(N, C, H, W)`, uint8 or in [0, 1], with their errors `(N,)`."""
     targets, made = _bytes(targets), _bytes(made)
     groups = {name: numbers for name, numbers in chosen(errors).items() if numbers}
     height, width = targets.shape[2:]
@@ -75,13 +75,13 @@ def picture(score: Score, targets: Tensor, made: Tensor, errors: Tensor) -> Imag
 
 
 def save(path: str | os.PathLike[str], page: Image.Image) -> None:
-    """Write the page whole or not at all."""
+    """Write the picture as PNG, whole or not at all."""
     with write_whole(path) as file:
         page.save(file, format="PNG")
 
 
 def _gain(differences: Tensor) -> int:
-    """Whole factor by which differences are shown, at most 8: of a thousand pixels one may end up beyond white."""
+    """Whole factor, at most 8, that makes differences visible; at most one pixel in a thousand is clipped by it."""
     values = differences.flatten()
     high = int(values.kthvalue(max(1, int(0.999 * len(values)))).values)
     return max(1, min(8, 255 // max(1, high)))

@@ -1,4 +1,4 @@
-"""Plots as inline SVG that takes its colours from the page, so that they follow light and dark."""
+"""Plots as inline SVG. Colours come from the page's style, so plots follow its light or dark scheme."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from html import escape
 from torch import Tensor
 
 Scale = Callable[[float], float]
-STYLES = 8  # colours, each with a dash of its own
+STYLES = 8  # colours of runs, each with its own dash pattern
 WIDTH, HEIGHT = 420, 270
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 12, 34
 
 
 @dataclass(frozen=True)
 class Line:
-    """One run: its values over steps, the ends of their intervals where known, and which value is the best."""
+    """One run: its values over steps, their intervals if known, and the index of the best value."""
 
     name: str
     steps: Sequence[int]
@@ -27,7 +27,7 @@ class Line:
 
 
 def scatter(groups: Sequence[tuple[str, str, Tensor]], title: str, description: str) -> str:
-    """Points `(N, 2)` in [0, 1] of each (shape, CSS class, points): "circle" is hollow, "triangle" is filled."""
+    """A scatter plot of groups (shape, CSS class, points `(N, 2)` in [0, 1]); shapes are "circle" and "triangle"."""
     marks = []
     for shape, style, points in groups:
         drawn = "".join(_mark(shape, 8 + x * 384, 8 + y * 284) for x, y in points.tolist())
@@ -42,20 +42,20 @@ def _mark(shape: str, x: float, y: float) -> str:
 
 
 def swatch(shape: str, style: str) -> str:
-    """The mark of a scatter, for a legend."""
+    """The mark of a scatter plot, for its legend."""
     return (
         f'<svg class="swatch" viewBox="0 0 10 10" aria-hidden="true"><g class="{style}">{_mark(shape, 5, 5)}</g></svg>'
     )
 
 
 def dash(number: int) -> str:
-    """The line of a run, for a legend."""
+    """The line style of run `number`, for a legend."""
     line = f'<path class="run r{number % STYLES}" d="M0 5H26"/>'
     return f'<svg class="stroke" viewBox="0 0 26 10" aria-hidden="true">{line}</svg>'
 
 
 def curves(lines: Sequence[tuple[int, Line]], title: str, description: str) -> str:
-    """Numbered runs over their steps; intervals as bands, the best value of each as a ring."""
+    """Curves of numbered runs over their steps; intervals are bands, the best value of each run is a ring."""
     steps = [step for _, line in lines for step in line.steps]
     ends = [end for _, line in lines for pair in line.intervals if pair for end in pair]
     low, high = _widened([value for _, line in lines for value in line.values] + ends)
@@ -82,18 +82,18 @@ def curves(lines: Sequence[tuple[int, Line]], title: str, description: str) -> s
 
 
 def _bands(line: Line, x: Scale, y: Scale) -> list[str]:
-    """Outlines of the stretches in which consecutive values have intervals."""
-    found: list[list[tuple[int, tuple[float, float]]]] = [[]]
+    """Outlines of the bands, one for each stretch of consecutive values with intervals."""
+    stretches: list[list[tuple[int, tuple[float, float]]]] = [[]]
     for step, pair in zip(line.steps, line.intervals, strict=True):
         if pair is None:
-            found.append([])
+            stretches.append([])
         else:
-            found[-1].append((step, pair))
+            stretches[-1].append((step, pair))
     outlines = []
-    for stretch in (stretch for stretch in found if len(stretch) > 1):
-        there = [f"{x(step):.1f} {y(pair[1]):.1f}" for step, pair in stretch]
-        back = [f"{x(step):.1f} {y(pair[0]):.1f}" for step, pair in reversed(stretch)]
-        outlines.append("M" + "L".join(there + back) + "Z")
+    for stretch in (stretch for stretch in stretches if len(stretch) > 1):
+        upper = [f"{x(step):.1f} {y(pair[1]):.1f}" for step, pair in stretch]
+        lower = [f"{x(step):.1f} {y(pair[0]):.1f}" for step, pair in reversed(stretch)]
+        outlines.append("M" + "L".join(upper + lower) + "Z")
     return outlines
 
 
@@ -113,7 +113,7 @@ def _axes(first: float, last: float, low: float, high: float, x: Scale, y: Scale
 
 
 def short(step: int) -> str:
-    """12000 as 12k, 1500000 as 1.5M."""
+    """A step in short form: 12000 is 12k, 1500000 is 1.5M."""
     for unit, size in (("M", 10**6), ("k", 1000)):
         if step >= 10 * size or (step >= size and step % (size // 10) == 0):
             return f"{step / size:.4g}{unit}"
@@ -121,7 +121,7 @@ def short(step: int) -> str:
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers from low to high, 1, 2 or 5 times a power of ten apart."""
+    """About `about` round numbers from low to high; their distance is 1, 2 or 5 times a power of ten."""
     if not high > low:
         return []
     rough = (high - low) / about

@@ -1,4 +1,4 @@
-"""Scores as text: a line or an aligned table, Markdown, CSV, or one JSON object a line. Imports no torch."""
+"""Scores as text: a line or an aligned table, Markdown, CSV, or one JSON object per line. Imports no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROTOCOL = ("protocol", "features", "tap", "weights_sha256", "resize", "dtype", 
 
 
 def lines(scores: Sequence[Score]) -> str:
-    """One score as a line with how it was measured; several as a table with that below, or beside where it differs."""
+    """One score as a line, several as a table. How they were measured follows; what differs becomes a column."""
     if len(scores) == 1:
         return f"{scores[0]}  ({scores[0].description()})"
     rows, footer = _rows(scores)
@@ -42,20 +42,20 @@ def markdown(scores: Sequence[Score]) -> str:
 
 
 def comma_separated(scores: Sequence[Score]) -> str:
-    """A header and one row a score, all digits; of the protocol what fits into a cell, and at the end all, as JSON."""
+    """A header and one row per score, with all digits; the last column is the whole protocol as JSON."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*COLUMNS, *PROTOCOL, "version", "protocol_json"])
     for score in scores:
         low, high = score.interval or (None, None)
         about = (score.metric, score.value, score.spread, low, high, score.better, score.n_real, score.n_fake)
-        some = (score.protocol.get(name) for name in PROTOCOL)
-        writer.writerow([*about, *some, score.version, json.dumps(dict(score.protocol))])
+        selected = (score.protocol.get(name) for name in PROTOCOL)
+        writer.writerow([*about, *selected, score.version, json.dumps(dict(score.protocol))])
     return out.getvalue().rstrip("\n")
 
 
 def json_lines(scores: Sequence[Score]) -> str:
-    """One JSON object a line, warnings inside."""
+    """One JSON object per line, including warnings."""
     return "\n".join(score.to_json() for score in scores)
 
 
@@ -68,13 +68,15 @@ FORMATS: dict[str, Callable[[Sequence[Score]], str]] = {
 
 
 def _rows(scores: Sequence[Score]) -> tuple[list[list[str]], list[str]]:
-    """Header and body, and below them what holds for all; columns that would be empty are left out."""
+    """The rows of a table with its header, and the lines below it for what all scores share; no empty columns."""
     about = {"images": [score.counts() for score in scores], "measured by": [score.protocol_line() for score in scores]}
     common = [printable(values[0]) for values in about.values() if len(set(values)) == 1]
-    beside = {name: values for name, values in about.items() if len(set(values)) > 1}
-    body = [[*_cells(score), *(printable(values[i]) for values in beside.values())] for i, score in enumerate(scores)]
+    differing = {name: values for name, values in about.items() if len(set(values)) > 1}
+    body = [
+        [*_cells(score), *(printable(values[i]) for values in differing.values())] for i, score in enumerate(scores)
+    ]
     used = [i for i, column in enumerate(zip(*body, strict=True)) if any(column)]
-    rows = [[row[i] for i in used] for row in [[*HEAD, *beside], *body]]
+    rows = [[row[i] for i in used] for row in [[*HEAD, *differing], *body]]
     return rows, [f"({'; '.join(common)})"] if common else []
 
 

@@ -56,7 +56,7 @@ def test_generators_are_told_apart_by_the_first_words(
 def test_real_images_that_are_there_twice_are_no_measure(rng: np.random.Generator, tmp_path: Path) -> None:
     few = rng.integers(0, 256, (25, 5, 5, 3), dtype=np.uint8)
     page = page_of(np.concatenate([few, few]), few[:, ::-1].repeat(3, axis=0), tmp_path / "page.html")
-    assert "Most real images are there twice or more" in page.text
+    assert "Most real images occur twice or more" in page.text
     assert "In short" not in page.text
     assert not re.search(r"\b(inf|nan)\b", page.text)
 
@@ -66,7 +66,7 @@ def test_few_images_are_shown_and_not_judged(n: int, rng: np.random.Generator, t
     images = rng.integers(0, 256, (2 * n, 5, 5, 3), dtype=np.uint8)
     page = page_of(images[:n], images[n:], tmp_path / "page.html")
     assert "In short" not in page.text
-    expected = "No verdict in words: that takes 50" if n >= 4 else "not held against real images: that takes 4"
+    expected = "No verdict in words: that needs 50" if n >= 4 else "not compared with real images: that needs 4"
     assert expected in page.text
 
 
@@ -128,7 +128,7 @@ def test_statistics_files_have_no_pictures(rng: np.random.Generator, tmp_path: P
     gm.stats(real, features="pixels", progress=False).save(tmp_path / "real.npz")
     page = page_of(tmp_path / "real.npz", fake, tmp_path / "page.html")
     assert "The real side is a statistics file: it holds no pictures" in page.text
-    assert "fakes are not held against real ones" in page.text
+    assert "fakes are not compared with real images" in page.text
     assert [image["alt"] for image in page.all("img")] == ["30 fake images, drawn at random"]
 
 
