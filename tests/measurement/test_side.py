@@ -9,7 +9,7 @@ import torch
 from ganmetrics.measurement.measurement import configured
 from ganmetrics.measurement.reading import feeds, fill
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side, handed, needs
+from ganmetrics.measurement.side import Side, metric_over_sides, needs
 from ganmetrics.metrics import METRICS
 from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.moments import Moments
@@ -29,8 +29,8 @@ def test_metrics_with_the_same_need_share_one_statistic() -> None:
     assert all(need == kid for need in others)
     assert needs("real", measurements) == [fid, kid]
     side = Side("real")
-    assert side.held(kid) is side.held(others[0])
-    assert side.held(fid) is not side.held(kid)
+    assert side.statistic_for(kid) is side.statistic_for(others[0])
+    assert side.statistic_for(fid) is not side.statistic_for(kid)
 
 
 def test_an_extractor_of_its_own_is_a_need_of_its_own() -> None:
@@ -48,7 +48,7 @@ def test_one_pass_fills_every_need(rng: np.random.Generator) -> None:
     measurements = configured(["fid", "kid"], Settings(**OPTIONS))
     side = Side("real", images(rng))
     fill(side, needs("real", measurements), Settings(**OPTIONS))
-    assert [side.of(measurement).count for measurement in measurements] == [12, 12]
+    assert [side.metric_input(measurement).count for measurement in measurements] == [12, 12]
     assert set(side.statistics) == {measurement.need for measurement in measurements}
 
 
@@ -58,7 +58,7 @@ def test_a_file_serves_without_the_extractor(rng: np.random.Generator) -> None:
     moments = Moments()
     moments.update(torch.from_numpy(rng.standard_normal((9, 4))))
     sides = [Side(name, file=StatisticsFile(moments)) for name in ("real", "fake")]
-    assert handed(fid, sides).statistics == {"real": moments, "fake": moments}
+    assert metric_over_sides(fid, sides).statistics == {"real": moments, "fake": moments}
 
 
 def test_what_is_handed_leaves_the_metric_as_it_was(rng: np.random.Generator) -> None:
