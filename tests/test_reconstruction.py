@@ -140,7 +140,7 @@ def test_command_line(cli: Cli, tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "is there": (["--save", "old.png"], "--save old.png: is there already; give --overwrite, or another name"),
+    "is there": (["--save", "old.png"], "--save old.png: exists already; choose another name or give --overwrite"),
     "no picture": (["--save", "x.jpg"], "--save: expected a name that ends in .png, got 'x.jpg'"),
     "no folder": (["--save", "no/x.png"], "--save no/x.png: its folder does not exist or cannot be written to"),
     "no rule": (["--resize"], "--resize: generator tests.helpers.generators:Small does not say how its training images "

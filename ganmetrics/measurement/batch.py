@@ -48,7 +48,7 @@ def require_fit(statistic: Moments | Samples, blocks: Sequence[Tensor]) -> None:
     if isinstance(statistic, Samples):
         kinds = {(statistic.dtype or blocks[0].dtype) == torch.uint8, *(block.dtype == torch.uint8 for block in blocks)}
         if len(kinds) > 1:
-            raise StatisticsError("expected bytes after bytes and points after points, got one after the other")
+            raise StatisticsError("expected all vectors as bytes or all in floating point, got both")
 
 
 def update_statistics(vectors: Vectors, feeds: Feeds) -> None:

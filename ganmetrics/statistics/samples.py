@@ -56,7 +56,7 @@ class Samples:
             self.dim = vectors.shape[1]
             self.dtype = vectors.dtype if vectors.dtype in STORED else torch.float32
         if (vectors.dtype == torch.uint8) != (self.dtype == torch.uint8):
-            raise StatisticsError("expected bytes after bytes and points after points, got one after the other")
+            raise StatisticsError("expected all vectors as bytes or all in floating point, got both")
         self._held.add(vectors, self.dtype, CPU)
         self.count += len(vectors)
         if self._held.count * vectors.shape[1] * self.dtype.itemsize > self._limit:
