@@ -223,7 +223,7 @@ def test_mnist_true_images_score_as_published() -> None:
 def test_bytes_and_points_do_not_mix_in_one_set(digits: np.ndarray) -> None:
     """Points in [0, 1] were once cut to integers when images had come first."""
     window = gm.Parzen(digits[400:500], digits[500:600], layout="NHW").update(digits[:50])
-    with pytest.raises(StatisticsError, match="expected bytes after bytes"):
+    with pytest.raises(StatisticsError, match="expected all vectors as bytes or all in floating point"):
         window.update(digits[50:100].reshape(50, -1) / 255)
     with pytest.raises(OptionError, match="holds nothing"):
         window.update(digits[:0])

@@ -189,7 +189,7 @@ WRONG = {
         StatisticsError,
         r"expected vectors of shape \(N, 12\), got \(8, 11\)",
     ),
-    "bytes": (lambda v: v.to(torch.uint8), StatisticsError, "expected bytes after bytes"),
+    "bytes": (lambda v: v.to(torch.uint8), StatisticsError, "expected all vectors as bytes or all in floating point"),
     "not finite": (lambda v: v / 0, StatisticsError, "NaN or infinity"),
 }
 
