@@ -1,11 +1,11 @@
 """The GAN variants and trainers that make the samples `ganmetrics` scores. See docs/reference_models.md.
 
-`VARIANTS` is the index by name, `train` makes a run directory, `load(path).sample(n)` images of it.
+`VARIANTS` maps names to variants, `train` makes a run directory, `load(path).sample(n)` returns its images.
 """
 
 from ganmetrics.runtime.lazy import lazily
 
-# Loaded at first use: torch takes seconds to import, and `reference-models --help` needs none of it.
+# Loaded at first use: torch takes seconds to import, and `reference-models --help` does not need it.
 _LAZY = {
     "VARIANTS": "index",
     "Cadence": "training.cadence",

@@ -1,4 +1,4 @@
-"""`reference-models COMMAND ...`: parses, calls, prints. torch is imported inside the commands."""
+"""`reference-models COMMAND ...`: parses, calls, prints. Commands import torch themselves, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from reference_models.index import ENTRIES
 
 SAMPLING = [
     click.option("--which", type=click.Choice(["last", "best"]), default="last", show_default=True,
-                 help="The checkpoint of the run."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the latents."),
+                 help="Which checkpoint of the run."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the latents."),
     click.option("--ema/--no-ema", default=True, show_default=True,
                  help="The generator's moving average, or the weights of the last step."),
     click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1.  [default: auto]"),
-    click.option("--overwrite", is_flag=True, help="Replace what is there."),
+    click.option("--overwrite", is_flag=True, help="Replace existing output."),
 ]  # fmt: skip
 PICTURE = [
     click.option("-o", "--output", required=True, metavar="PNG", help="The picture."),
@@ -40,7 +40,7 @@ SECTIONS = {
 @click.group(cls=Commands, sections=SECTIONS, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="reference-models")
 def cli() -> None:
-    """The GAN variants whose samples `ganmetrics` scores: train, sample, walk, look."""
+    """Train the GAN variants whose samples `ganmetrics` scores, sample them and draw latent walks."""
 
 
 @cli.command("list", short_help="Every variant, with its paper")
@@ -76,7 +76,7 @@ def sample(
 
 
 class Numbers(click.ParamType):
-    """Sample numbers, `3,17,42`."""
+    """Comma-separated sample numbers, such as `3,17,42`."""
 
     name = "N,N,..."
 
@@ -92,7 +92,7 @@ class Numbers(click.ParamType):
 @cli.command(short_help="Draw walks between samples")
 @click.argument("directory", metavar="DIR")
 @click.option(
-    "--stops", type=Numbers(), multiple=True, required=True, help="Samples to walk between; given again, another row."
+    "--stops", type=Numbers(), multiple=True, required=True, help="Samples to walk between; repeat it for more rows."
 )
 @click.option("--steps", type=click.IntRange(0, 1000), default=8, show_default=True, help="Images between two stops.")
 @click.option("--kind", type=click.Choice(["spherical", "linear"]), default="spherical", show_default=True)
@@ -117,27 +117,27 @@ def walk(
 @cli.command(short_help="Draw base - minus + plus on latents")
 @click.argument("directory", metavar="DIR")
 @click.option("--base", type=Numbers(), required=True, help="Samples that show the first concept.")
-@click.option("--minus", type=Numbers(), required=True, help="Samples of what is taken away.")
-@click.option("--plus", type=Numbers(), required=True, help="Samples of what is put there.")
-@click.option("--names", default="base,minus,plus", show_default=True, help="What to call the three in the picture.")
-@click.option("--noise", type=click.FloatRange(0), default=0.25, show_default=True, help="Around the result.")
+@click.option("--minus", type=Numbers(), required=True, help="Samples of the concept to subtract.")
+@click.option("--plus", type=Numbers(), required=True, help="Samples of the concept to add.")
+@click.option("--names", default="base,minus,plus", show_default=True, help="Labels in the picture.")
+@click.option("--noise", type=click.FloatRange(0), default=0.25, show_default=True, help="Size of the variations.")
 @with_options(PICTURE)
 def arithmetic(
     directory: str, base: list[int], minus: list[int], plus: list[int], names: str, noise: float, output: str,
     which: Any, seed: int, ema: bool, device: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Draw base - minus + plus, on the averages of samples that show each; see `sample` for their numbers."""
+    """Draw base - minus + plus on mean latents of samples; the numbers are those of the images that `sample` writes."""
     from reference_models.sampling.latent_pictures import arithmetic_grid
     from reference_models.sampling.pictures import require_png, save_picture
     from reference_models.sampling.sampler import load
 
     require_png(output, overwrite=overwrite)
     model = load(directory, which=which, device=device)
-    called = names.split(",")
-    picture = arithmetic_grid(model, base, minus, plus, seed=seed, ema=ema, noise=noise, names=called)
-    about = {"base": base, "minus": minus, "plus": plus, "seed": seed, "step": model.step, "ema": ema}
-    save_picture(picture, output, about)
-    click.echo(f"{printable(output)}: {called[0]} - {called[1]} + {called[2]}")
+    labels = names.split(",")
+    picture = arithmetic_grid(model, base, minus, plus, seed=seed, ema=ema, noise=noise, names=labels)
+    metadata = {"base": base, "minus": minus, "plus": plus, "seed": seed, "step": model.step, "ema": ema}
+    save_picture(picture, output, metadata)
+    click.echo(f"{printable(output)}: {labels[0]} - {labels[1]} + {labels[2]}")
 
 
 @cli.command(short_help="Count the modes that a loss covers on Gaussians")
@@ -153,13 +153,13 @@ def arithmetic(
     type=click.Choice(["ring", "grid"]),
     default="ring",
     show_default=True,
-    help="8 Gaussians on a circle, or 25 on a square.",
+    help="8 Gaussians on a circle, or 25 on a square grid.",
 )
-@click.option("--steps", type=click.IntRange(1), default=8000, show_default=True, help="Of training, each loss.")
+@click.option("--steps", type=click.IntRange(1), default=8000, show_default=True, help="Training steps of each loss.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("-o", "--output", metavar="PNG", help="Samples of each loss as a picture.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a loss.")
+@click.option("-o", "--output", metavar="PNG", help="PNG file for samples of each loss.")
+@click.option("--overwrite", is_flag=True, help="Replace existing output.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per loss.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def toy(
     losses: tuple[str, ...], mixture: str, steps: int, seed: int, output: str | None, overwrite: bool, as_json: bool,
@@ -185,19 +185,19 @@ def toy(
         draw(fits, output)
 
 
-@cli.command(short_help="What a run is, how far it came, its curves")
+@cli.command(short_help="Configuration, progress and curves of a run")
 @click.argument("directory", metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--quiet", is_flag=True, help="Draw no curves.")
 def show(directory: str, as_json: bool, quiet: bool) -> None:
-    """What the run in DIR is, how far it came, its curves as PNG and its last grid."""
+    """Show the run in DIR: configuration, progress, last values, its curves as PNG and its last grid."""
     from reference_models.commands.show import describe
 
-    found = describe(directory, curves=not quiet)
+    description = describe(directory, curves=not quiet)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(description))
         return
-    for name, value in found.items():
+    for name, value in description.items():
         if value == {}:
             continue
         if isinstance(value, dict):
@@ -209,5 +209,5 @@ def show(directory: str, as_json: bool, quiet: bool) -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """Entry point of the console script."""
     run(cli, "reference-models")

@@ -1,4 +1,4 @@
-"""Mistakes of training, as one line each."""
+"""Errors that a user of `reference_models` can fix, each with a message of one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ganmetrics.errors import GanMetricsError
 
 
 class RecipeError(GanMetricsError):
-    """A field of a recipe has a value, or stands in a combination, that means nothing."""
+    """A field of a recipe has an invalid value, or fields contradict each other."""
 
 
 class DataError(GanMetricsError):
@@ -14,8 +14,8 @@ class DataError(GanMetricsError):
 
 
 class CheckpointError(GanMetricsError):
-    """A run or checkpoint is absent, damaged, of another variant, or was made with another configuration."""
+    """A run or checkpoint is missing, damaged, of another variant, or was made with another configuration."""
 
 
 class TrainingError(GanMetricsError):
-    """Training cannot go on: a loss is not finite, the disk is full."""
+    """Training cannot continue: for example, a loss is not finite or the disk is full."""

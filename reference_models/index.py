@@ -1,4 +1,4 @@
-"""The index of variants: one line each, light enough for `--help`; the class behind a line is imported when needed."""
+"""The index of variants, one entry each. It imports no variant, for a fast `--help`; `Entry.load` imports the class."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """What tables and the command line need to know of a variant.
+    """What tables and the command line need to know about a variant.
 
     Attributes:
         name: on the command line and in checkpoints; the file is `reference_models/variants/NAME.py`.
-        attribute: its class there.
+        attribute: name of its class in that file.
         title, paper: for tables.
     """
 
@@ -45,7 +45,7 @@ VARIANTS = {entry.name: entry for entry in ENTRIES}
 
 
 def get_variant(name: str) -> Entry:
-    """The line of that name. Raises RecipeError that lists the names there are."""
+    """The entry of that name. Raises RecipeError that lists the known names."""
     if not isinstance(name, str) or name not in VARIANTS:
         raise RecipeError(f"unknown variant {name!r}; expected one of {', '.join(VARIANTS)}")
     return VARIANTS[name]

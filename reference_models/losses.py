@@ -1,8 +1,8 @@
 """Adversarial losses on logits: minimax, non-saturating and least squares.
 
-Goodfellow et al. 2014 (arXiv:1406.2661) and Mao et al. 2017 (arXiv:1611.04076). Everything takes what the last layer
-gives, with no sigmoid before it, so that a logit of 10,000 is as exact as one of 0. "minimax" is the saturating loss
-of Goodfellow's Equation 1, which other collections often name so while they train with the non-saturating one.
+Goodfellow et al. 2014 (arXiv:1406.2661) and Mao et al. 2017 (arXiv:1611.04076). Every loss takes logits, the output of
+the last layer without a sigmoid, so that it is exact for large logits too. "minimax" is the saturating loss of
+Goodfellow's Equation 1; other collections often use this name but train with the non-saturating loss.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def discriminator_logistic(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_minimax(fake: Tensor) -> Tensor:
-    """E log(1 - D(G(z))) of logits `(N,)`: Equation 1, which G minimises; its gradient dies where D is sure."""
+    """E log(1 - D(G(z))) of logits `(N,)`: Equation 1, which G minimises; its gradient vanishes if D is confident."""
     return logsigmoid(-fake).mean()
 
 
@@ -51,7 +51,7 @@ class Loss:
     probability: bool
 
     def belief(self, logits: Tensor) -> Tensor:
-        """D(x) of the paper, of the shape of `logits`: a probability, or for least squares the score itself."""
+        """D(x) of the paper, in the shape of `logits`: a probability, or for least squares the score itself."""
         return torch.sigmoid(logits) if self.probability else logits
 
 

@@ -1,7 +1,7 @@
-"""Recipes: everything that a variant's training depends on, as frozen dataclasses whose fields explain themselves.
+"""Recipes: all settings that a variant's training depends on, as frozen dataclasses; fields carry help text and limits.
 
 The command line's options, the checks and the comparison at `--resume` are all derived from the fields. Imports no
-torch, so that `reference-models train VARIANT --help` answers at once.
+torch, so that `reference-models train VARIANT --help` is fast.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from reference_models.errors import RecipeError
 
-SEEDS = 2**31  # seeds are below this
-COUNTS = 2**31  # and so are whole numbers of a recipe
+SEEDS = 2**31  # seeds are below this, so that seed * 1_000_003 + an index fits into 63 bits
+COUNTS = 2**31  # whole numbers of a recipe are below this
 
 
 def setting(
@@ -32,21 +32,21 @@ def setting(
     """A field of a recipe.
 
     Args:
-        default: its value where nothing is said; None needs `kind`.
+        default: the value if none is given; None needs `kind`.
         help: one sentence for the command line.
-        kind: int, float, bool or str, where the default does not tell.
-        least: smallest number allowed; a float with `least` 0 and no `below` must be above it.
-        below: numbers are below this.
-        choices: the words it may be.
+        kind: int, float, bool or str; None takes the type of `default`.
+        least: smallest number allowed; a float with `least` 0 and no `below` must be greater than 0.
+        below: numbers must be smaller than this.
+        choices: the words that are allowed.
         free: whether a resumed run may change it, because no step depends on it.
     """
-    about = Setting(help, kind or type(default), least, below, tuple(choices), free, default is None)
-    return dataclasses.field(default=default, metadata={"setting": about})
+    described = Setting(help, kind or type(default), least, below, tuple(choices), free, default is None)
+    return dataclasses.field(default=default, metadata={"setting": described})
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of one field; see `setting`."""
+    """Type, limits and help text of one field; see `setting`."""
 
     help: str
     kind: type
@@ -57,7 +57,7 @@ class Setting:
     optional: bool
 
     def checked(self, name: str, value: Any) -> Any:
-        """The value in its type. Raises RecipeError: what was expected, what was got."""
+        """The value, converted to `kind`. Raises RecipeError that says what was expected and what was given."""
         if value is None and self.optional:
             return None
         if self.choices:
@@ -85,7 +85,7 @@ class Setting:
         )
 
     def expected(self) -> str:
-        """The values it takes, in words."""
+        """The allowed values, in words."""
         if self.kind is int:
             return "a whole number" + ("" if self.least is None else f" of at least {self.least:g}")
         if self.below is not None:
@@ -94,7 +94,7 @@ class Setting:
 
 
 def _number(kind: type, value: Any) -> Any:
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # a bool is an int to Python
         return None
     try:
         return operator.index(value) if kind is int else float(value)
@@ -104,21 +104,21 @@ def _number(kind: type, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class BaseRecipe:
-    """What every variant's training depends on, whatever its optimiser, named as in pytorch/examples' DCGAN.
+    """The settings that every variant has, whichever its optimiser, named as in pytorch/examples' DCGAN.
 
-    Raises RecipeError for a value that means nothing.
+    Raises RecipeError for an invalid value.
     """
 
     dataroot: str | None = setting(
         None, "Folder of torchvision's datasets.  [default: $GANMETRICS_DATA]", kind=str, free=True
     )
     workers: int = setting(2, "Processes that decode images which do not fit into memory.", least=0, free=True)
-    batch_size: int = setting(64, "Images a step, over all processes together.", least=2)
+    batch_size: int = setting(64, "Images per step, all processes together.", least=2)
     image_size: int = setting(64, "Height and width of the images.", least=1)
     nc: int | None = setting(None, "Channels, 1 or 3.  [default: the data's]", kind=int, least=1)
-    num_epochs: int = setting(25, "Passes over the data; --max-steps goes first.", least=1, free=True)
+    num_epochs: int = setting(25, "Passes over the data; --max-steps takes precedence.", least=1, free=True)
     lr: float = setting(2e-4, "Learning rate.", least=0)
-    ema_decay: float = setting(0.999, "Of the generator's average, which is kept beside it.", least=0, below=1)
+    ema_decay: float = setting(0.999, "Decay of the generator's moving average.", least=0, below=1)
     mixed_precision: str = setting("no", "bf16 computes in bfloat16 where that is safe.", choices=("no", "bf16"))
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ class BaseRecipe:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> BaseRecipe:
-        """From keyword arguments. Raises RecipeError for an unknown name."""
+        """A recipe from field values by name. Raises RecipeError for an unknown name."""
         known = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -140,21 +140,21 @@ class BaseRecipe:
 
 @dataclass(frozen=True)
 class Recipe(BaseRecipe):
-    """With Adam, as most variants have it."""
+    """The settings of a variant that trains with Adam, as most do."""
 
     lr: float = setting(2e-4, "Learning rate of Adam.", least=0)
-    beta1: float = setting(0.5, "First moment's decay of Adam.", least=0, below=1)
-    beta2: float = setting(0.999, "Second moment's decay of Adam.", least=0, below=1)
+    beta1: float = setting(0.5, "Decay of Adam's first moment.", least=0, below=1)
+    beta2: float = setting(0.999, "Decay of Adam's second moment.", least=0, below=1)
 
 
 def about(field: dataclasses.Field) -> Setting:
     """The `Setting` of a dataclass field. Raises RecipeError for a field that was made without `setting`."""
-    found = field.metadata.get("setting")
-    if found is None:
+    described = field.metadata.get("setting")
+    if described is None:
         raise RecipeError(f"{field.name}: a recipe's fields are made with reference_models.recipe.setting")
-    return found
+    return described
 
 
 def settings(recipe: type[BaseRecipe]) -> dict[str, Setting]:
-    """Every field of a recipe by name."""
+    """The `Setting` of every field of a recipe, by name."""
     return {field.name: about(field) for field in dataclasses.fields(recipe)}

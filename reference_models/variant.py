@@ -1,6 +1,6 @@
-"""What a variant states: its networks, its losses, its recipe and, if it needs one, its own step. Nothing else.
+"""The interface of a variant: its networks, its losses, its recipe and, if it needs one, its own step.
 
-The loop, the checkpoint, the logging and the sampler are the same for all. Imports no torch: see recipe.py.
+The loop, the checkpoints, the logging and the sampler are the same for all variants. Imports no torch: see recipe.py.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Networks = Mapping[str, "nn.Module"]
 
 
 class StepContext(Protocol):
-    """What a step has of the training it is a part of: all that the author of a variant needs to know of the trainer.
+    """What `Variant.step` may use of the trainer: all that the author of a variant needs to know of it.
 
     Attributes:
-        networks: by the names that `Variant.networks` gave them, on the device, in training mode.
-        optimizers: by the names that `Variant.optimizers` gave them.
-        accelerator: device, processes and precision; rarely needed, the methods below use it.
-        step: how many steps have been made.
+        networks: by the names of `Variant.networks`, on the device, in training mode.
+        optimizers: by the names of `Variant.optimizers`.
+        accelerator: device, processes and precision; rarely needed, because the methods below use it.
+        step: number of finished steps.
     """
 
     networks: dict[str, nn.Module]
@@ -40,30 +40,30 @@ class StepContext(Protocol):
     step: int
 
     def latent(self, n: int) -> Tensor:
-        """`(n, *latent_shape)` latents of the prior for this process's `n` images."""
+        """`(n, *latent_shape)` latents drawn from the prior, for the `n` images of this process."""
 
     def update(self, name: str, loss: Tensor) -> Tensor:
-        """One step of the optimizer of that name down the gradient of `loss`; returns the norm of the gradient."""
+        """One step of the optimizer `name` that lowers `loss`; returns the Euclidean norm of the gradient."""
 
     def autocast(self) -> AbstractContextManager:
-        """Mixed precision, if the recipe asks for it; networks are called inside."""
+        """Mixed precision, if the recipe asks for it; call networks inside this context."""
 
     def frozen(self, name: str) -> AbstractContextManager:
-        """No gradients for the weights of one network; they still flow through it."""
+        """No gradients for the weights of network `name`; gradients still flow through it."""
 
 
 class Variant(ABC):
-    """A kind of GAN, as configured by a recipe.
+    """A kind of GAN, configured by a recipe.
 
-    A subclass sets `recipe_class` and says `networks`; one that trains with a line of `losses.LOSSES` says `loss`,
-    another overrides `step`. torch is imported inside the methods, so that `--help` stays quick.
+    A subclass sets `recipe_class` and implements `networks`. It implements `loss` if it trains with a pair of losses
+    (`losses.Loss`), else it overrides `step`. torch is imported inside the methods, so that `--help` stays fast.
 
     Attributes:
-        recipe_class: of its recipe.
-        value_range: of the images its generator makes and its discriminator sees.
-        latent_bound: largest size of a latent's coordinates, where the prior has one.
-        best_by: a value that `step` measures and whether "lower" or "higher" is better, by which best/ is kept where
-            no score is asked for.
+        recipe_class: the class of its recipe.
+        value_range: (low, high) of the generator's images and of the discriminator's input.
+        latent_bound: largest absolute value of a latent's coordinates; None if the prior is unbounded.
+        best_by: name of a value that `step` measures, and whether "lower" or "higher" is better. It chooses best/ when
+            no score is taken.
         recipe: the values of this run; `recipe.nc` is set.
     """
 
@@ -83,67 +83,68 @@ class Variant(ABC):
 
     @abstractmethod
     def networks(self) -> dict[str, nn.Module]:
-        """`generator` and what it is trained against, initialised from torch's own random numbers.
+        """`generator` and the networks it is trained against, initialised from torch's global random numbers.
 
-        A generator maps `(N, *latent_shape)` to images `(N, C, H, W)` in `value_range`, and says `latent_shape`.
+        A generator maps `(N, *latent_shape)` to images `(N, C, H, W)` in `value_range`, and has `latent_shape`.
         """
 
     def optimizers(self, networks: Networks) -> dict[str, Optimizer]:
-        """Adam for each network, by its name."""
+        """One optimizer per network, under the network's name; Adam unless overridden."""
         from torch.optim import Adam
 
         r = self.recipe
         return {name: Adam(net.parameters(), lr=r.lr, betas=(r.beta1, r.beta2)) for name, net in networks.items()}
 
     def schedules(self, optimizers: Mapping[str, Optimizer], steps_per_epoch: int) -> dict[str, LRScheduler]:
-        """Learning rate schedules, moved on after each step; none unless the paper has one."""
+        """Learning rate schedules, advanced after each step; none unless the paper has one."""
         return {}
 
     def latent(self, n: int, random: torch.Generator) -> Tensor:
-        """`(n, nz)` latents of the prior, N(0, I), on the device of `random`."""
+        """`(n, nz)` latents drawn from the prior, N(0, I), on the device of `random`."""
         import torch
 
         return torch.randn(n, self.recipe.nz, generator=random, device=random.device)
 
     def loss(self) -> Loss:
         """The pair of losses that the default step trains with."""
-        raise NotImplementedError(f"{type(self).__name__} says neither a loss nor a step of its own")
+        raise NotImplementedError(f"{type(self).__name__} defines neither loss nor step")
 
     def step(self, training: StepContext, real: Tensor) -> dict[str, Tensor]:
         """One D step, then one G step on the same fakes (Goodfellow et al. 2014, Algorithm 1 with k = 1).
 
-        Real and fake images pass D one after the other, so that batch norm sees each alone, as in pytorch/examples.
+        D sees real and fake images in separate calls, so that batch norm normalises each set alone, as in
+        pytorch/examples.
 
         Args:
             training: the networks, and `latent` and `update` to train them with.
             real: `(n, C, H, W)` in `value_range`, this process's part of the batch.
 
         Returns:
-            Scalars by the names under which they are logged.
+            Measured scalars by the names under which they are logged, the same names at every step.
         """
         loss = self.loss()
         G, D = training.networks["generator"], training.networks["discriminator"]
         with training.autocast():
             fake = G(training.latent(len(real)))
-            on_real, on_fake = D(real).float(), D(fake.detach()).float()
-        loss_d = loss.discriminator(on_real, on_fake)
+            real_logits, fake_logits = D(real).float(), D(fake.detach()).float()
+        loss_d = loss.discriminator(real_logits, fake_logits)
         grad_d = training.update("discriminator", loss_d)
         with training.autocast(), training.frozen("discriminator"):
-            after = D(fake).float()
-        loss_g = loss.generator(after)
+            fake_logits_after = D(fake).float()
+        loss_g = loss.generator(fake_logits_after)
         grad_g = training.update("generator", loss_g)
-        believed = [loss.belief(logits.detach()).mean() for logits in (on_real, on_fake, after)]
+        beliefs = [loss.belief(logits.detach()).mean() for logits in (real_logits, fake_logits, fake_logits_after)]
         names = ("D(x)", "D(G(z))", "D(G(z)) after")
-        found = {"Loss_D": loss_d.detach(), "Loss_G": loss_g.detach(), "grad_D": grad_d, "grad_G": grad_g}
-        return {**found, **dict(zip(names, believed, strict=True))}
+        measured = {"Loss_D": loss_d.detach(), "Loss_G": loss_g.detach(), "grad_D": grad_d, "grad_G": grad_g}
+        return {**measured, **dict(zip(names, beliefs, strict=True))}
 
     def warning(self) -> str | None:
-        """What the user should know after this step; told and logged when it begins, and again if it comes back."""
+        """A warning to the user after this step, or None; printed and logged when it begins, not while it lasts."""
         return None
 
     def state(self) -> dict[str, Any]:
-        """Whatever else the next step depends on (an image pool, a running loss), for the checkpoint."""
+        """Everything else that the next step depends on (an image pool, a running loss), for the checkpoint."""
         return {}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most have nothing to take up
-        """Take up what `state` gave."""
+    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most have nothing to restore
+        """Restore what `state` returned."""

@@ -1,13 +1,13 @@
 """The networks of BEGAN (Berthelot, Schumm & Metz 2017, arXiv:1703.10717, Section 3.5 and Figure 1).
 
-A decoder from a vector to an image, which is G, and D is an encoder followed by another one. Two 3x3 convolutions with
-ELU a level, no normalisation. The encoder has nf channels at the first level, 2nf at the next, to 8x8 pixels; the
-decoder has nf everywhere and doubles by nearest neighbours. "Down-sampling is implemented as sub-sampling with stride
-2": every second pixel of a level's last convolution is all that is kept, so here it is the only one computed. The
-vectors are linear, and so is the last convolution.
+G is a decoder from a vector to an image; D is an encoder followed by another decoder. Each level has two 3x3
+convolutions with ELU and no normalisation. The encoder has nf channels at the first level, 2nf at the second and so
+on, down to 8x8 pixels; the decoder has nf channels everywhere and doubles the size by nearest neighbours.
+"Down-sampling is implemented as sub-sampling with stride 2": only every second pixel of a level's last convolution is
+kept, so only these are computed here, by a stride of 2. The linear layers and the last convolution have no activation.
 
-Differs: out of training G's images are cut to [-1, 1], which nothing in the paper's network does. Weights start as
-Glorot's uniform ones, biases at 0; the paper says only that residuals vanish, and those are left out.
+Differs: outside of training G's images are clamped to [-1, 1]; the paper's network does not clamp. Weights start from
+Glorot's uniform distribution, biases at 0; the paper only mentions vanishing residuals, which are left out.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from reference_models.networks.checks import expect_count, expect_shape
 from reference_models.networks.dcgan import expect_image_size
 
-BASE = 8  # pixels a side where images meet vectors
+BASE = 8  # side in pixels of the smallest features, next to the linear layers
 
 
 @torch.no_grad()
 def initialise(module: nn.Module) -> None:
-    """Glorot's uniform weights, biases 0."""
+    """Initialise in place: Glorot's uniform weights, biases 0."""
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)) and layer.bias is not None:
             nn.init.xavier_uniform_(layer.weight)
@@ -31,13 +31,13 @@ def initialise(module: nn.Module) -> None:
 
 
 def levels(image_size: int) -> int:
-    """Resolutions from 8 pixels to `image_size`, both counted."""
+    """Number of resolutions from 8 pixels to `image_size`, both included."""
     expect_image_size(image_size)
     return image_size.bit_length() - BASE.bit_length() + 1
 
 
 def _pair(before: int, after: int, stride: int = 1) -> nn.Sequential:
-    """Two 3x3 convolutions with ELU, the second at `stride`."""
+    """Two 3x3 convolutions with ELU, the second with `stride`."""
     first, second = nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, stride, padding=1)
     return nn.Sequential(first, nn.ELU(), second, nn.ELU())
 
@@ -45,7 +45,7 @@ def _pair(before: int, after: int, stride: int = 1) -> nn.Sequential:
 class Decoder(nn.Module):
     """h `(N, dim)` -> images `(N, channels, S, S)`, unbounded.
 
-    With `skip` the first tensor h0 is enlarged and put beside what every doubling gives, as Section 3.5 has it.
+    With `skip` the first tensor h0 is upsampled and concatenated to the features after every doubling (Section 3.5).
     """
 
     def __init__(self, dim: int, image_size: int, channels: int, nf: int, *, skip: bool = False):
@@ -53,8 +53,8 @@ class Decoder(nn.Module):
         self.skip = skip
         self.project = nn.Linear(dim, nf * BASE * BASE)
         self.shape = (nf, BASE, BASE)
-        wide = 2 * nf if skip else nf
-        self.levels = nn.ModuleList(_pair(wide if level else nf, nf) for level in range(levels(image_size)))
+        skip_width = 2 * nf if skip else nf
+        self.levels = nn.ModuleList(_pair(skip_width if level else nf, nf) for level in range(levels(image_size)))
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
         self.last = nn.Conv2d(nf, channels, 3, padding=1)
 
@@ -74,16 +74,16 @@ class Encoder(nn.Sequential):
 
     def __init__(self, dim: int, image_size: int, channels: int, nf: int):
         count = levels(image_size)
-        made: list[nn.Module] = [nn.Conv2d(channels, nf, 3, padding=1), nn.ELU()]
+        layers: list[nn.Module] = [nn.Conv2d(channels, nf, 3, padding=1), nn.ELU()]
         for level in range(1, count + 1):
-            made.append(_pair(nf * max(level - 1, 1), nf * level, stride=2 if level < count else 1))
-        super().__init__(*made, nn.Flatten(), nn.Linear(nf * count * BASE * BASE, dim))
+            layers.append(_pair(nf * max(level - 1, 1), nf * level, stride=2 if level < count else 1))
+        super().__init__(*layers, nn.Flatten(), nn.Linear(nf * count * BASE * BASE, dim))
 
 
 class BEGANGenerator(Decoder):
-    """z `(N, latent_dim)` -> images `(N, channels, S, S)`; unbounded in training, else cut to [-1, 1].
+    """z `(N, latent_dim)` -> images `(N, channels, S, S)`; unbounded in training, else clamped to [-1, 1].
 
-    Raises RecipeError on a resolution or a size that cannot be, and on z of another shape.
+    Raises RecipeError for an invalid image size or layer size, and for z of another shape.
     """
 
     value_range = (-1.0, 1.0)
@@ -103,9 +103,9 @@ class BEGANGenerator(Decoder):
 
 
 class BEGANDiscriminator(nn.Module):
-    """An autoencoder of images `(N, channels, S, S)` over `dim` numbers.
+    """An autoencoder of images `(N, channels, S, S)` with a code of `dim` numbers.
 
-    Raises RecipeError on a resolution or a size that cannot be, and on images of another shape.
+    Raises RecipeError for an invalid image size or layer size, and for images of another shape.
     """
 
     def __init__(self, dim: int, image_size: int, channels: int, nf: int, *, skip: bool = False):

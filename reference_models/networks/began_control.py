@@ -1,12 +1,12 @@
-"""What BEGAN steers by: the balance k of real and generated images, and the measure of convergence M.
+"""The control of BEGAN: the balance k between real and generated images, and the measure of convergence M.
 
 Berthelot et al. 2017 (arXiv:1703.10717, Sections 3.3 and 3.4), with L the autoencoder's loss on images:
 
     k <- clip(k + lambda (gamma L(x) - L(G(z))), 0, 1)                      M = L(x) + |gamma L(x) - L(G(z))|
 
-The paper smooths M for no purpose that it states, and halves the learning rate "when the measure of convergence
-stalls" without a rule. Here M is smoothed by an exponential mean of 0.99 a step with the bias of its start taken out,
-and stalls when that has not fallen by 1 % below its lowest for `patience` steps.
+The paper smooths M without saying why, and halves the learning rate "when the measure of convergence stalls" without
+giving a rule. Here M is smoothed by a bias-corrected exponential mean with decay 0.99 per step. It stalls when the
+smoothed M has not fallen by 1 % below its lowest value for `patience` steps.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, fields
 from math import inf
 from typing import Any
 
-SMOOTHING = 0.99
-FALL = 0.01
+SMOOTHING = 0.99  # decay of the exponential mean of M, per step
+FALL = 0.01  # relative fall of the smoothed M that counts as progress
 IGNORED = 1000  # steps with k = 0 that are worth a warning
 
 
@@ -33,14 +33,14 @@ def convergence(real: float, fake: float, *, gamma: float) -> float:
 
 @dataclass
 class Equilibrium:
-    """k, the smoothed M and what the two rules count, all of it plain numbers.
+    """k, the smoothed M and the counters of the two rules, all plain numbers.
 
     Attributes:
-        k: of the next step's L_D = L(x) - k L(G(z)).
-        total, weight: their quotient is the smoothed M.
-        lowest: M when it last fell by FALL.
-        stalled: steps since.
-        idle: steps in a row after which k was 0.
+        k: weight in the next step's L_D = L(x) - k L(G(z)).
+        total, weight: numerator and denominator of the smoothed M.
+        lowest: smoothed M when it last fell by FALL.
+        stalled: steps since then, or since M last stalled.
+        idle: number of consecutive steps after which k was 0.
     """
 
     k: float = 0.0
@@ -52,11 +52,11 @@ class Equilibrium:
 
     @property
     def smoothed(self) -> float:
-        """M, smoothed; infinite before the first step."""
+        """The bias-corrected mean of M; infinite before the first step."""
         return self.total / self.weight if self.weight else inf
 
     def update(self, real: float, fake: float, *, gamma: float, rate: float, patience: int) -> bool:
-        """Take in one step's L(x) and L(G(z)); whether M stalls, upon which the count starts anew."""
+        """Update with one step's L(x) and L(G(z)). Returns whether M stalls; if so, `stalled` restarts at 0."""
         self.k = balanced(self.k, real, fake, gamma=gamma, rate=rate)
         self.idle = 0 if self.k else self.idle + 1
         self.total = SMOOTHING * self.total + (1 - SMOOTHING) * convergence(real, fake, gamma=gamma)
@@ -74,6 +74,6 @@ class Equilibrium:
         return asdict(self)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         for field in fields(self):
             setattr(self, field.name, state[field.name])

@@ -1,4 +1,4 @@
-"""Sizes and shapes that a network can be built for or called with; anything else is one line."""
+"""Checks of the sizes a network is built with and the shapes it is called with; errors are messages of one line."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """DCGAN's generator and discriminator.
 
 Radford, Metz & Chintala 2015 (arXiv:1511.06434). Reproduces pytorch/examples' dcgan at 64 px parameter for parameter:
-its `netG` and `netD` state dicts load here as they are. It differs from the example in taking z `(N, nz)`, in giving
-logits instead of probabilities, and in all powers of two from 8 to 128 px.
+its `netG` and `netD` state dicts load here unchanged. Differs from the example: z is `(N, nz)`, D returns logits
+instead of probabilities, and images may have any power of two from 8 to 128 px.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from reference_models.networks.checks import expect_count, expect_shape
 from reference_models.networks.layers import UPSAMPLINGS, initialise_dcgan
 
 SIZES = (8, 16, 32, 64, 128)
-SLOPE = 0.2  # of LeakyReLU, below 0
+SLOPE = 0.2  # of LeakyReLU, for negative inputs
 
 
 def expect_image_size(size: int) -> None:
     """Raise RecipeError unless DCGAN can be built for `size` pixels a side."""
-    whole = isinstance(size, int)
-    if whole and size in SIZES:
+    is_whole = isinstance(size, int)
+    if is_whole and size in SIZES:
         return
-    near = [s for s in SIZES if s < size][-1:] + [s for s in SIZES if s > size][:1] if whole else SIZES
+    nearest = [s for s in SIZES if s < size][-1:] + [s for s in SIZES if s > size][:1] if is_whole else SIZES
     raise RecipeError(
         f"image_size: expected a power of two from {SIZES[0]} to {SIZES[-1]}, got {size!r}; "
-        f"use {' or '.join(map(str, near))}"
+        f"use {' or '.join(map(str, nearest))}"
     )
 
 
 def dcgan_widths(image_size: int, width: int) -> list[int]:
-    """Channels at 4, 8, ... image_size / 2 pixels; at 64 px 8, 4, 2 and 1 times `width`."""
+    """Channels at 4, 8, ... image_size / 2 pixels; for 64 px these are 8, 4, 2 and 1 times `width`."""
     expect_image_size(image_size)
     expect_count("width", width)
-    doublings = image_size.bit_length() - 3
+    doublings = image_size.bit_length() - 3  # from 4x4 pixels to image_size
     return [width << stage for stage in reversed(range(doublings))]
 
 
 class DCGANGenerator(nn.Module):
     """z `(N, latent_dim)` -> images `(N, channels, S, S)` in (-1, 1); `width` is `ngf`.
 
-    `upsample` (a name in UPSAMPLINGS) makes the doublings; the projection to 4x4 is always a transposed convolution.
-    Raises RecipeError on a resolution, a name or a size that cannot be, and on z of another shape.
+    `upsample` (a name in UPSAMPLINGS) doubles the size; the projection to 4x4 is always a transposed convolution.
+    Raises RecipeError for an invalid image size, name or layer size, and for z of another shape.
     """
 
     value_range = (-1.0, 1.0)
@@ -71,7 +71,7 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """Images `(N, channels, S, S)` -> logits `(N,)`; `width` is `ndf`.
 
-    Raises RecipeError on a resolution or a size that cannot be, and on images of another shape.
+    Raises RecipeError for an invalid image size or layer size, and for images of another shape.
     """
 
     def __init__(self, image_size: int, channels: int, width: int):

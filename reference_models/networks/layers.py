@@ -2,8 +2,9 @@
 
 Radford et al. 2015 (arXiv:1511.06434) and pytorch/examples for the initialisation and the transposed convolution;
 Odena et al. 2016 (doi:10.23915/distill.00003) for resize and convolve; Shi et al. 2016 (arXiv:1609.05158) for the
-pixel shuffle, which starts as a nearest resize (ICNR, Aitken et al. 2017, arXiv:1707.02937). A kernel that the stride
-divides overlaps evenly, one that it does not, such as 3x3 at stride 2, draws a checkerboard.
+pixel shuffle, which is initialised to a nearest-neighbour resize (ICNR, Aitken et al. 2017, arXiv:1707.02937). A
+transposed convolution overlaps evenly if its kernel size is a multiple of the stride; any other, such as 3x3 at stride
+2, produces a checkerboard pattern.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ STD = 0.02  # Radford et al. 2015, Section 4
 
 
 class PixelShuffleUpsample(nn.Module):
-    """`(N, in, H, W)` -> `(N, out, 2 H, 2 W)`: a 3x3 convolution to four values a pixel, laid out as 2x2."""
+    """`(N, in, H, W)` -> `(N, out, 2 H, 2 W)`: a 3x3 convolution to four values per pixel, arranged as 2x2 pixels."""
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool):
         super().__init__()
@@ -36,7 +37,7 @@ class PixelShuffleUpsample(nn.Module):
 
 
 def transposed(in_channels: int, out_channels: int, bias: bool) -> nn.Module:
-    """4x4 stride 2: each output pixel receives from 2x2 input pixels, so the overlap is even."""
+    """4x4 with stride 2: each output pixel depends on 2x2 input pixels, so the overlap is even."""
     return nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
 
 
@@ -54,8 +55,8 @@ UPSAMPLINGS: dict[str, Callable[[int, int, bool], nn.Module]] = {
 
 
 def initialise_dcgan(module: nn.Module) -> None:
-    """Draw all of `module` anew, in place: weights N(0, .02), batch-norm weights N(1, .02), biases 0."""
-    module.apply(_initialise)  # children first: a pixel shuffle finds its convolution drawn
+    """Initialise all of `module` in place: weights N(0, .02), batch-norm weights N(1, .02), biases 0."""
+    module.apply(_initialise)  # children first: a pixel shuffle needs its convolution already initialised
 
 
 @torch.no_grad()
@@ -63,10 +64,10 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, PixelShuffleUpsample):
         module.start_as_nearest()
         return
-    norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-    if norm or isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+    is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    if is_norm or isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
         for name, parameter in module.named_parameters(recurse=False):
             if name == "weight":
-                parameter.normal_(1.0 if norm else 0.0, STD)
+                parameter.normal_(1.0 if is_norm else 0.0, STD)
             else:
                 parameter.zero_()

@@ -1,7 +1,7 @@
-"""The multilayer perceptrons of a first GAN: generator and discriminator.
+"""The multilayer perceptrons of the original GAN: generator and discriminator.
 
-Goodfellow et al. 2014 (arXiv:1406.2661), in the shape that most collections give it: LeakyReLU, batch norm, tanh,
-PyTorch's own initialisation.
+Goodfellow et al. 2014 (arXiv:1406.2661), with the layers that most collections use: LeakyReLU, batch norm, tanh,
+PyTorch's default initialisation.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from reference_models.networks.checks import expect_count, expect_image_shape, expect_shape
 
-SLOPE = 0.2  # of LeakyReLU, below 0
+SLOPE = 0.2  # of LeakyReLU, for negative inputs
 
 
 class MLPGenerator(nn.Module):
     """z `(N, latent_dim)` -> images `(N, C, H, W)` in (-1, 1).
 
-    Batch norm follows every hidden layer but the first, with eps 1e-5 (a well-known version passes 0.8, a momentum, as
-    eps). Raises RecipeError on sizes below 1 and on z of another shape.
+    Batch norm follows every hidden layer except the first, with eps 1e-5 (a well-known implementation passes 0.8, meant
+    as the momentum, as eps). Raises RecipeError for sizes below 1 and for z of another shape.
     """
 
     value_range = (-1.0, 1.0)
@@ -52,7 +52,7 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """Images `(N, C, H, W)` -> logits `(N,)`. Raises RecipeError on sizes below 1 and on images of another shape."""
+    """Images `(N, C, H, W)` -> logits `(N,)`. Raises RecipeError for sizes below 1 and for images of another shape."""
 
     def __init__(self, image_shape: tuple[int, int, int], *, hidden: Sequence[int] = (512, 256)):
         super().__init__()

@@ -1,9 +1,9 @@
-"""The networks of Xiang & Li 2017 (arXiv:1704.03971): one architecture under weight norm, batch norm or none.
+"""The networks of Xiang & Li 2017 (arXiv:1704.03971): one architecture with weight norm, batch norm or none.
 
-As in the authors' code: G is a linear layer to 4x4, then 4x4 stride-2 transposed convolutions, D 4x4 stride-2
-convolutions, then one over all that is left. Widths are DCGAN's, at any power of two from 8 to 128 px. PReLU with a
-slope a channel (TPReLU under weight norm) follows every layer but the last. Batch norm stands before it, but not on
-D's first layer. Differs: D gives logits.
+As in the authors' code: G is a linear layer to 4x4, then 4x4 stride-2 transposed convolutions; D is 4x4 stride-2
+convolutions, then one convolution over the remaining 4x4. Widths are DCGAN's, at any power of two from 8 to 128 px.
+PReLU with one slope per channel (TPReLU with weight norm) follows every layer except the last. Batch norm comes before
+it, except after D's first layer. Differs: D returns logits.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from reference_models.networks.checks import expect_count, expect_shape
 from reference_models.networks.dcgan import dcgan_widths
 from reference_models.networks.weight_norm import StrictConv2d, StrictConvTranspose2d, StrictLinear, TPReLU, initialise
 
-FIRST = 0.01  # of the weights of G's first layer under weight norm
+FIRST = 0.01  # factor on G's first weights under weight norm; outputs stay the same, but the weights turn faster
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How the layers of both networks are made: from in and out (and kernel, stride, padding), and what follows them.
+    """How the layers of both networks are made under one normalisation.
 
     Attributes:
-        linear, convolution, transposed: hidden layers.
-        last_convolution, last_transposed: with a bias, and where weights are normalised a scale.
-        after: of the channels, behind a hidden layer.
-        first: behind D's first layer.
+        linear, convolution, transposed: hidden layers, from input and output channels (and kernel, stride, padding).
+        last_convolution, last_transposed: the last layers, with a bias and, under weight norm, a scale.
+        after: layers that follow a hidden layer, from its number of channels.
+        first: layers that follow D's first layer, from its number of channels.
     """
 
     linear: Callable[[int, int], nn.Module]
@@ -82,23 +82,23 @@ def _normalisation(name: str) -> Normalisation:
 class WNGANGenerator(nn.Module):
     """z `(N, latent_dim)` -> images `(N, channels, S, S)` in (0, 1); `width` is `ngf`.
 
-    Raises RecipeError on a resolution, a name or a size that cannot be, and on z of another shape.
+    Raises RecipeError for an invalid image size, name or layer size, and for z of another shape.
     """
 
     value_range = (0.0, 1.0)
 
     def __init__(self, latent_dim: int, image_size: int, channels: int, width: int, *, normalisation: str = "weight"):
         super().__init__()
-        of, widths = _normalisation(normalisation), dcgan_widths(image_size, width)
+        norm, widths = _normalisation(normalisation), dcgan_widths(image_size, width)
         expect_count("latent_dim", latent_dim)
         expect_count("channels", channels)
         self.latent_shape = (latent_dim,)
         self.image_shape = (channels, image_size, image_size)
-        self.first = of.linear(latent_dim, widths[0] * 16)
-        layers: list[nn.Module] = [nn.Unflatten(1, (widths[0], 4, 4)), *of.after(widths[0])]
+        self.first = norm.linear(latent_dim, widths[0] * 16)
+        layers: list[nn.Module] = [nn.Unflatten(1, (widths[0], 4, 4)), *norm.after(widths[0])]
         for before, after in pairwise(widths):
-            layers += [of.transposed(before, after, 4, 2, 1), *of.after(after)]
-        self.main = nn.Sequential(*layers, of.last_transposed(widths[-1], channels, 4, 2, 1), nn.Sigmoid())
+            layers += [norm.transposed(before, after, 4, 2, 1), *norm.after(after)]
+        self.main = nn.Sequential(*layers, norm.last_transposed(widths[-1], channels, 4, 2, 1), nn.Sigmoid())
         initialise(self)
         if isinstance(self.first, StrictLinear):
             with torch.no_grad():
@@ -112,18 +112,18 @@ class WNGANGenerator(nn.Module):
 class WNGANDiscriminator(nn.Module):
     """Images `(N, channels, S, S)` in (0, 1) -> logits `(N,)`; `width` is `ndf`.
 
-    Raises RecipeError on a resolution, a name or a size that cannot be, and on images of another shape.
+    Raises RecipeError for an invalid image size, name or layer size, and for images of another shape.
     """
 
     def __init__(self, image_size: int, channels: int, width: int, *, normalisation: str = "weight"):
         super().__init__()
-        of, widths = _normalisation(normalisation), dcgan_widths(image_size, width)[::-1]
+        norm, widths = _normalisation(normalisation), dcgan_widths(image_size, width)[::-1]
         expect_count("channels", channels)
         self.image_shape = (channels, image_size, image_size)
-        layers: list[nn.Module] = [of.convolution(channels, width, 4, 2, 1), *of.first(width)]
+        layers: list[nn.Module] = [norm.convolution(channels, width, 4, 2, 1), *norm.first(width)]
         for before, after in pairwise(widths):
-            layers += [of.convolution(before, after, 4, 2, 1), *of.after(after)]
-        self.main = nn.Sequential(*layers, of.last_convolution(widths[-1], 1, 4))
+            layers += [norm.convolution(before, after, 4, 2, 1), *norm.after(after)]
+        self.main = nn.Sequential(*layers, norm.last_convolution(widths[-1], 1, 4))
         initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""One file a variant, each reading like a page of its paper; `reference_models.index` lists them."""
+"""One file per variant, in the terms of its paper; `reference_models.index` lists them."""

@@ -3,14 +3,15 @@
     L(v) = |v - D(v)|_1,   L_D = L(x) - k L(G(z_D)),   L_G = L(G(z_G)),   k <- k + lambda (gamma L(x) - L(G(z_G)))
 
 Reproduced: D is an autoencoder; k starts at 0 and stays in [0, 1], lambda 0.001; gamma is the diversity ratio; z is
-uniform on [-1, 1]^64; ELU, no batch norm, two 3x3 convolutions a level, nearest upsampling, subsampling by 2; Adam 1e-4
-with its default moments, halved when M = L(x) + |gamma L(x) - L(G(z))| stalls (began_control.py states the rule).
-M is logged, drawn and, smoothed, what the best checkpoint is chosen by; k at 0 for 1,000 steps is told.
+uniform on [-1, 1]^64; ELU, no batch norm, two 3x3 convolutions per level, nearest upsampling, subsampling by 2; Adam
+with its default moments; its learning rate 1e-4 is halved when M = L(x) + |gamma L(x) - L(G(z))| stalls
+(began_control.py gives the rule). M is logged and drawn, and the smoothed M chooses the best checkpoint. The run warns
+when k has been 0 for 1,000 steps.
 
-Differs: L is a mean over pixels and channels of images in [-1, 1]. D learns first and G on the same fakes (z_D is
-z_G), against the D that has just learned; the paper trains both at once. `--skip` adds the skip connections of the
-decoders, off by default; residuals that vanish are left out. The paper has 64 to 128 channels; the default is 64, and
-its batch of 16 is that of other code.
+Differs: L is a mean over pixels and channels of images in [-1, 1]. D is updated first, then G on the same fakes (z_D is
+z_G) against the updated D; the paper updates both at once. `--skip` adds the skip connections of the decoders, off by
+default; vanishing residuals are left out. The paper has 64 to 128 channels, the default is 64; the batch of 16 is that
+of other implementations.
 """
 
 from __future__ import annotations
@@ -32,20 +33,20 @@ if TYPE_CHECKING:
 class BEGANRecipe(Recipe):
     """Adam 1e-4 (0.9, 0.999) in batches of 16."""
 
-    batch_size: int = setting(16, "Images a step, over all processes together.", least=2)
+    batch_size: int = setting(16, "Images per step, all processes together.", least=2)
     image_size: int = setting(64, "Height and width, a power of two from 8 to 128.", least=1)
     lr: float = setting(1e-4, "Learning rate of Adam at the start.", least=0)
-    beta1: float = setting(0.9, "First moment's decay of Adam.", least=0, below=1)
+    beta1: float = setting(0.9, "Decay of Adam's first moment.", least=0, below=1)
     nz: int = setting(64, "Size of the latent, and of D's code.", least=1)
-    nf: int = setting(64, "Channels of the decoders; of the encoder nf, 2nf, 3nf and so on.", least=1)
-    gamma: float = setting(0.5, "Diversity ratio L(G(z)) / L(x), published at 0.3 to 0.7.", least=0, below=1)
-    lambda_k: float = setting(0.001, "How fast k follows.", least=0)
-    patience: int = setting(10_000, "Steps without a fall of M by 1 % that halve the learning rate.", least=1)
+    nf: int = setting(64, "Channels of the decoders; the encoder has nf, 2nf, 3nf and so on.", least=1)
+    gamma: float = setting(0.5, "Diversity ratio L(G(z)) / L(x); the paper has 0.3 to 0.7.", least=0, below=1)
+    lambda_k: float = setting(0.001, "Learning rate of k, the paper's lambda.", least=0)
+    patience: int = setting(10_000, "Steps without a 1 % fall of M until the learning rate is halved.", least=1)
     skip: bool = setting(False, "Skip connections in the decoders.")
 
 
 class BEGAN(Variant):
-    """An autoencoder discriminator, kept in balance with G by k."""
+    """A discriminator that is an autoencoder, kept in balance with G by k."""
 
     recipe_class = BEGANRecipe
     recipe: BEGANRecipe
@@ -72,25 +73,25 @@ class BEGAN(Variant):
         return 2 * torch.rand(n, self.recipe.nz, generator=random, device=random.device) - 1
 
     def step(self, training: StepContext, real: Tensor) -> dict[str, Tensor]:
-        """One D step, one G step, then k, M and perhaps the learning rate."""
+        """One D step, one G step, then an update of k and M and, if M stalls, of the learning rate."""
         import torch
 
         G, D = training.networks["generator"], training.networks["discriminator"]
         with training.autocast():
             fake = G(training.latent(len(real)))
-            on_real, on_fake = _l1(real, D(real)), _l1(fake.detach(), D(fake.detach()))
-        loss_d = on_real - self.equilibrium.k * on_fake
+            real_loss, fake_loss = _l1(real, D(real)), _l1(fake.detach(), D(fake.detach()))
+        loss_d = real_loss - self.equilibrium.k * fake_loss
         grad_d = training.update("discriminator", loss_d)
         with training.autocast(), training.frozen("discriminator"):
             loss_g = _l1(fake, D(fake))
         grad_g = training.update("generator", loss_g)
-        means = training.accelerator.reduce(torch.stack([on_real, loss_g]).detach(), "mean")  # one k for all processes
-        values = self._steer(training, *means.tolist())
+        means = training.accelerator.reduce(torch.stack([real_loss, loss_g]).detach(), "mean")  # all processes: one k
+        controls = self._update_control(training, *means.tolist())
         measured = {"Loss_D": loss_d.detach(), "Loss_G": loss_g.detach(), "grad_D": grad_d, "grad_G": grad_g}
-        measured |= {"L(x)": on_real.detach()}
-        return {**measured, **{name: torch.tensor(value, device=real.device) for name, value in values.items()}}
+        measured |= {"L(x)": real_loss.detach()}
+        return {**measured, **{name: torch.tensor(value, device=real.device) for name, value in controls.items()}}
 
-    def _steer(self, training: StepContext, real: float, fake: float) -> dict[str, float]:
+    def _update_control(self, training: StepContext, real: float, fake: float) -> dict[str, float]:
         from reference_models.networks.began_control import convergence
 
         r, control = self.recipe, self.equilibrium
@@ -98,8 +99,8 @@ class BEGAN(Variant):
         groups = [group for optimizer in training.optimizers.values() for group in optimizer.param_groups]
         for group in groups if stalls else ():
             group["lr"] /= 2
-        measure = convergence(real, fake, gamma=r.gamma)
-        return {"k": control.k, "M_global": measure, "M_smoothed": control.smoothed, "lr": groups[0]["lr"]}
+        m_global = convergence(real, fake, gamma=r.gamma)
+        return {"k": control.k, "M_global": m_global, "M_smoothed": control.smoothed, "lr": groups[0]["lr"]}
 
     def warning(self) -> str | None:
         if self.equilibrium.idle < IGNORED:

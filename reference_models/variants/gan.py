@@ -2,12 +2,12 @@
 
     min_G max_D  E[log D(x)] + E[log(1 - D(G(z)))]                                                    (Equation 1)
 
-Reproduced: the minimax game, with G on its own loss log(1 - D(G(z))) (`--loss minimax`) or on the one that the paper
-trains with because it does not saturate, -log D(G(z)) (`--loss non-saturating`, the default); one D step a G step.
+Reproduced: the minimax game, where G minimises log(1 - D(G(z))) (`--loss minimax`) or the non-saturating loss
+-log D(G(z)), with which the paper trains (`--loss non-saturating`, the default); one D step per G step.
 
 Differs: the paper's generator is two rectified layers with a sigmoid, its discriminator maxout with dropout, trained
-by SGD with momentum on a noise of 100 uniform numbers. Here both are the perceptrons that later code settled on
-(100-128-256-512-1024-784 tanh, 784-512-256-1, leaky, batch norm in G), trained by Adam on Gaussian noise.
+by SGD with momentum on latents of 100 uniform numbers. Here both are the perceptrons common in later code
+(100-128-256-512-1024-784 tanh, 784-512-256-1, leaky, batch norm in G), trained by Adam on Gaussian latents.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class GANRecipe(Recipe):
 
     image_size: int = setting(28, "Height and width of the images.", least=1)
     nz: int = setting(100, "Size of the latent.", least=1)
-    loss: str = setting("non-saturating", "What G minimises.", choices=("non-saturating", "minimax"))
-    batch_norm: bool = setting(True, "Batch norm in G's hidden layers but the first.")
+    loss: str = setting("non-saturating", "The loss that G minimises.", choices=("non-saturating", "minimax"))
+    batch_norm: bool = setting(True, "Batch norm in G's hidden layers except the first.")
 
 
 class GAN(Variant):

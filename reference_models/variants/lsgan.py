@@ -5,7 +5,7 @@
 Reproduced: both published coefficient sets, (a, b, c) = (0, 1, 1) (Equation 9, the default) and (-1, 1, 0)
 (Equation 8), under which G minimises the Pearson chi-squared divergence. D has no sigmoid.
 
-Differs: the networks are DCGAN's, so that the two papers' losses can be compared on the same ones; the paper's own
+Differs: the networks are DCGAN's, so that the two papers' losses can be compared on the same networks; the paper's
 network for 112-pixel scenes is VGG-like.
 """
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LSGANRecipe(DCGANRecipe):
-    """DCGAN's recipe; the paper's own batches are of 64."""
+    """DCGAN's recipe, with the batches of 64 of the LSGAN paper."""
 
-    batch_size: int = setting(64, "Images a step, over all processes together.", least=2)
+    batch_size: int = setting(64, "Images per step, all processes together.", least=2)
     coefficients: str = setting("0,1,1", "The targets a,b,c of D on fakes, D on reals, and G.",
                                 choices=("0,1,1", "-1,1,0"))  # fmt: skip
 
 
 class LSGAN(DCGAN):
-    """DCGAN's networks under the least squares loss."""
+    """DCGAN's networks with the least squares loss."""
 
     recipe_class = LSGANRecipe
     recipe: LSGANRecipe
