@@ -1,15 +1,23 @@
-"""What a run warns of: a collapsed generator, and whatever its variant says. Told when it begins, and not again."""
+"""Warnings of a run: a collapsed generator, and those of its variant. Each is reported once, when it begins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-COLLAPSED = 0.05  # of the real images' diversity
+COLLAPSED = 0.05  # share of the real images' diversity below which a generator has collapsed
 SETTLED = 100  # steps before which an untrained generator may look collapsed
 
 
 def collapse(step: int, spread: float, real: float, n: int, picture: str) -> str | None:
-    """A warning where `n` images of the fixed latents hardly differ, by `diversity` of them and of real ones."""
+    """A warning if the `n` images of the fixed latents hardly differ, else None.
+
+    Args:
+        step: number of finished steps.
+        spread: `diversity` of the generated images.
+        real: `diversity` of real images.
+        n: number of generated images.
+        picture: name of the file that shows them.
+    """
     if step < SETTLED or spread >= COLLAPSED * real:
         return None
     return (
@@ -19,28 +27,28 @@ def collapse(step: int, spread: float, real: float, n: int, picture: str) -> str
 
 
 class Alarms:
-    """Which warnings are in force, so that each is told once; kept over a resumption.
+    """The active warnings, so that each is reported once; checkpoints keep them for a resumed run.
 
     Args:
-        tell: called with a warning that begins.
+        tell: called with a warning when it begins.
     """
 
     def __init__(self, tell: Callable[[str], None]):
         self._tell = tell
-        self._raised: set[str] = set()
+        self._active: set[str] = set()
 
     def look(self, kind: str, warning: str | None) -> None:
-        """The present warning of a kind, or None where all is well."""
+        """Update one kind of warning with its present text, or None if there is nothing to warn of."""
         if warning is None:
-            self._raised.discard(kind)
-        elif kind not in self._raised:
-            self._raised.add(kind)
+            self._active.discard(kind)
+        elif kind not in self._active:
+            self._active.add(kind)
             self._tell(warning)
 
     def state(self) -> list[str]:
         """For the checkpoint."""
-        return sorted(self._raised)
+        return sorted(self._active)
 
     def load(self, state: list[str] | bool) -> None:
-        """Take up what `state` gave; one flag, as older checkpoints have it, is that of a collapse."""
-        self._raised = set(state) if isinstance(state, list) else {"collapse"} if state else set()
+        """Restore what `state` returned; older checkpoints have a single flag, which means a collapse."""
+        self._active = set(state) if isinstance(state, list) else {"collapse"} if state else set()

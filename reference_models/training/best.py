@@ -1,4 +1,4 @@
-"""Which step's checkpoint is the best: by the score that is taken or, where none is, by what the variant names."""
+"""Which step's checkpoint is the best: by the score or, if none is taken, by a value that the variant names."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from reference_models.variant import Variant
 
 
 class Best:
-    """The best value so far, of one name; a run that is resumed with another score begins anew.
+    """The best value so far of one score or measured value; a run resumed with another one starts without a best value.
 
     Attributes:
-        name: a value of a metric of `Scoring` or one that the variant measures; None compares nothing.
+        name: of the value, from a metric of `Scoring` or from what the variant measures; None compares nothing.
         lower: whether lower is better.
-        value: None before the first.
-        measured: whether `name` is measured at every step.
+        value: the best so far; None before the first.
+        measured: whether `name` is measured at every step, which a score is not.
     """
 
     def __init__(self, scoring: Scoring, variant: Variant):
@@ -28,7 +28,7 @@ class Best:
         self.value: float | None = None
 
     def improves(self, value: float) -> bool:
-        """Whether a value is the best so far; if so, it is the one to beat from now on."""
+        """Whether a value is the best so far; if so, it becomes the new best."""
         better = self.value is None or (value < self.value if self.lower else value > self.value)
         self.value = value if better else self.value
         return better
@@ -38,6 +38,6 @@ class Best:
         return {"name": self.name, "value": self.value}
 
     def load(self, state: Any) -> None:
-        """Take up what `state` gave, where it is of the same name; older checkpoints have the number alone."""
-        held = state if isinstance(state, Mapping) else {"name": self.name, "value": state}
-        self.value = held["value"] if held["name"] == self.name else None
+        """Restore what `state` returned, if it has the same name; older checkpoints have only the number."""
+        saved = state if isinstance(state, Mapping) else {"name": self.name, "value": state}
+        self.value = saved["value"] if saved["name"] == self.name else None

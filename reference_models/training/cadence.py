@@ -1,4 +1,4 @@
-"""How often a run logs, draws, scores and saves. None of it changes a bit of what is trained."""
+"""How often a run logs, draws, scores and saves."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from reference_models.training.scoring import Scoring
 
 @dataclass(frozen=True)
 class Cadence:
-    """How often things are done, in steps; none of it changes a bit of what is trained.
+    """How often a run logs, draws, scores and saves; the trained weights are the same bits whatever is chosen.
 
     Attributes:
-        log: a line of measured values.
-        grid: a picture of the fixed latents, and its diversity.
-        checkpoint: `last/` is replaced; it always is at the end.
+        log: steps between two lines of measured values.
+        grid: steps between two pictures of the fixed latents, with their diversity.
+        checkpoint: steps between two replacements of `last/`; it is always replaced at the end.
         scoring: when and how to score.
-        trackers: of accelerate, such as "tensorboard".
-        progress: a bar on a terminal, else a line every half minute.
+        trackers: names of accelerate's trackers, such as "tensorboard".
+        progress: whether to show a bar on a terminal, or elsewhere a line every half minute.
     """
 
     log: int = 10

@@ -1,10 +1,11 @@
-"""Training images: any source that `ganmetrics` reads, at the recipe's size, in an order that a step number gives.
+"""Training images: any source that `ganmetrics` reads, at the recipe's size, in an order given by seed and step.
 
 Names: `digits`, `mnist`, `fashion-mnist`, `cifar10` (each with a part and a slice, `mnist:train[0:50000]`), a folder, a
-zip, an npz, an array. A part that is not said is the training part, and the name that is kept says it.
+zip, an npz, an array. The default part is the training part, and the stored name includes it.
 
-The rule for pixels, kept in every checkpoint: the shorter side to `image_size` with antialiased bilinear, the centre
-cut out (both as in pytorch/examples; an image of that size is left alone), then bytes to the variant's range.
+Preparation, recorded in every checkpoint: the shorter side is resized to `image_size` with antialiased bilinear, then
+the centre is cropped (both as in pytorch/examples; an image of that size is unchanged). The step maps bytes to the
+variant's range.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from ganmetrics.runtime.device import bar_is_off
 from reference_models.errors import DataError
 from reference_models.recipe import BaseRecipe
 
-IN_MEMORY = 2 * 2**30  # bytes of prepared images; more are decoded again in every epoch
-PROBES = 64  # images whose bytes stand for those of a source that does not fit into memory
+IN_MEMORY = 2 * 2**30  # bytes of prepared images; a larger source is decoded again in every epoch
+PROBES = 64  # images that represent a source larger than that, for its channels and its checksum
 
 
 class Images(Dataset):
-    """Prepared uint8 images by index, from memory or decoded when asked for.
+    """Prepared uint8 images by index, from memory or decoded on access.
 
-    `channels` None takes 1 where all images are grey, else 3; where they do not fit into memory, `PROBES` of them tell.
+    With `channels` None there is 1 channel if all images are grey, else 3; if the images do not fit into memory, only
+    `PROBES` of them are examined.
     """
 
     def __init__(self, source: ImageSource, size: int, channels: int | None, *, progress: bool = False):
@@ -48,7 +50,7 @@ class Images(Dataset):
                     "be read in order; give a folder or a zip of image files"
                 )
             self._source, self.count = source, source.count
-            self.channels = channels or max(len(source.read(i).pixels) for i in self._probes())
+            self.channels = channels or max(len(source.read(i).pixels) for i in self._probe_indices())
         else:
             parts = self._read(source, progress)
             self.channels = channels or max(part.shape[1] for part in parts)
@@ -64,7 +66,7 @@ class Images(Dataset):
                 bar.update(sum(map(len, batch)))
         return parts
 
-    def _probes(self) -> list[int]:
+    def _probe_indices(self) -> list[int]:
         return sorted({i * self.count // PROBES for i in range(PROBES)})
 
     @property
@@ -87,15 +89,15 @@ class Images(Dataset):
         return prepared(pixels, (self.channels, self.size, self.size))
 
     def sha256(self) -> str:
-        """Of all prepared bytes, or of those of `PROBES` images where they are not in memory."""
+        """SHA-256 of all prepared pixels, or of `PROBES` images if they are not in memory."""
         if self._pixels is not None:
             return hashlib.sha256(self._pixels.numpy().data).hexdigest()
-        return hashlib.sha256(self.__getitems__(self._probes()).numpy().data).hexdigest()
+        return hashlib.sha256(self.__getitems__(self._probe_indices()).numpy().data).hexdigest()
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Prepared images and what the checkpoint keeps of them: name with part and slice, count, size, range, checksum."""
+    """Prepared images; `about` is for checkpoints: name with part and slice, count, channels, size, rule, checksum."""
 
     images: Images
     about: dict[str, Any]
@@ -105,7 +107,7 @@ class TrainingData:
         return self.images.channels
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Whole batches in the data. Raises DataError where there is none."""
+        """Number of whole batches in the data. Raises DataError if there is none."""
         if len(self.images) < batch_size:
             raise DataError(
                 f"{self.images.name}: has {len(self.images)} images, fewer than one batch of {batch_size}; "
@@ -116,16 +118,17 @@ class TrainingData:
     def batches(
         self, recipe: BaseRecipe, seed: int, start: int, stop: int, *, rank: int = 0, world: int = 1
     ) -> Iterator[Tensor]:
-        """uint8 batches of steps `start` to `stop`, this process's part of each; see `Order`."""
+        """uint8 batches of steps [start, stop), only this process's part of each; see `Order`."""
         order = Order(len(self.images), recipe.batch_size, seed, range(start, stop), rank=rank, world=world)
         workers = 0 if self.images.in_memory else recipe.workers
         loader: DataLoader[Any] = DataLoader(
-            _Told(self.images),
+            _ErrorsAsText(self.images),
             batch_sampler=order,
             num_workers=workers,
-            collate_fn=_same,
-            worker_init_fn=_in_a_group_of_its_own,
-            generator=torch.Generator(),  # or it draws a seed from the global one, once more in a resumed run
+            collate_fn=_unchanged,
+            worker_init_fn=_leave_process_group,
+            # Without its own generator DataLoader draws from the global one, which a resumed run would do once more.
+            generator=torch.Generator(),
         )
         for batch in loader:
             if isinstance(batch, str):
@@ -134,8 +137,8 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
-class _Told(Dataset):
-    """Images, or what is wrong with them: an error that another process raises brings its traceback for a text."""
+class _ErrorsAsText(Dataset):
+    """Images, or an error as its message: DataLoader would append the worker's traceback to the message."""
 
     images: Images
 
@@ -146,21 +149,21 @@ class _Told(Dataset):
             return str(error)
 
 
-def _same(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _in_a_group_of_its_own(worker: int) -> None:
-    """A terminal and `timeout` signal the whole group, while the step that is being made still needs its images."""
+def _leave_process_group(worker: int) -> None:
+    """Ctrl-C and `timeout` signal the whole process group, but the current step still needs images from this worker."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()
 
 
 class Order(Sampler[list[int]]):
-    """Indices of each step's batch, a pure function of seed and step, so that a resumed run meets the same images.
+    """Indices of each step's batch, a pure function of seed and step, so that a resumed run sees the same images.
 
-    Each epoch is a permutation of its own, the images that do not fill a batch are left out of it. A batch is cut
-    into `world` equal parts, of which `rank` gets its own.
+    Each epoch is a new permutation; images left over after its last whole batch are skipped. A batch is split into
+    `world` equal parts, and process `rank` gets one of them.
     """
 
     def __init__(self, n_images: int, batch_size: int, seed: int, steps: range, *, rank: int = 0, world: int = 1):
@@ -175,10 +178,11 @@ class Order(Sampler[list[int]]):
         for step in self.steps:
             if step // per_epoch != epoch:
                 epoch = step // per_epoch
+                # distinct for every seed and epoch, up to a million epochs
                 generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
                 order = torch.randperm(self.n_images, generator=generator)
-            at = step % per_epoch * self.batch_size
-            yield order[at : at + self.batch_size][self.part].tolist()
+            first = step % per_epoch * self.batch_size
+            yield order[first : first + self.batch_size][self.part].tolist()
 
 
 def open_data(
@@ -188,9 +192,9 @@ def open_data(
     value_range: tuple[float, float] | None = None,
     progress: bool = False,
 ) -> TrainingData:
-    """Any source of images at the recipe's size, with `value_range` stated for floating-point arrays.
+    """Open any source of images at the recipe's size; `value_range` is needed for floating-point arrays.
 
-    Raises SourceError, ImageError for what cannot be read, DataError for what cannot be trained on.
+    Raises SourceError or ImageError if it cannot be read, DataError if it cannot be trained on.
     """
     opened = open_images(source, data_root=recipe.dataroot, value_range=value_range)
     images = Images(opened, recipe.image_size, recipe.nc, progress=progress)

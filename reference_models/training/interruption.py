@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which end a run after the step it is in."""
+"""Ctrl-C and SIGTERM, which end a run after the current step."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from typing import Any
 
 @contextmanager
 def signals() -> Iterator[list[signal.Signals]]:
-    """Ctrl-C and SIGTERM end the run after the step; a second one ends it at once."""
+    """Collects Ctrl-C and SIGTERM in the yielded list, so that the loop can end after its step.
+
+    The first one restores the earlier handlers, so that a second one ends the run at once.
+    """
     caught: list[signal.Signals] = []
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # Python allows signal handlers only there
         yield caught
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def note(number: int, frame: Any) -> None:
+    def catch(number: int, frame: Any) -> None:
         caught.append(signal.Signals(number))
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for other_number, handler in earlier.items():
+            signal.signal(other_number, handler)
 
     try:
-        for number in before:
-            signal.signal(number, note)
+        for number in earlier:
+            signal.signal(number, catch)
         yield caught
     finally:
-        for number, handler in before.items():
+        for number, handler in earlier.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The one loop that trains every variant: log, grids, scores, checkpoints, alarms. The step is the variant's."""
+"""The loop that trains every variant: log, grids, scores, checkpoints, warnings. Variants define only the step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GRID = 64  # images of the fixed latents
 
 
 class Trainer:
-    """One run: `run` makes the steps that are missing."""
+    """One run; `run` trains until `total` steps are finished."""
 
     def __init__(
         self,
@@ -54,15 +54,15 @@ class Trainer:
         self.sampler = Sampler(training.variant, lambda ema: training.average.network, training.device)
         self._scorer: Scorer | None = None
         self._history: History | None = None
-        self._saved, self._first = -1, 0
-        self._told: list[str] = []
-        self._alarms = alarms.Alarms(self._told.append)
+        self._saved_step, self._first_step = -1, 0
+        self._new_warnings: list[str] = []
+        self._alarms = alarms.Alarms(self._new_warnings.append)
 
-    def run(self, found: Checkpoint | None) -> Outcome:
-        """Train from the checkpoint, or from the beginning, to `total` steps."""
+    def run(self, checkpoint: Checkpoint | None) -> Outcome:
+        """Train from the checkpoint, or from the beginning if it is None, to `total` steps."""
         training, batch_size = self.training, self.config["recipe"]["batch_size"]
-        if found is not None:
-            self._load(found)
+        if checkpoint is not None:
+            self._load(checkpoint)
             if training.step >= self.total:
                 return replace(self._outcome(), already_complete=True)
         self._begin()
@@ -75,20 +75,20 @@ class Trainer:
             world=self.accelerator.num_processes,
         )
         with signals() as caught, self._progress(batch_size) as progress:
-            if found is None:
+            if checkpoint is None:
                 self._save_last()
-            since, at = time.perf_counter(), training.step
+            timer_start, timer_step = time.perf_counter(), training.step
             for real in batches:
                 measured = training.advance(real)
                 self._require_finite(measured, real)
                 step = training.step
                 if step % self.cadence.log == 0 or step == self.total:
-                    rate = (step - at) * batch_size / (time.perf_counter() - since)
+                    rate = (step - timer_step) * batch_size / (time.perf_counter() - timer_start)
                     self._log(measured, rate)
                 self._alarms.look("variant", training.variant.warning())
-                self._every_so_often(measured, progress)
+                self._after_step(measured, progress)
                 if step % self.cadence.log == 0:
-                    since, at = time.perf_counter(), step  # pictures, scores and checkpoints are not training
+                    timer_start, timer_step = time.perf_counter(), step  # the rate excludes pictures and scores
                 progress.advance(step, measured)
                 if self._is_stopped(caught):
                     break
@@ -97,18 +97,18 @@ class Trainer:
             self.accelerator.end_training()
         return self._outcome(caught[0] if caught and training.step < self.total else None)
 
-    def _load(self, found: Checkpoint) -> None:
-        state = found.state()
+    def _load(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state()
         try:
             self.training.load_state(state)
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"{printable(str(found.path))}: does not fit this version of {self.config['variant']}; "
-                f"it was made with {', '.join(map(' '.join, found.manifest['versions'].items()))}"
+                f"{printable(str(checkpoint.path))}: does not fit this version of {self.config['variant']}; "
+                f"it was made with {', '.join(map(' '.join, checkpoint.manifest['versions'].items()))}"
             ) from error
         self.best.load(state["best"])
         self._alarms.load(state.get("alarmed", False))
-        self._saved = self._first = self.training.step
+        self._saved_step = self._first_step = self.training.step
 
     def _begin(self) -> None:
         if self.writes:
@@ -119,7 +119,7 @@ class Trainer:
         if self.cadence.trackers:
             try:
                 self.accelerator.init_trackers("tensorboard")
-            except ImportError as error:  # there, but broken
+            except ImportError as error:  # installed, but broken
                 raise TrainingError(f"--tracker: {error}; mend that package, or give --tracker none") from error
 
     def _outcome(self, stopped: signal.Signals | None = None) -> Outcome:
@@ -128,7 +128,7 @@ class Trainer:
             self.folder.path,
             step,
             self.total,
-            step - self._first,
+            step - self._first_step,
             stopped,
             self.best.value,
             self.best.name,
@@ -142,15 +142,15 @@ class Trainer:
         if self.accelerator.num_processes == 1:
             return bool(caught)
         if self.training.step % self.cadence.log:
-            return False  # asking the others takes time
+            return False  # asking the other processes takes time
         return bool(self.accelerator.reduce(torch.tensor(len(caught), device=self.training.device)) > 0)
 
-    def _every_so_often(self, measured: Mapping[str, float], progress: Progress) -> None:
+    def _after_step(self, measured: Mapping[str, float], progress: Progress) -> None:
         step, end = self.training.step, self.training.step == self.total
         every = self.cadence.scoring.every
         draws, scores = step % self.cadence.grid == 0 or end, every and (step % every == 0 or end)
         if draws or scores:
-            with restored_random():
+            with restored_random():  # so that pictures and scores do not change the training
                 if draws:
                     self._grid(progress)
                 if scores:
@@ -176,7 +176,7 @@ class Trainer:
     def _per_epoch(self) -> int:
         return self.data.steps_per_epoch(self.config["recipe"]["batch_size"])
 
-    def _note(self, line: Mapping[str, Any]) -> None:
+    def _log_event(self, line: Mapping[str, Any]) -> None:
         with self.folder.writing(self.training.step):
             self.folder.log({"step": self.training.step, **line})
 
@@ -190,24 +190,24 @@ class Trainer:
         target = self.folder.picture(step)
         with self.folder.writing(step):
             save_picture(grid(images), target, {"step": step, "variant": self.config["variant"]})
-        self._note({"diversity": round(spread / real, 5) if real else None, "grid": f"samples/{target.name}"})
+        self._log_event({"diversity": round(spread / real, 5) if real else None, "grid": f"samples/{target.name}"})
         self._alarms.look("collapse", alarms.collapse(step, spread, real, GRID, target.name))
 
     def _warn(self, progress: Progress) -> None:
-        for warning in self._told:
+        for warning in self._new_warnings:
             if self.writes:
-                self._note({"warning": warning})
+                self._log_event({"warning": warning})
                 progress.say(f"Warning: step {self.training.step}: {warning}")
-        self._told.clear()
+        self._new_warnings.clear()
 
     def _score(self, progress: Progress) -> None:
         better = self._score_and_compare(progress) if self.writes else False
         flag = torch.tensor(float(better), device=self.training.device)
-        if self.accelerator.reduce(flag) > 0:
+        if self.accelerator.reduce(flag) > 0:  # every process takes part in `_save`
             self._save(self.folder.best)
 
     def open_scorer(self) -> None:
-        """Read what scores compare with, where there are any; raises for what cannot be read."""
+        """Read the images that scores compare with, if scores are taken. Raises if they cannot be read."""
         if self.writes and self.cadence.scoring.every and self._scorer is None:
             self._scorer = make_scorer(
                 self.cadence.scoring,
@@ -217,28 +217,28 @@ class Trainer:
             )
 
     def _score_and_compare(self, progress: Progress) -> bool:
-        """Score, log, print and append to the history; whether it is the best so far."""
+        """Score, log, print and append to the history; returns whether the score is the best so far."""
         self.open_scorer()
         assert self._scorer is not None  # for the type checker
         assert self._history is not None
-        step, began = self.training.step, time.perf_counter()
+        step, started = self.training.step, time.perf_counter()
         scores = self._scorer(self.sampler)
         for score in scores.values():
-            self._note({"score": json.loads(score.to_json())})
+            self._log_event({"score": json.loads(score.to_json())})
             progress.say(f"step {step}: {score}")
         better = self.best.improves(scores[str(self.best.name)].value)
         with self.folder.writing(step):
-            self._history.append(Scored(step, scores, better, round(time.perf_counter() - began, 3)))
+            self._history.append(Scored(step, scores, better, round(time.perf_counter() - started, 3)))
         return better
 
     def _save_last(self) -> None:
-        """Write `last/`, unless it is of this step already."""
-        if self._saved != self.training.step:
-            self._saved = self.training.step
+        """Write `last/`, unless it already holds this step."""
+        if self._saved_step != self.training.step:
+            self._saved_step = self.training.step
             self._save(self.folder.last)
 
     def _save(self, target: Path) -> None:
-        """Write a checkpoint; all processes call it, because the state is gathered from all."""
+        """Write a checkpoint; every process must call it, because the state is gathered from all of them."""
         state = {**self.training.state(), "best": self.best.state(), "alarmed": self._alarms.state()}
         if self.writes:
             with self.folder.writing(self.training.step):
@@ -248,12 +248,12 @@ class Trainer:
         try:
             require_finite(measured, self.training.step)
         except TrainingError as error:
-            raise TrainingError(f"{error}; {self._keep(real)}; lower --lr, or look at the batch") from None
+            raise TrainingError(f"{error}; {self._save_batch(real)}; lower --lr, or look at the batch") from None
 
-    def _keep(self, real: torch.Tensor) -> str:
-        """Keep the batch of a run that stops, and what was drawn for it."""
-        drawn = self.training.drawn
-        batch = {"real": real, **({} if drawn is None else {"latent": drawn})}
+    def _save_batch(self, real: torch.Tensor) -> str:
+        """Save the batch on which the run stopped, with its latents; returns a text that says where it is."""
+        latents = self.training.drawn
+        batch = {"real": real, **({} if latents is None else {"latent": latents})}
         target = self.folder.stopped / f"batch-{self.training.step}.safetensors"
         if self.writes:
             with self.folder.writing(self.training.step):
@@ -261,5 +261,5 @@ class Trainer:
                 checkpoints.save_tensors(target, batch)
         return (
             f"its batch is kept in {self.folder.name}/stopped/{target.name}, "
-            f"and step {self._saved} in {self.folder.name}/last"
+            f"and step {self._saved_step} in {self.folder.name}/last"
         )

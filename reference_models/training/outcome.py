@@ -13,13 +13,13 @@ class Outcome:
 
     Attributes:
         path: the run directory.
-        step, total: how many steps of how many have been made.
-        made: how many of them by this call.
-        already_complete: whether there was nothing left to do for a run that was resumed.
-        stopped: the signal that ended it early.
-        best: the best score, where scores were taken, or best value of what the variant names.
-        best_of: its name.
-        is_main_process: whether this is the process, of several, that talks to the user.
+        step, total: number of finished steps, and the number that was asked for.
+        made: number of steps that this call made.
+        already_complete: whether a resumed run had no steps left to make.
+        stopped: the signal that ended the run early; None if it was not.
+        best: the best score or, if none was taken, the best of the value that the variant names; None without either.
+        best_of: name of that value.
+        is_main_process: whether this process, of several, is the one that prints.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""What is seen of a run while it trains: a bar on a terminal, else a line every half minute."""
+"""Progress of a run on stderr: a bar on a terminal, elsewhere a line every half minute."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-PAUSE = 30.0  # seconds between two lines where stderr is a file
+PAUSE = 30.0  # seconds between two lines if stderr is not a terminal
 
 
 class Progress:
-    """Counts images, so that the rate reads images/s."""
+    """Counts images instead of steps, so that the bar shows images/s."""
 
     def __init__(self, step: int, total: int, batch_size: int, *, shown: bool):
         self._total, self._batch_size = total, batch_size
-        self._shown = shown and sys.stderr is not None
+        self._shown = shown and sys.stderr is not None  # None in a Windows program without a console
         terminal = self._shown and sys.stderr.isatty()
         self._bar = tqdm(
             total=total * batch_size, initial=step * batch_size, unit="img", unit_scale=True, disable=not terminal
         )
-        self._lines = self._shown and not terminal
-        self._before, self._at = time.monotonic(), step
+        self._prints_lines = self._shown and not terminal
+        self._last_time, self._last_step = time.monotonic(), step
 
     def __enter__(self) -> Progress:
         return self
@@ -32,22 +32,22 @@ class Progress:
         self._bar.close()
 
     def advance(self, step: int, measured: Mapping[str, float]) -> None:
-        """One more step has been made."""
+        """Show that `step` is finished."""
         if not self._shown:
             return
-        if not self._lines:
+        if not self._prints_lines:
             self._bar.update(self._batch_size)
             if step % 10 == 0:
                 self._bar.set_postfix_str(_losses(measured), refresh=False)
             return
         now = time.monotonic()
-        if now - self._before >= PAUSE:
-            rate = (step - self._at) * self._batch_size / (now - self._before)
+        if now - self._last_time >= PAUSE:
+            rate = (step - self._last_step) * self._batch_size / (now - self._last_time)
             self.say(f"step {step} of {self._total}  {_losses(measured)}  {rate:.0f} images/s")
-            self._before, self._at = now, step
+            self._last_time, self._last_step = now, step
 
     def say(self, line: str) -> None:
-        """A line beside the bar."""
+        """Print a line without breaking the bar."""
         if self._shown:
             tqdm.write(line, file=sys.stderr)
 

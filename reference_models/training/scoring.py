@@ -1,4 +1,4 @@
-"""Scores of a generator while it trains, through `ganmetrics`, on samples or held-out images that never change."""
+"""Scores of a generator during training, by `ganmetrics`; latents and held-out images are the same each time."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from reference_models.sampling.sampler import Sampler
 from reference_models.training.data import Images
 
 RECONSTRUCTION = "reconstruction"
-PART = 4096  # images of training that are looked at together
+PART = 4096  # training images that are compared with the held-out ones at once
 OF_SAMPLES = tuple(OF_IMAGES)
 SCORES = (*OF_SAMPLES, RECONSTRUCTION)
-Scorer = Callable[[Sampler], dict[str, Score]]  # again and again; the real images are read once
+Scorer = Callable[[Sampler], dict[str, Score]]  # called at every score; reads the real images once
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Scoring:
 
     Attributes:
         every: steps between two scores; 0 never scores.
-        metric: a name of `ganmetrics.metrics.METRICS` over samples, as `gm.evaluate` takes them, or "reconstruction";
-            or several, of which the first, by its first value, chooses `best/`.
+        metric: a name of `ganmetrics.metrics.METRICS` over samples, as for `gm.evaluate`, or "reconstruction"; or
+            several names. The first value of the first metric chooses `best/`.
         features: the extractor; the embedded default needs no download.
-        n_samples: images of the generator's moving average, and the most that are taken of the real ones.
+        n_samples: number of images from the generator's moving average, and the largest number of real ones.
         real: any source to compare with; None takes the training images, as they are prepared for training. The
-            reconstruction loss needs one, of images that the generator never saw: it is refused where all are images
-            of training, and says so in its warnings where some are.
-        seed: of the samples, and of which real images are taken.
+            reconstruction loss needs a source of images that the generator never saw: if all of them are training
+            images RecipeError is raised, if some are its scores have a warning.
+        seed: of the samples, and of the choice of real images.
         method: how the reconstruction loss searches latents, a name of `ganmetrics reconstruction --method`.
     """
 
@@ -70,12 +70,12 @@ class Scoring:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Their names."""
+        """The names of all metrics, as a tuple."""
         return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
 
     @property
     def of_samples(self) -> tuple[str, ...]:
-        """Those that need images alone."""
+        """The names of the metrics that need only images, no gradients of the generator."""
         return tuple(name for name in self.metrics if name != RECONSTRUCTION)
 
     @property
@@ -86,24 +86,24 @@ class Scoring:
 
     @property
     def lower_is_better(self) -> bool:
-        """Of that value."""
+        """Whether lower is better for the value that chooses `best/`."""
         return METRICS[self.metrics[0].partition("@")[0]].values[self.best_by.partition("@")[0]] == "lower"
 
 
 def is_score(name: str | None) -> bool:
-    """Whether a value that best/ is chosen by is that of a metric, and not one that the variant measures."""
+    """Whether a value that chooses best/ is a metric's, and not one that the variant measures."""
     return name is not None and any(name.partition("@")[0] in METRICS[score].values for score in SCORES)
 
 
 class SampleScorer:
-    """Metrics of `n_samples` images that are drawn once for all of them, against the real ones."""
+    """All metrics over samples, on the same `n_samples` generated images, against the real ones."""
 
     def __init__(self, scoring: Scoring, images: Images, *, dataroot: str | None, device: torch.device):
         self.scoring = scoring
-        classes = [name for name in scoring.of_samples if METRICS[name.partition("@")[0]].load().labelled]
-        if classes:
-            raise RecipeError(f"--score-metric {classes[0]}: is over classes, and these samples are of none")
-        self._metrics = gm.Evaluator(
+        labelled = [name for name in scoring.of_samples if METRICS[name.partition("@")[0]].load().labelled]
+        if labelled:
+            raise RecipeError(f"--score-metric {labelled[0]}: needs class labels, and these samples have none")
+        self._evaluator = gm.Evaluator(
             scoring.of_samples,
             features=scoring.features,
             device=device,
@@ -111,18 +111,18 @@ class SampleScorer:
             seed=scoring.seed,
             progress=False,
         )
-        if "real" in self._metrics.sides:
-            self._metrics.read_real(_some(images, scoring) if scoring.real is None else scoring.real)
+        if "real" in self._evaluator.sides:
+            self._evaluator.read_real(_some(images, scoring) if scoring.real is None else scoring.real)
 
     def __call__(self, sampler: Sampler) -> dict[str, Score]:
-        self._metrics.reset()
+        self._evaluator.reset()
         for batch in sampler.batches(self.scoring.n_samples, seed=self.scoring.seed):
-            self._metrics.update(batch, layout="NCHW")
-        return self._metrics.compute()
+            self._evaluator.update(batch, layout="NCHW")
+        return self._evaluator.compute()
 
 
 class ReconstructionScorer:
-    """The reconstruction loss of held-out images, prepared as those of training are."""
+    """The reconstruction loss of held-out images, which are prepared like the training images."""
 
     def __init__(self, scoring: Scoring, images: Images, *, dataroot: str | None, device: torch.device):
         opened = open_images(scoring.real, data_root=dataroot)
@@ -130,17 +130,17 @@ class ReconstructionScorer:
         self._warnings = _seen_in_training(held_out, opened.name, images)
         for warning in self._warnings:
             click.echo(f"Warning: {warning}", err=True)
-        self._watch = gm.Reconstruction(
+        self._reconstruction = gm.Reconstruction(
             held_out, method=scoring.method, seed=scoring.seed, device=device, progress=False
         )
 
     def __call__(self, sampler: Sampler) -> dict[str, Score]:
-        score = self._watch.compute(sampler)
+        score = self._reconstruction.compute(sampler)
         return {RECONSTRUCTION: score.with_(warnings=[*score.warnings, *self._warnings])}
 
 
 def make_scorer(scoring: Scoring, images: Images, *, dataroot: str | None, device: torch.device) -> Scorer:
-    """The scorer of all metrics of `scoring`, by the names of their values; `images` are those of training."""
+    """A scorer of all metrics of `scoring`; `images` are the training images. It returns scores by value name."""
     kinds = ([SampleScorer] if scoring.of_samples else []) + (
         [ReconstructionScorer] if RECONSTRUCTION in scoring.metrics else []
     )
@@ -149,32 +149,35 @@ def make_scorer(scoring: Scoring, images: Images, *, dataroot: str | None, devic
 
 
 def _seen_in_training(held_out: torch.Tensor, name: str, images: Images) -> list[str]:
-    """A warning where held-out images `(n, C, H, W)` are among those of training, as they are prepared for it.
+    """A warning if some of the held-out images `(n, C, H, W)` are training images, compared after preparation.
 
-    Raises RecipeError where all of them are. Of training images that do not fit into memory the name has to tell.
+    If the training images do not fit into memory, only the names of the sources are compared. Raises RecipeError if
+    all held-out images are training images.
     """
     if not images.in_memory:
-        told = f"--score-real: {name} and the training images {images.name} overlap; name some that are not trained on"
-        return [told] if _overlap(name, images.name) else []
-    asked, found = keys_of(held_out), set[bytes]()
+        text = f"--score-real: {name} and the training images {images.name} overlap; name some that are not trained on"
+        return [text] if _overlap(name, images.name) else []
+    held_out_keys, seen = keys_of(held_out), set[bytes]()
     for start in range(0, len(images), PART):
-        found.update(set(asked).intersection(keys_of(_part(images, start))))
-    shared = sum(key in found for key in asked)
-    said = f"--score-real: {shared} of {len(asked)} images are trained on, and a reconstruction loss is of others"
-    if shared == len(asked):
-        raise RecipeError(f"{said}; name some that are held out, such as mnist:test[0:200]")
-    return [said] if shared else []
+        seen.update(set(held_out_keys).intersection(keys_of(_part(images, start))))
+    shared = sum(key in seen for key in held_out_keys)
+    n = len(held_out_keys)
+    text = f"--score-real: {shared} of {n} images are trained on, and a reconstruction loss is of others"
+    if shared == n:
+        raise RecipeError(f"{text}; name some that are held out, such as mnist:test[0:200]")
+    return [text] if shared else []
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two names of sources with their slices, where they have any, have an image in common."""
-    (mine, start, stop), (theirs, begin, end) = _sliced(one), _sliced(other)
-    return mine == theirs and max(start, begin) < min(stop, end)
+    """Whether two names of sources, each perhaps with a slice, share an image."""
+    (one_source, one_start, one_stop), (other_source, other_start, other_stop) = _sliced(one), _sliced(other)
+    return one_source == other_source and max(one_start, other_start) < min(one_stop, other_stop)
 
 
 def _sliced(name: str) -> tuple[str, float, float]:
-    found = re.fullmatch(r"(.*)\[(\d+):(\d+)\]", name)
-    return (found[1], int(found[2]), int(found[3])) if found else (name, 0, math.inf)
+    """(source, start, stop) of a name such as `mnist:test[0:200]`."""
+    match = re.fullmatch(r"(.*)\[(\d+):(\d+)\]", name)
+    return (match[1], int(match[2]), int(match[3])) if match else (name, 0, math.inf)
 
 
 def _part(images: Images, start: int) -> torch.Tensor:
@@ -182,7 +185,7 @@ def _part(images: Images, start: int) -> torch.Tensor:
 
 
 def _some(images: Images, scoring: Scoring) -> torch.Tensor:
-    """`n_samples` of the images, or all there are, uint8 `(n, C, H, W)`."""
+    """At most `n_samples` of the images, chosen at random, uint8 `(n, C, H, W)`."""
     random = torch.Generator().manual_seed(scoring.seed)
     chosen = torch.randperm(len(images), generator=random)[: scoring.n_samples].sort().values
     return images.__getitems__(chosen.tolist())

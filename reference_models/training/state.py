@@ -1,8 +1,8 @@
-"""Everything that a step of training changes, as one object: `advance` makes one step, `state` is all of it.
+"""Everything that a training step changes, as one object: `advance` makes one step, `state` returns all of it.
 
 Several processes share a batch: each draws the same latents and takes its own part of them, and gradients are
-averaged after each backward pass, as in StyleGAN's loop. (Wrapped in DistributedDataParallel, a discriminator could
-not be called on real and fake images before one backward pass, nor be frozen while the generator learns.)
+averaged after each backward pass, as in StyleGAN's loop. DistributedDataParallel is not used: it does not allow two
+calls of the discriminator before one backward pass, nor a frozen discriminator while the generator is updated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WARM_UP = 10  # steps after which the average's decay begins to count, as in Ten
 
 
 def make_accelerator(device: str | None = None, mixed_precision: str = "no", **options: Any) -> Accelerator:
-    """Device, processes and precision. Raises RecipeError where accelerate is absent or the device is."""
+    """An Accelerator: device, processes and precision. Raises RecipeError if accelerate or the device is missing."""
     from ganmetrics.runtime.device import resolve_device
 
     try:
@@ -39,7 +39,8 @@ def make_accelerator(device: str | None = None, mixed_precision: str = "no", **o
     chosen = resolve_device(device)
     earlier = AcceleratorState._shared_state
     if earlier and (earlier["_mixed_precision"], earlier["device"].type) != (mixed_precision, chosen.type):
-        AcceleratorState._reset_state(reset_partial_state=earlier["num_processes"] == 1)  # accelerate keeps the first
+        # accelerate keeps the first state of a process; another device or precision needs a new one
+        AcceleratorState._reset_state(reset_partial_state=earlier["num_processes"] == 1)
     try:
         accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision, **options)
         _require_installed(options.get("log_with", []))
@@ -55,17 +56,17 @@ def make_accelerator(device: str | None = None, mixed_precision: str = "no", **o
 def _require_installed(trackers: Sequence[str]) -> None:
     from accelerate.tracking import get_available_trackers
 
-    found = [str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers()]
-    absent = [tracker for tracker in trackers if tracker not in found]
-    if absent:
-        raise RecipeError(f"--tracker {absent[0]}: is not installed; pip install {absent[0]}, or --tracker none")
+    installed = [str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers()]
+    missing = [tracker for tracker in trackers if tracker not in installed]
+    if missing:
+        raise RecipeError(f"--tracker {missing[0]}: is not installed; pip install {missing[0]}, or --tracker none")
 
 
 class Average:
     """The generator's exponential moving average, batch norm's statistics included.
 
-    It starts as a copy, and its decay grows as (1 + t) / (10 + t) up to the one asked for, so that the first,
-    untrained weights are soon forgotten.
+    It starts as a copy. Its decay is min(`decay`, (1 + t) / (10 + t)) at step t, so that the untrained weights soon
+    lose their influence.
     """
 
     def __init__(self, network: nn.Module, decay: float):
@@ -77,12 +78,12 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the network's present weights, after `step` steps."""
+        """Move the average towards the network's present weights; `step` counts from 0."""
         decay = min(self.decay, (1 + step) / (WARM_UP + step))
-        mine, theirs = zip(*self._floats, strict=True)
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
-        for own, its in self._counts:
-            own.copy_(its)
+        averages, currents = zip(*self._floats, strict=True)
+        torch._foreach_lerp_(averages, currents, 1 - decay)
+        for average, current in self._counts:  # such as batch norm's number of batches
+            average.copy_(current)
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:
@@ -95,14 +96,14 @@ class Training:
     Args:
         variant: with its recipe; `recipe.nc` is set.
         accelerator: from `make_accelerator`; None makes one for the CPU or the first GPU.
-        seed: of the initial weights and of all that is drawn.
-        steps_per_epoch: for the schedules that count epochs.
+        seed: of the initial weights and of all later random numbers.
+        steps_per_epoch: for schedules that count epochs.
 
     Attributes:
         networks: by name, `generator` among them.
-        average: of the generator; `average.network` is what is sampled by default.
-        step: how many steps have been made.
-        drawn: the latents of the last call of `latent`, all processes' together.
+        average: of the generator; samples come from `average.network` by default.
+        step: number of finished steps.
+        drawn: latents of the last call of `latent`, those of all processes.
     """
 
     def __init__(
@@ -113,19 +114,22 @@ class Training:
         self.device = self.accelerator.device
         self.step = 0
         seed_everything(seed)  # the same weights in every process
-        made = variant.networks()  # channels last: convolutions are a sixth quicker on a CPU, more on tensor cores
+        networks = variant.networks()  # channels last: convolutions are a sixth faster on a CPU, more on tensor cores
         self.networks = {
-            n: net.to(self.device).to(memory_format=torch.channels_last).train() for n, net in made.items()
+            n: net.to(self.device).to(memory_format=torch.channels_last).train() for n, net in networks.items()
         }
         self.average = Average(self.networks["generator"], variant.recipe.ema_decay)
         self.optimizers = variant.optimizers(self.networks)
         self.schedules = variant.schedules(self.optimizers, steps_per_epoch)
         self.random = torch.Generator(self.device).manual_seed(seed)
         self.drawn: Tensor | None = None
-        seed_everything(seed + self.accelerator.process_index)
+        seed_everything(seed + self.accelerator.process_index)  # other dropout in every process
 
     def advance(self, real: Tensor) -> dict[str, float]:
-        """One step on `real`, uint8 or in the variant's range, `(n, C, H, W)` or points `(n, D)`; what it measured."""
+        """One step on `real`, uint8 or float in the variant's range, images `(n, C, H, W)` or points `(n, D)`.
+
+        Returns the measured values, averaged over the processes.
+        """
         real = real.to(self.device, non_blocking=True)
         if real.dtype == torch.uint8:
             low, high = self.variant.value_range
@@ -139,18 +143,18 @@ class Training:
         return dict(zip(measured, self.accelerator.reduce(values, "mean").tolist(), strict=True))
 
     def latent(self, n: int) -> Tensor:
-        """Latents for this process's `n` images, its part of those that the whole batch gets."""
+        """Latents for the `n` images of this process: its part of the latents of the whole batch."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         self.drawn = self.variant.latent(n * world, self.random)
         return self.drawn[rank * n : (rank + 1) * n]
 
     def autocast(self) -> AbstractContextManager:
-        """Where networks run: mixed precision, if the recipe says so."""
+        """A context to call networks in: mixed precision, if the recipe asks for it."""
         return self.accelerator.autocast()
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
-        """No gradients for the weights of one network; they still pass through it."""
+        """No gradients for the weights of network `name`; gradients still flow through it."""
         self.networks[name].requires_grad_(False)
         try:
             yield
@@ -158,7 +162,7 @@ class Training:
             self.networks[name].requires_grad_(True)
 
     def update(self, name: str, loss: Tensor) -> Tensor:
-        """One step of the optimiser of that name down the gradient of `loss`; the gradient's Euclidean norm."""
+        """One step of the optimiser `name` that lowers `loss`; returns the Euclidean norm of the gradient."""
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
@@ -169,12 +173,13 @@ class Training:
         return torch.nn.utils.get_total_norm(gradients)
 
     def _average_gradients(self, gradients: list[Tensor]) -> None:
+        # one exchange for all gradients, because each has a fixed cost
         flat = self.accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), "mean")
         for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def state(self) -> dict[str, Any]:
-        """All that later steps depend on; `networks` and `average` as state dicts."""
+        """Everything that later steps depend on; `networks` and `average` are state dicts."""
         return {
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "average": self.average.network.state_dict(),
@@ -193,7 +198,7 @@ class Training:
         return gather_object([own])
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         self.average.network.load_state_dict(state["average"])
@@ -208,16 +213,16 @@ class Training:
 
 
 def seed_everything(seed: int) -> None:
-    """Python's, NumPy's and torch's own random numbers, on every device."""
+    """Seed the global random numbers of Python, NumPy and torch, on every device."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # NumPy takes no larger seeds
     torch.manual_seed(seed)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Where the random numbers of every library stand in this process."""
+    """The state of the global random numbers of Python, NumPy and torch in this process."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    state = {
+    state = {  # NumPy's uint32 keys as int64, because torch supports few operations on uint32
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
@@ -226,7 +231,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Take up what `random_state` gave; CUDA's where both have it."""
+    """Restore what `random_state` returned; CUDA's only if the state has it and `device` is a GPU."""
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

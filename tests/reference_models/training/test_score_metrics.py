@@ -124,7 +124,7 @@ def test_metrics_over_classes_are_refused_before_anything_is_written(
             return type("Labelled", (super().load(),), {"labelled": True})
 
     monkeypatch.setitem(METRICS, "fid", Labelled(**vars(METRICS["fid"])))
-    with pytest.raises(RecipeError, match=r"^--score-metric fid: is over classes, and these samples are of none$"):
+    with pytest.raises(RecipeError, match=r"^--score-metric fid: needs class labels, and these samples have none$"):
         run("gan", tmp_path / "run", 3, cadence=looking())
     assert not (tmp_path / "run").exists()
 
