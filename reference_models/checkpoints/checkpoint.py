@@ -1,12 +1,12 @@
-"""Checkpoints: one directory holds all of a run, complete or not there at all.
+"""Checkpoints: one directory holds the whole state of a run, either complete or not there at all.
 
     NAME.safetensors            each network, and generator_ema.safetensors
     training.{json,safetensors} optimisers, schedules, random numbers, the variant's own state, the step
     config.json                 variant, recipe, data, seed, processes: what a resumed run must agree with
     manifest.json               format, versions, SHA-256 of every file; written last
 
-Nothing is unpickled. A checkpoint is written beside the one it replaces and takes its name by two renames, so that
-at every moment one complete checkpoint is there; `locate` finds it wherever a kill left it.
+Nothing is unpickled. A checkpoint is written beside the one it replaces, then two renames put it in place, so that one
+complete checkpoint exists at every moment; `locate` finds it if the process is killed in between.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ from reference_models.checkpoints.tree import flatten, unflatten
 from reference_models.errors import CheckpointError
 
 FORMAT = "reference-models-checkpoint-1"
-NEW, OLD = ".new", ".old"  # beside NAME while it is replaced
+NEW, OLD = ".new", ".old"  # suffixes of the directories beside NAME while it is replaced
 EMA = "generator_ema"
-CONFIGURATION = {"variant", "recipe", "data", "seed", "processes"}  # what every config.json says
+CONFIGURATION = {"variant", "recipe", "data", "seed", "processes"}  # entries of every config.json
 
 
 def save(target: Path, state: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Write `Training.state()` and the configuration; replaces what is at `target`. OSError leaves that as it was."""
+    """Write `Training.state()` and the configuration; replaces the checkpoint at `target`.
+
+    Raises OSError if it cannot be written; the checkpoint at `target` is then unchanged.
+    """
     finish_swap(target)
     new, old = target.with_name(target.name + NEW), target.with_name(target.name + OLD)
     shutil.rmtree(new, ignore_errors=True)
@@ -70,12 +73,12 @@ def _write(folder: Path, state: Mapping[str, Any], config: Mapping[str, Any]) ->
         "versions": versions(),
         "sha256": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
     }
-    _save_json(folder / "manifest.json", manifest)  # whole, or not there: it says that the rest is
+    _save_json(folder / "manifest.json", manifest)  # last, and whole or absent: it shows that the rest is complete
     _sync(folder)
 
 
 def versions() -> dict[str, str]:
-    """Of everything that a run depends on."""
+    """Versions of Python and of the packages that a run depends on."""
     packages = ("ganmetrics", "torch", "torchvision", "accelerate", "numpy", "safetensors")
     return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
@@ -93,9 +96,9 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """As safetensors. Raises OSError where it cannot be written; `save_file` would hide it in an error of its own."""
-    kept = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    path.write_bytes(safetensors.save(kept))
+    """Write a safetensors file. Raises OSError on failure; safetensors' `save_file` raises another error type."""
+    on_cpu = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    path.write_bytes(safetensors.save(on_cpu))
 
 
 def _save_json(path: Path, value: Any) -> None:
@@ -104,8 +107,8 @@ def _save_json(path: Path, value: Any) -> None:
 
 
 def _sync(path: Path) -> None:
-    """To the disk itself: a machine that loses power keeps what a rename promised."""
-    if os.name == "nt" and path.is_dir():
+    """Flush a file or directory to the disk, so that a rename is still complete after a power failure."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no directories
         return
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -115,26 +118,26 @@ def _sync(path: Path) -> None:
 
 
 def finish_swap(target: Path) -> None:
-    """Bring the newest complete checkpoint of a run that was killed to its place, and take its leftovers away."""
+    """Finish a replacement that a kill interrupted: put the newest complete checkpoint in place, delete leftovers."""
     new, old = target.with_name(target.name + NEW), target.with_name(target.name + OLD)
-    found = locate(target)
-    if found is not None and found != target:
+    complete = locate(target)
+    if complete is not None and complete != target:
         shutil.rmtree(target, ignore_errors=True)
-        found.rename(target)
+        complete.rename(target)
     shutil.rmtree(new, ignore_errors=True)
-    if found is not None:
+    if complete is not None:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def locate(target: Path) -> Path | None:
-    """Where the complete checkpoint of that name is: in its place, or where a kill between two renames left it."""
-    target = target if target.name else target.absolute()
+    """Path of the complete checkpoint of that name: `target`, or where a kill left it; None if there is none."""
+    target = target if target.name else target.absolute()  # Path(".") has no name to add a suffix to
     places = (target, target.with_name(target.name + NEW), target.with_name(target.name + OLD))
     return next((place for place in places if (place / "manifest.json").is_file()), None)
 
 
 def _manifest(target: Path) -> bytes | None:
-    """What tells one checkpoint of that name from the next."""
+    """The bytes that distinguish a checkpoint from the next one of that name; None if they cannot be read."""
     try:
         return ((locate(target) or target) / "manifest.json").read_bytes()
     except OSError:
@@ -144,64 +147,71 @@ def _manifest(target: Path) -> bytes | None:
 class Checkpoint:
     """A complete checkpoint on disk, every file of which matches its checksum.
 
-    Raises CheckpointError where there is none, or where it is damaged.
+    Attributes:
+        path: its directory.
+        manifest, config: contents of manifest.json and config.json.
+        step: number of finished steps.
+        networks: names of its networks, without the generator's average.
+
+    Raises:
+        CheckpointError: if there is none, or if it is damaged.
     """
 
     def __init__(self, target: str | os.PathLike[str]):
-        seen: Any = ()
+        manifest: Any = ()
         while True:
             try:
                 return self._read(Path(target))
             except CheckpointError:
-                before, seen = seen, _manifest(Path(target))
-                if seen == before:
+                previous, manifest = manifest, _manifest(Path(target))
+                if manifest == previous:
                     raise
-                # else training may have replaced it in the middle of the reading
+                # else training may have replaced it during reading: try again
 
     def _read(self, target: Path) -> None:
-        found = locate(target)
-        if found is None and not target.is_dir():
+        complete = locate(target)
+        if complete is None and not target.is_dir():
             raise CheckpointError(f"{printable(os.fspath(target))}: no complete checkpoint there")
-        self.path = found or target  # a folder of that name without a manifest was complete once
-        self._seen = _manifest(self.path)
+        self.path = complete or target  # a folder without a manifest has lost it: reported as damaged below
+        self._manifest_bytes = _manifest(self.path)
         self.manifest = self._json("manifest.json")
         self._verify()
         self.config: dict[str, Any] = self._json("config.json")
 
     def is_replaced(self) -> bool:
-        """Whether training has put another checkpoint in its place since."""
-        return _manifest(self.path) != self._seen
+        """Whether training has replaced this checkpoint since it was read."""
+        return _manifest(self.path) != self._manifest_bytes
 
     def of_a_run(self) -> Checkpoint:
-        """Itself, with a configuration that says all a run's has to. Raises CheckpointError."""
-        lacking = CONFIGURATION - set(self.config if isinstance(self.config, dict) else ())
-        if lacking:
-            raise self._damaged(f"config.json lacks {', '.join(sorted(lacking))}")
+        """Returns itself. Raises CheckpointError if its configuration lacks an entry that every run has."""
+        missing = CONFIGURATION - set(self.config if isinstance(self.config, dict) else ())
+        if missing:
+            raise self._damaged(f"config.json lacks {', '.join(sorted(missing))}")
         return self
 
     def _verify(self) -> None:
         manifest = self.manifest
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             got = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-            raise self._damaged(f"its format is {got!r}, and {FORMAT!r} is read here")
+            raise self._damaged(f"its format is {got!r}, expected {FORMAT!r}")
         try:
-            self._expected: dict[str, str] = dict(manifest["sha256"])
+            self._expected_digests: dict[str, str] = dict(manifest["sha256"])
             self.step, self.networks = int(manifest["step"]), [str(name) for name in manifest["networks"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise self._damaged("manifest.json lacks what belongs there") from error
+            raise self._damaged("manifest.json lacks entries or has invalid ones") from error
         tensors = {f"{name}.safetensors" for name in (*self.networks, EMA, "training")}
-        if set(self._expected) != {*tensors, "training.json", "config.json"}:
+        if set(self._expected_digests) != {*tensors, "training.json", "config.json"}:
             raise self._damaged("manifest.json names other files than its networks need")
-        for name in self._expected:
+        for name in self._expected_digests:
             try:
-                self._require_kept(name, sha256_of(self.path / name))
+                self._require_digest(name, sha256_of(self.path / name))
             except OSError as error:
                 raise self._damaged(f"{printable(name)}: {reason_of(error)}") from error
         if ["step", self.step] not in self._json("training.json")["dict"]:
             raise self._damaged(f"manifest.json says step {self.step}, training.json another")
 
-    def _require_kept(self, name: str, got: str) -> None:
-        digest = str(self._expected[name])
+    def _require_digest(self, name: str, got: str) -> None:
+        digest = str(self._expected_digests[name])
         if got != digest:
             raise self._damaged(
                 f"{printable(name)} is not what was saved (SHA-256 {got[:8]}..., not {printable(digest[:8])}...)"
@@ -214,24 +224,24 @@ class Checkpoint:
             raise self._damaged(f"{name} cannot be read") from error
 
     def _damaged(self, why: str) -> CheckpointError:
-        other = self.path.with_name("best" if self.path.name.startswith("last") else "last")
-        hint = f"; the run's {other.name}/ may be whole" if locate(other) else ""
+        sibling = self.path.with_name("best" if self.path.name.startswith("last") else "last")
+        hint = f"; the run's {sibling.name}/ may be whole" if locate(sibling) else ""
         return CheckpointError(f"{printable(os.fspath(self.path))}: damaged checkpoint: {why}{hint}")
 
     def network(self, name: str) -> dict[str, Tensor]:
-        """The state dict of a network, or of the generator's average, `EMA`."""
+        """The state dict of a network, or of the generator's average under the name `EMA`."""
         return self._tensors(f"{name}.safetensors")
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         try:
-            held = (self.path / name).read_bytes()
-            self._require_kept(name, hashlib.sha256(held).hexdigest())  # training may have replaced it since
-            return safetensors.load(held)
+            content = (self.path / name).read_bytes()
+            self._require_digest(name, hashlib.sha256(content).hexdigest())  # training may have replaced it since
+            return safetensors.load(content)
         except (OSError, SafetensorError) as error:
             raise self._damaged(f"{name} cannot be read") from error
 
     def state(self) -> dict[str, Any]:
-        """What `save` was given. Raises CheckpointError."""
+        """The state that was given to `save`. Raises CheckpointError if it is damaged."""
         try:
             rest = unflatten(self._json("training.json"), self._tensors("training.safetensors"))
         except (KeyError, ValueError) as error:
@@ -240,12 +250,12 @@ class Checkpoint:
 
 
 def differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """`name: kept -> asked` for every entry that is not the same, entries of entries included."""
-    found = []
+    """`name: kept -> asked` for every entry that differs, nested entries included."""
+    changes = []
     for name in {**kept, **asked}:
-        mine, theirs = kept.get(name), asked.get(name)
-        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-            found += differences(mine, theirs)
-        elif mine != theirs:
-            found.append(f"{name}: {mine} -> {theirs}")
-    return found
+        old, new = kept.get(name), asked.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            changes += differences(old, new)
+        elif old != new:
+            changes.append(f"{name}: {old} -> {new}")
+    return changes

@@ -1,6 +1,6 @@
-"""The folder of one run: `last/`, `best/`, `log.jsonl`, `samples/*.png`, `config.json`; one process writes.
+"""The folder of one run: `last/`, `best/`, `log.jsonl`, `samples/*.png`, `config.json`; one process writes it.
 
-And `history.jsonl`, the scores as `ganmetrics.Monitor` keeps them.
+Also `history.jsonl`, the scores in the format of `ganmetrics.Monitor`.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ OURS = {"config.json", "log.jsonl", "history.jsonl", "samples", "tensorboard", "
 
 
 def folder_of(path: str | os.PathLike[str]) -> Path:
-    """The folder that a user named. Raises CheckpointError for what is no name."""
+    """The folder that a user named. Raises CheckpointError for an empty name or another type."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         got = "an empty name" if path == "" else f"{path!r}"
         raise CheckpointError(f"expected the folder of a run, got {got}")
     folder = Path(path).expanduser()
-    return folder if folder.name not in ("", "..") else folder.resolve()
+    return folder if folder.name not in ("", "..") else folder.resolve()  # messages and records need a name
 
 
 def run_around(path: Path) -> Path | None:
-    """The run directory that an absolute path is or lies in."""
+    """The run directory that is `path` or contains it; None if there is none. `path` must be absolute."""
     return next((folder for folder in (path, *path.parents) if locate(folder / "last") is not None), None)
 
 
 class RunDirectory:
-    """Names and manners of a run's folder. Raises CheckpointError for one that is not fit."""
+    """The files of a run's folder, by path, and how they are read and written.
+
+    Raises CheckpointError if the folder's name is not valid.
+    """
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = folder_of(path)
@@ -45,10 +48,14 @@ class RunDirectory:
         self.stopped, self.history = self.path / "stopped", self.path / "history.jsonl"
 
     def found(self, *, resume: bool) -> Checkpoint | None:
-        """What to go on from; None starts from the beginning. Writes nothing."""
+        """The checkpoint to continue from; None to start from the beginning. Writes nothing.
+
+        Raises CheckpointError if the folder is not fit: it is a file, holds other files, holds a run that `resume` does
+        not ask for, or holds none that it asks for.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.name}: is a file; expected a folder for the run")
-        if locate(self.last) is not None or self.last.is_dir():  # it takes its name when it is complete
+        if locate(self.last) is not None or self.last.is_dir():  # without a manifest it is damaged, not absent
             checkpoint = Checkpoint(self.last).of_a_run()
             if resume:
                 return checkpoint
@@ -60,20 +67,20 @@ class RunDirectory:
             if resume:
                 raise CheckpointError(f"{self.name}: nothing to resume there; leave out --resume to start a run")
             return None
-        strangers = [printable(p.name) for p in self.path.iterdir() if not self._is_ours(p)]
-        if strangers:
-            raise CheckpointError(f"{self.name}: holds {strangers[0]}, no part of a run; name a new folder")
+        foreign = [printable(p.name) for p in self.path.iterdir() if not self._is_ours(p)]
+        if foreign:
+            raise CheckpointError(f"{self.name}: holds {foreign[0]}, no part of a run; name a new folder")
         return None
 
     def make(self) -> None:
-        """The folder itself, where it is not there yet."""
+        """Make the folder, if it does not exist yet."""
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"{self.name}: cannot be made: {reason_of(error)}") from error
 
     def mend(self) -> None:
-        """Clear away what a kill left half-way; only under the lock."""
+        """Repair what a kill left unfinished; call it only under the lock."""
         for target in (self.last, self.best):
             finish_swap(target)
         for path in [*self.path.iterdir(), *self.samples.iterdir()]:
@@ -86,13 +93,13 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, writes: bool) -> Iterator[None]:
-        """One writer at a time, where the system can say so; a killed one leaves no lock behind."""
+        """A lock for one writer at a time, if the system has locks; it ends with its process, even a killed one."""
         if not writes:
             yield
             return
         try:
             import fcntl
-        except ImportError:  # Windows
+        except ImportError:  # on Windows, which has no fcntl
             yield
             return
         with open(self.path / ".lock", "w") as file:
@@ -101,7 +108,7 @@ class RunDirectory:
             except BlockingIOError:
                 raise CheckpointError(f"{self.name}: another process is training there; wait for it") from None
             except OSError:
-                pass  # a file system without locks
+                pass  # the file system has no locks
             yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -114,7 +121,7 @@ class RunDirectory:
             file.write(json.dumps(line) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
-        """Every whole line; a line that a kill cut short is left out."""
+        """Every complete line; a line that a kill cut short is skipped."""
         lines = []
         for text in self._log.read_text(errors="replace").splitlines() if self._log.is_file() else []:
             try:
@@ -126,16 +133,16 @@ class RunDirectory:
         return lines
 
     def forget_after(self, step: int) -> None:
-        """Take lines and grids away that a killed run wrote after its last checkpoint: they are made again."""
-        kept = [line for line in self.read_log() if line["step"] <= step]
+        """Delete log lines and grids of later steps: a resumed run makes those steps again."""
+        kept_lines = [line for line in self.read_log() if line["step"] <= step]
         with write_whole(self._log) as file:
-            file.write("".join(json.dumps(line) + "\n" for line in kept).encode())
+            file.write("".join(json.dumps(line) + "\n" for line in kept_lines).encode())
         for picture in self.samples.glob("*.png"):
             if not picture.stem.isdigit() or int(picture.stem) > step:
                 picture.unlink()
 
     def picture(self, step: int) -> Path:
-        """Where the grid of a step goes."""
+        """Path for the grid of a step."""
         return self.samples / f"{step:06}.png"
 
     def last_picture(self) -> Path | None:
@@ -143,12 +150,12 @@ class RunDirectory:
 
     @contextmanager
     def writing(self, step: int) -> Iterator[None]:
-        """A full disk and its kin as TrainingError that says what is still there."""
+        """Turns OSError, such as that of a full disk, into TrainingError that says which checkpoint is still there."""
         try:
             yield
         except OSError as error:
-            found = locate(self.last)
-            kept = f"step {Checkpoint(found).step} is still in {self.name}/last" if found else "no checkpoint is there"
+            last = locate(self.last)
+            kept = f"step {Checkpoint(last).step} is still in {self.name}/last" if last else "no checkpoint is there"
             raise TrainingError(
                 f"step {step}: cannot write to {self.name}: {reason_of(error)}; {kept}; "
                 "mend that and go on with --resume"

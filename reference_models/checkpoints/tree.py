@@ -1,4 +1,4 @@
-"""Nested Python values with tensors inside, as JSON and named tensors: nothing that executes code on loading."""
+"""Nested Python values with tensors inside, as JSON and named tensors: loading them executes no code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLAIN = (str, int, float, bool, type(None))
 def flatten(value: Any) -> tuple[Any, dict[str, Tensor]]:
     """`(json, tensors)` of dicts (any plain keys), lists, tuples, numbers, strings, None and tensors.
 
-    Raises TypeError for anything else: what would come back changed is not saved.
+    Raises TypeError for any other type, because `unflatten` could not restore it unchanged.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -28,7 +28,7 @@ def flatten(value: Any) -> tuple[Any, dict[str, Tensor]]:
             return [encode(item) for item in value]
         if isinstance(value, Mapping):
             return {"dict": [[encode(key), encode(item)] for key, item in value.items()]}
-        if type(value) in PLAIN:
+        if type(value) in PLAIN:  # not isinstance: a subclass would come back as its base
             return value
         raise TypeError(f"a checkpoint holds dicts, lists, tuples, plain values and tensors; got {type(value)}")
 
@@ -36,7 +36,7 @@ def flatten(value: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 def unflatten(encoded: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """What `flatten` was given. Raises KeyError for a tensor that is missing, ValueError for JSON of another kind."""
+    """The value that `flatten` was given. Raises KeyError for a missing tensor, ValueError for JSON of another form."""
     if isinstance(encoded, list):
         return [unflatten(item, tensors) for item in encoded]
     if not isinstance(encoded, dict):

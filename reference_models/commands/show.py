@@ -1,4 +1,4 @@
-"""What a run directory tells: configuration, how far it came, the last values, its curves and its last grid."""
+"""A summary of a run directory: configuration, progress, the last values, its curves and its last grid."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from reference_models.sampling.sampler import absent
 
 
 def describe(path: str | os.PathLike[str], *, curves: bool = True) -> dict[str, Any]:
-    """The run in `path`, ready to print; draws `curves.png` there where matplotlib is.
+    """The run in `path`, ready to print; draws `curves.png` in it if matplotlib is installed.
 
-    Raises CheckpointError where there is no run, or its last checkpoint is damaged.
+    Raises CheckpointError if there is no run, or if its last checkpoint is damaged.
     """
     folder = RunDirectory(path)
     if locate(folder.last) is None:
@@ -34,15 +34,15 @@ def describe(path: str | os.PathLike[str], *, curves: bool = True) -> dict[str, 
         "best": "no score was taken" if best is None else f"step {best}",
         "recipe": checkpoint.config["recipe"],
         "data": checkpoint.config["data"],
-        "last values": {name: _short(value) for name, value in measured.items()},
-        "scores": {f"step {line['step']}": _short(line["score"]["value"]) for line in scored},
+        "last values": {name: _rounded(value) for name, value in measured.items()},
+        "scores": {f"step {line['step']}": _rounded(line["score"]["value"]) for line in scored},
         "warnings": {f"step {line['step']}": line["warning"] for line in log if "warning" in line},
         "last grid": "none yet" if picture is None else str(picture),
         "curves": _curves(folder, log, title, curves),
     }
 
 
-def _short(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 

@@ -1,4 +1,4 @@
-"""Walks and sums of latents as pictures that read without explanation."""
+"""Walks and arithmetic of latents, drawn as pictures with captions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def walk_grid(
     kind: str = "spherical",
     ema: bool = True,
 ) -> Image.Image:
-    """Walks as rows, with their stops' numbers: one for each list of stops, or for each pair along a single list."""
+    """Walks as rows, with the numbers of their stops: one row per list of stops, or per pair of a single list."""
     lists = {hasattr(row, "__len__") for row in stops}
     if len(lists) > 1:
         raise OptionError(f"stops: expected sample numbers or lists of them, not both, got {list(stops)}")
@@ -35,8 +35,8 @@ def walk_grid(
     strips = [_text(f"{kind.capitalize()} walks between samples of seed {seed}")]
     for row in rows:
         images = walk(sampler, row, seed=seed, n_between=n_between, kind=kind, ema=ema)
-        named = {i * (n_between + 1): f"#{stop}" for i, stop in enumerate(row)}
-        strips.append(_beside([_captioned(image, named.get(i, "")) for i, image in enumerate(images)]))
+        captions = {i * (n_between + 1): f"#{stop}" for i, stop in enumerate(row)}
+        strips.append(_beside([_captioned(image, captions.get(i, "")) for i, image in enumerate(images)]))
     return _above(strips, gap=GAP, margin=GAP, left=True)
 
 
@@ -52,30 +52,30 @@ def arithmetic_grid(
     noise: float = 0.25,
     names: Sequence[str] = ("base", "minus", "plus"),
 ) -> Image.Image:
-    """`arithmetic` as the paper's figure 7: exemplars over their averages; the result framed amid its variations."""
+    """`arithmetic` drawn as figure 7 of the paper: exemplars above averages, the framed result among its variations."""
     if len(names) != 3:
         raise OptionError(f"names: expected three, of base, minus and plus, got {list(names)}")
-    found = arithmetic(sampler, base, minus, plus, seed=seed, ema=ema, n_variations=n_variations, noise=noise)
-    concepts = zip((found.base, found.minus, found.plus), names, strict=True)
+    result = arithmetic(sampler, base, minus, plus, seed=seed, ema=ema, n_variations=n_variations, noise=noise)
+    concepts = zip((result.base, result.minus, result.plus), names, strict=True)
     terms = [_term(concept, name) for concept, name in concepts]
-    around = _around(found)
+    result_picture = _result_with_variations(result)
     caption = f"result (framed), and with noise of ±{noise:g}" if n_variations else "result"
-    parts = [terms[0], _sign("-"), terms[1], _sign("+"), terms[2], _sign("="), _above([_text(caption), around])]
-    from_below = [grid(found.image[None]).height // 2, SIGN // 2] * 3 + [around.height // 2]
+    parts = [terms[0], _sign("-"), terms[1], _sign("+"), terms[2], _sign("="), _above([_text(caption), result_picture])]
+    from_below = [grid(result.image[None]).height // 2, SIGN // 2] * 3 + [result_picture.height // 2]
     sheet = _beside(parts, gap=GAP, middles=[part.height - y for part, y in zip(parts, from_below, strict=True)])
     return _above([sheet], margin=GAP)
 
 
 def _term(concept: Concept, name: str) -> Image.Image:
-    """Exemplars with their numbers, and the average under them."""
+    """Exemplars with their numbers, and below them the image of their average latent."""
     exemplars = [_captioned(image, f"#{i}") for image, i in zip(concept.images, concept.indices, strict=True)]
     return _above([_text(name), *exemplars, _text("average"), grid(concept.mean_image[None])])
 
 
-def _around(found: Arithmetic) -> Image.Image:
-    """The result, framed, amid its variations."""
-    tiles = [_above([grid(image[None])], margin=LINE) for image in found.variation_images]
-    framed = _above([grid(found.image[None])], margin=LINE, colour="red")
+def _result_with_variations(result: Arithmetic) -> Image.Image:
+    """The result in a frame, in the middle of its variations."""
+    tiles = [_above([grid(image[None])], margin=LINE) for image in result.variation_images]
+    framed = _above([grid(result.image[None])], margin=LINE, colour="red")
     tiles.insert(len(tiles) // 2, framed)
     columns = math.ceil(math.sqrt(len(tiles)))
     rows = [_beside(tiles[i : i + columns], gap=0) for i in range(0, len(tiles), columns)]
@@ -95,7 +95,7 @@ def _text(text: str) -> Image.Image:
 
 
 def _sign(which: str) -> Image.Image:
-    """Minus, plus or equals, drawn: not every font has them of one size."""
+    """Minus, plus or equals, drawn as lines because fonts differ in the size of these characters."""
     sheet, middle, low = Image.new("RGB", (SIGN, SIGN), "white"), SIGN // 2, SIGN // 4
     draw = ImageDraw.Draw(sheet)
     for y in (middle - low // 2 - 1, middle + low // 2 + 1) if which == "=" else (middle,):
@@ -106,7 +106,7 @@ def _sign(which: str) -> Image.Image:
 
 
 def _beside(parts: Sequence[Image.Image], *, gap: int = 4, middles: Sequence[int] | None = None) -> Image.Image:
-    """In a row on white, their `middles`, which are heights in pixels, on one line; tops are where not said."""
+    """Parts in a row on white, aligned at their `middles` (pixels from the top of each part), else at their tops."""
     middles = middles or [0] * len(parts)
     top, below = max(middles), max(part.height - y for part, y in zip(parts, middles, strict=True))
     sheet = Image.new("RGB", (sum(part.width for part in parts) + gap * (len(parts) - 1), top + below), "white")
@@ -120,7 +120,7 @@ def _beside(parts: Sequence[Image.Image], *, gap: int = 4, middles: Sequence[int
 def _above(
     parts: Sequence[Image.Image], *, gap: int = 4, margin: int = 0, left: bool = False, colour: str = "white"
 ) -> Image.Image:
-    """In a column, centred unless `left`, within a margin."""
+    """Parts in a column, centred unless `left`, inside a margin."""
     width = max(part.width for part in parts)
     height = sum(part.height for part in parts) + gap * (len(parts) - 1)
     sheet = Image.new("RGB", (width + 2 * margin, height + 2 * margin), colour)

@@ -1,7 +1,7 @@
-"""Walks between latents and sums of them, as latents and images; latent_pictures.py draws them.
+"""Walks between latents and arithmetic on them, as latents and images; latent_pictures.py draws them.
 
 Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985: spherical interpolation.
-White, "Sampling generative networks", arXiv:1609.04468, section 2.1: why latents want it.
+White, "Sampling generative networks", arXiv:1609.04468, section 2.1: why latents need it.
 Radford, Metz, Chintala, arXiv:1511.06434, section 6.3.2: arithmetic on the averages of exemplars.
 """
 
@@ -19,36 +19,36 @@ from ganmetrics.errors import OptionError
 from ganmetrics.validation import whole
 from reference_models.sampling.sampler import Sampler
 
-PARALLEL = 1e-8  # radians below which an arc is its chord in float64
-OPPOSITE = 1e-6  # radians from pi within which float32 latents name no plane to turn in
-NOISE_STREAM = 2**40  # seeds that no latents are drawn from
+PARALLEL = 1e-8  # radians below which an arc equals its chord in float64
+OPPOSITE = 1e-6  # radians around pi in which float32 latents do not determine the plane of rotation
+NOISE_STREAM = 2**40  # added to the seed, for other random numbers than those of the latents
 
 
 def linear(a: Tensor, b: Tensor, n: int) -> Tensor:
-    """`n` latents `(n, *shape)` on the line from `a` to `b` `(*shape)`, the two themselves first and last.
+    """`n` latents `(n, *shape)` on the line from `a` to `b` `(*shape)`, including both.
 
-    Raises OptionError for unlike shapes and `n` below 2.
+    Raises OptionError for different shapes and `n` below 2.
     """
     start, end, t = _prepared(a, b, n)
     return _path((1 - t) * start + t * end, a, b)
 
 
 def spherical(a: Tensor, b: Tensor, n: int) -> Tensor:
-    """`n` latents `(n, *shape)` on the arc from `a` to `b` `(*shape)`, the two themselves first and last.
+    """`n` latents `(n, *shape)` on the arc from `a` to `b` `(*shape)`, including both.
 
     The direction turns at constant speed, sin((1-t)w)/sin(w) u + sin(tw)/sin(w) v for unit vectors u, v at an angle w
-    (Shoemake 1985, section 3.3), over the flattened latent. The norm goes linearly from |a| to |b|; White's code
-    interpolates the vectors themselves instead, which is the same where the norms are. A latent of norm zero has no
-    direction and takes the other's.
+    (Shoemake 1985, section 3.3), over the flattened latent. The norm changes linearly from |a| to |b|; White's code
+    interpolates the vectors themselves instead, which is the same if the norms are equal. A latent of norm zero has no
+    direction and takes that of the other latent.
 
-    Raises OptionError for opposite latents, between which no arc is the shortest, for unlike shapes and `n` below 2.
+    Raises OptionError for opposite latents, which have no unique shortest arc, for different shapes and `n` below 2.
     """
     start, end, t = _prepared(a, b, n)
     norms = start.norm(), end.norm()
     if not all(norms):
         return linear(a, b, n)
     u, v = start / norms[0], end / norms[1]
-    angle = 2 * math.atan2((u - v).norm(), (u + v).norm())  # Kahan: exact to rounding at 0 and pi, where acos is not
+    angle = 2 * math.atan2((u - v).norm(), (u + v).norm())  # Kahan: accurate near 0 and pi, unlike acos
     if angle < PARALLEL:
         return linear(a, b, n)
     if angle > math.pi - OPPOSITE:
@@ -61,7 +61,7 @@ WALKS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"linear": linear, "
 
 
 def _prepared(a: Tensor, b: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Both flat in float64, and `n` times `(n, 1)` from 0 to 1."""
+    """Both latents flattened in float64, and `n` positions `(n, 1)` from 0 to 1."""
     if a.shape != b.shape or not (a.is_floating_point() and b.is_floating_point()):
         got = f"{tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}"
         raise OptionError(f"expected two floating-point latents of one shape, got {got}")
@@ -71,7 +71,7 @@ def _prepared(a: Tensor, b: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _path(flat: Tensor, a: Tensor, b: Tensor) -> Tensor:
     path = flat.to(a.dtype).reshape(len(flat), *a.shape)
-    path[0], path[-1] = a, b  # to the bit, whatever sin(w) / sin(w) rounds to
+    path[0], path[-1] = a, b  # exact ends: rounding may have changed them
     return path
 
 
@@ -84,18 +84,18 @@ def walk(
     kind: str = "spherical",
     ema: bool = True,
 ) -> Tensor:
-    """uint8 images `(steps, C, H, W)` from sample to sample of a seed, each stop shown once.
+    """uint8 images `(steps, C, H, W)` on a walk from sample to sample of a seed, each stop shown once.
 
     Args:
         sampler: a Model or a Sampler.
         stops: numbers of at least two samples.
-        seed: they are of.
-        n_between: images between two stops.
-        kind: of `WALKS`.
-        ema: the generator's moving average, or the weights of the last step.
+        seed: of these samples.
+        n_between: number of images between two stops.
+        kind: a name of `WALKS`.
+        ema: use the generator's moving average, not the weights of the last step.
 
     Raises:
-        OptionError: for fewer stops, another kind, numbers that mean nothing.
+        OptionError: for fewer stops, another kind, or numbers out of range.
     """
     if kind not in WALKS:
         raise OptionError(f"kind: expected {' or '.join(WALKS)}, got {kind!r}")
@@ -108,9 +108,9 @@ def walk(
 
 
 def average(sampler: Sampler, indices: Sequence[int], *, seed: int = 0) -> Tensor:
-    """Mean latent `(*latent_shape)` of samples of a seed, those that show one concept.
+    """Mean latent `(*latent_shape)` of samples of a seed that show one concept.
 
-    Radford et al. average three: "single samples per concept" were "unstable". Raises OptionError for no sample.
+    Radford et al. average three: "single samples per concept" were "unstable". Raises OptionError without samples.
     """
     if not len(indices):
         raise OptionError("expected the numbers of the samples that show a concept, three or so, got none")
@@ -120,10 +120,10 @@ def average(sampler: Sampler, indices: Sequence[int], *, seed: int = 0) -> Tenso
 
 @dataclass(frozen=True)
 class Concept:
-    """Samples that show one thing, and their average.
+    """Samples that show one concept, and their average.
 
     Attributes:
-        indices: k numbers of the samples.
+        indices: numbers of the k samples.
         latents: `(k, *latent_shape)`.
         mean: `(*latent_shape)`, of the latents.
         images: uint8 `(k, C, H, W)`.
@@ -139,13 +139,13 @@ class Concept:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """`mean(base) - mean(minus) + mean(plus)`, and its surroundings.
+    """`mean(base) - mean(minus) + mean(plus)`, and variations of it.
 
     Attributes:
         base, minus, plus: the concepts.
         latent: `(*latent_shape)`, the result.
         image: uint8 `(C, H, W)`, the result.
-        variations: latents `(n_variations, *latent_shape)`, the result and noise.
+        variations: latents `(n_variations, *latent_shape)`, the result with noise added.
         variation_images: uint8 `(n_variations, C, H, W)`.
     """
 
@@ -169,20 +169,20 @@ def arithmetic(
     n_variations: int = 8,
     noise: float = 0.25,
 ) -> Arithmetic:
-    """What `base` is to `minus`, to `plus` (Radford et al. 2015, figure 7).
+    """`mean(base) - mean(minus) + mean(plus)` on latents (Radford et al. 2015, figure 7).
 
     Args:
         sampler: a Model or a Sampler.
-        base: numbers of the samples that show the concept to begin with, three or so.
-        minus: of those that show what is taken away.
-        plus: of those that show what is added.
-        seed: the samples are of; the noise follows it too.
-        ema: the generator's moving average, or the weights of the last step.
-        n_variations: results with noise added.
-        noise: which is uniform between minus and plus this much, .25 in the paper.
+        base: numbers of about three samples that show the first concept.
+        minus: numbers of samples that show the concept to subtract.
+        plus: numbers of samples that show the concept to add.
+        seed: of the samples and of the noise.
+        ema: use the generator's moving average, not the weights of the last step.
+        n_variations: number of results with noise added.
+        noise: the noise is uniform on [-noise, noise]; 0.25 in the paper.
 
     Raises:
-        OptionError: for an empty concept and numbers that mean nothing.
+        OptionError: for an empty concept or numbers out of range.
     """
     count = whole("n_variations", n_variations, 0)
     if not 0 <= noise < math.inf:

@@ -1,7 +1,7 @@
-"""Samples on disk: a folder of PNG, a `.zip` of PNG, or ADM's `.npz`, with how they were made beside them.
+"""Samples on disk: a folder of PNG, a `.zip` of PNG, or ADM's `.npz`, with a record of how they were made beside them.
 
-Everything is written into a hidden folder next to the target and takes its name at the end, so that a full disk or
-Ctrl-C leaves nothing behind, and what was there before as it was.
+Everything is written into a hidden folder next to the target and renamed at the end, so that a full disk or Ctrl-C
+leaves no partial output, and earlier files unchanged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reference_models.checkpoints.run_directory import run_around
 from reference_models.sampling.sampler import Model
 
 ARCHIVES = (".npz", ".zip")
-MISTAKEN = (".npy", ".pt", ".png", ".jpg", ".jpeg", ".tar", ".gz")  # nobody means a folder of that name
+MISTAKEN = (".npy", ".pt", ".png", ".jpg", ".jpeg", ".tar", ".gz")  # a file of another type, not a folder, was meant
 SAMPLE = re.compile(r"\d{6,}\.png")
 
 
@@ -44,26 +44,26 @@ def write_samples(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write `n` images of a seed, whole or not at all, and `model.record` beside them.
+    """Write `n` images of a seed, all or none, and `model.record` beside them.
 
     Args:
         model: from `reference_models.load`.
         out: NAME.npz holds uint8 `arr_0` `(n, H, W, C)`; NAME.zip and any other name, which is a folder, hold PNG
             numbered from `start`, 000000.png and so on. The record is NAME.json. Grey images stay grey.
-        n: how many.
-        seed: which; see `Sampler.sample`.
-        ema: the generator's moving average, or the weights of the last step.
-        start: number of the first one, so that several machines can share a seed.
-        batch_size: images that are made at once; changes nothing in them.
+        n: number of images.
+        seed: of the latents; see `Sampler.sample`.
+        ema: use the generator's moving average, not the weights of the last step.
+        start: number of the first image, so that several machines can share a seed.
+        batch_size: number of images handled at once; does not change the images.
         overwrite: whether samples and a record of the same name may be replaced.
-        progress: a bar on a terminal.
+        progress: whether to show a bar on a terminal.
 
     Returns:
-        Where the images are.
+        The path of the images.
 
     Raises:
-        OptionError: before anything is made, for numbers or a name that cannot be used.
-        GanMetricsError: for a full disk and its kin.
+        OptionError: for numbers or a name that cannot be used; no image is made then.
+        GanMetricsError: if writing fails, for example on a full disk.
     """
     target = require_writable(out, overwrite=overwrite)
     numbers = range(whole("start", start, 0), start + whole("n", n, 1))
@@ -90,14 +90,14 @@ def write_samples(
 
 
 def require_writable(out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Whether samples can be written to `out`, asked before they are made.
+    """Check that samples can be written to `out`; call it before they are made.
 
     Returns:
         The target's absolute path, links followed.
 
     Raises:
-        OptionError: for a name that is taken (a folder that holds nothing is free), one that cannot be replaced even
-            with `overwrite` (a folder that holds anything but samples), and a parent that is absent or unwritable.
+        OptionError: if the name is taken and `overwrite` is not set (an empty folder is free), if it cannot be replaced
+            even with `overwrite` (a folder that holds anything but samples), or if its parent is missing or read-only.
     """
     if not os.fspath(out):
         raise OptionError("--out: expected a name for the samples, got an empty one")
@@ -129,12 +129,12 @@ def _require_replaceable(target: Path, name: str, overwrite: bool) -> None:
     if target.is_dir() != (_form(target) == ""):
         kind, expected = ("folder", "a file") if target.is_dir() else ("file", "a folder, .npz or .zip")
         raise OptionError(f"{name}: is a {kind}, expected the name of {expected}; choose another name")
-    held = sorted(os.listdir(target)) if target.is_dir() else [target.name]
-    if held and not overwrite:
+    entries = sorted(os.listdir(target)) if target.is_dir() else [target.name]
+    if entries and not overwrite:
         raise OptionError(f"{name}: exists already; choose another name or give --overwrite")
-    strangers = [entry for entry in held if not SAMPLE.fullmatch(entry)] if target.is_dir() else []
-    if strangers:
-        raise OptionError(f"{name}: holds {printable(strangers[0])}, which is no sample; choose another name")
+    foreign = [entry for entry in entries if not SAMPLE.fullmatch(entry)] if target.is_dir() else []
+    if foreign:
+        raise OptionError(f"{name}: holds {printable(foreign[0])}, which is no sample; choose another name")
 
 
 def record_path(out: str | os.PathLike[str]) -> Path:
@@ -149,17 +149,18 @@ def _form(path: Path) -> str:
 
 
 def _counted(batches: Iterator[Tensor], bar: tqdm) -> Iterator[np.ndarray]:
-    """Batches `(b, H, W, C)`."""
+    """The batches as arrays `(b, H, W, C)`, counted by the bar."""
     for batch in batches:
         yield batch.permute(0, 2, 3, 1).contiguous().numpy()
         bar.update(len(batch))
 
 
 def _take_place(hidden: Path, target: Path) -> None:
-    """Move samples and record to their names; what was there goes with the hidden folder.
+    """Move samples and record to their names; earlier ones are deleted with the hidden folder.
 
-    The old record goes first and the new one comes last, so that a kill in between leaves samples without a record and
-    never with another's. A file is replaced in one move; an old folder lies in the hidden one between two.
+    The old record is removed first and the new one put in place last, so that a kill in between leaves samples without
+    a record, never with a wrong one. A file is replaced by one rename; an old folder is first moved into the hidden
+    folder, because a rename cannot replace a folder that holds files.
     """
     record, before, before_record = record_path(target), hidden / "before", hidden / "before.json"
     try:
@@ -168,7 +169,7 @@ def _take_place(hidden: Path, target: Path) -> None:
         if target.is_dir():
             target.rename(before)
         elif target.exists():
-            os.link(target, before)
+            os.link(target, before)  # a second name, so that the target exists until it is replaced
         os.replace(hidden / "samples", target)
         os.replace(hidden / "record", record)
     except BaseException:
@@ -189,7 +190,7 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def _names(numbers: range) -> Iterator[str]:
-    """As wide as the last one, so that the order of the names is the order of the samples."""
+    """PNG names, all as wide as the last, so that their alphabetical order is the order of the samples."""
     width = max(6, len(str(numbers[-1])))
     return (f"{number:0{width}}.png" for number in numbers)
 
@@ -213,7 +214,7 @@ def _write_zip(path: Path, batches: Iterator[np.ndarray], numbers: range, shape:
 
 
 def _write_npz(path: Path, batches: Iterator[np.ndarray], numbers: range, shape: tuple[int, int, int]) -> None:
-    """As `numpy.savez(path, images)` writes it, a batch at a time."""
+    """The same content as `numpy.savez(path, images)`, written batch by batch to save memory."""
     channels, height, width = shape
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(numbers), height, width, channels)}
     with open(path, "wb") as file:
@@ -235,7 +236,7 @@ _FORMS: dict[str, Callable[[Path, Iterator[np.ndarray], range, tuple[int, int, i
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    """Stored, readable by all, of no date: the same images are the same bytes."""
+    """A zip member: stored, readable by all, with a fixed date, so that the same images give the same bytes."""
     info = zipfile.ZipInfo(name)
     info.external_attr = 0o644 << 16
     return info

@@ -19,13 +19,13 @@ from ganmetrics.printable import printable
 from ganmetrics.report import has_matplotlib
 from reference_models.checkpoints.run_directory import run_around
 
-CELL = 48  # pixels at least of an image in a grid; smaller ones are enlarged by whole factors
-GAP = 2
-SMOOTHED = 100  # points of a curve above which its running mean is drawn
+CELL = 48  # smallest width in pixels of an image in a grid; smaller images are enlarged by whole factors
+GAP = 2  # pixels between images of a grid
+SMOOTHED = 100  # points of a curve above which its running mean is drawn too
 
 
 def grid(images: Tensor, *, columns: int | None = None) -> Image.Image:
-    """uint8 `(N, C, H, W)`, row by row, with white gaps; as square as can be where `columns` is not said."""
+    """Images uint8 `(N, C, H, W)` row by row, with white gaps; without `columns` the grid is as square as possible."""
     factor = max(1, math.ceil(CELL / images.shape[-1]))
     large = images.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
     sheet = make_grid(large, nrow=columns or math.ceil(math.sqrt(len(images))), padding=GAP, pad_value=255)
@@ -33,7 +33,7 @@ def grid(images: Tensor, *, columns: int | None = None) -> Image.Image:
 
 
 def require_png(path: str | os.PathLike[str], *, overwrite: bool, needs_matplotlib: bool = False) -> None:
-    """To be asked before anything slow begins. Raises OptionError."""
+    """Raises OptionError if a PNG cannot be written to `path`. Call it before any slow work."""
     target, name = Path(path), printable(os.fspath(path))
     if needs_matplotlib and not has_matplotlib():
         raise OptionError("--output needs matplotlib: pip install 'ganmetrics[report]'")
@@ -43,7 +43,7 @@ def require_png(path: str | os.PathLike[str], *, overwrite: bool, needs_matplotl
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> None:
-    """As PNG in one move, with `about` as its text entries."""
+    """Write a PNG, whole or not at all, with `about` as its text entries."""
     text = PngImagePlugin.PngInfo()
     for name, value in (about or {}).items():
         text.add_text(name, str(value))
@@ -52,13 +52,13 @@ def save_picture(picture: Image.Image, path: str | os.PathLike[str], about: Mapp
 
 
 def diversity(images: Tensor) -> float:
-    """Mean Euclidean distance of two of the images `(N, C, H, W)`, as root mean square per value in [0, 1]."""
+    """Mean over all pairs of images `(N, C, H, W)` of their root mean square difference, with values in [0, 1]."""
     flat = images.flatten(1).float() / 255
     return float(torch.pdist(flat).mean()) / math.sqrt(flat.shape[1])
 
 
 def curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title: str) -> None:
-    """Losses, D's beliefs, gradient norms, and the scores and the grid's diversity where there are any."""
+    """Draw losses, D's outputs, gradient norms and, if logged, scores and the diversity of the grids, as PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -68,10 +68,11 @@ def curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title
     figure, axes = plt.subplots(len(panels), 1, figsize=(8, 2.4 * len(panels) + 0.4), layout="constrained", sharex=True)
     for ax, (name, series) in zip([axes] if len(panels) == 1 else axes, panels, strict=True):
         for label, (steps, values) in series.items():
-            many = len(steps) > SMOOTHED
-            (line,) = ax.plot(steps, values, label=None if many else label, linewidth=1.2, alpha=0.25 if many else 1,
+            smoothed = len(steps) > SMOOTHED
+            (line,) = ax.plot(steps, values, label=None if smoothed else label,
+                              linewidth=1.2, alpha=0.25 if smoothed else 1,
                               marker="o" if len(steps) < 40 else None, markersize=3)  # fmt: skip
-            if many:
+            if smoothed:
                 ax.plot(steps, _running_mean(values), label=label, linewidth=1.4, color=line.get_color())
         ax.set_ylabel(name)
         ax.grid(alpha=0.3)
@@ -84,7 +85,7 @@ def curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title
 
 
 def _running_mean(values: Sequence[float]) -> Tensor:
-    """Exponential, with the bias of its start taken out."""
+    """Exponential running mean, bias-corrected at its start."""
     mean, weight, means = 0.0, 0.0, []
     for value in values:
         mean, weight = 0.95 * mean + 0.05 * value, 0.95 * weight + 0.05
@@ -96,17 +97,17 @@ Series = dict[str, tuple[list[int], list[float]]]
 
 
 def _panels(log: Sequence[Mapping[str, Any]]) -> list[tuple[str, Series]]:
-    every: Series = {}
+    series: Series = {}
     for line in log:
         values = dict(line)
         if "score" in line:
             values[line["score"]["metric"]] = line["score"]["value"]
         for name, value in values.items():
             if isinstance(value, int | float) and name not in ("step", "epoch"):
-                steps, found = every.setdefault(name, ([], []))
+                steps, curve = series.setdefault(name, ([], []))
                 steps.append(line["step"])
-                found.append(value)
+                curve.append(value)
     groups = {"loss": "Loss_", "belief of D": "D(", "gradient norm": "grad_"}
-    panels = [(title, {n: s for n, s in every.items() if n.startswith(prefix)}) for title, prefix in groups.items()]
-    rest = [n for n in every if not n.startswith(tuple(groups.values()))]
-    return panels + [(name.replace("_", " "), {name.replace("_", " "): every[name]}) for name in sorted(rest)]
+    panels = [(title, {n: s for n, s in series.items() if n.startswith(prefix)}) for title, prefix in groups.items()]
+    rest = [n for n in series if not n.startswith(tuple(groups.values()))]
+    return panels + [(name.replace("_", " "), {name.replace("_", " "): series[name]}) for name in sorted(rest)]

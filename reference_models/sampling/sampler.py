@@ -1,7 +1,7 @@
-"""`reference_models.load(path).sample(n, seed=0)`: images of a trained generator, the same whatever the batch size.
+"""`reference_models.load(path).sample(n, seed=0)`: images of a trained generator, the same for any batch size.
 
-Latents and images are made in blocks of fixed size, so that image i of a seed is the same bits however many are asked
-for and at once: a convolution's rounding depends on the size of its batch.
+Latents and images are made in blocks of a fixed size, because a convolution's rounding depends on its batch size. So
+image i of a seed is always the same to the bit, for any number of images and any batch size.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from reference_models.index import get_variant
 from reference_models.recipe import SEEDS
 from reference_models.variant import Variant
 
-BLOCK = 32
-LARGEST = 2**40  # numbers of samples that leave room for the seed in 63 bits
+BLOCK = 32  # images that go through the generator at once
+LARGEST = 2**40  # largest sample number: a seed and its block then fit into 63 bits
 Which = Literal["last", "best"]
 
 
 def load(path: str | os.PathLike[str], *, which: Which = "last", device: str | torch.device | None = None) -> Model:
     """The generator of a run directory's `last` or `best` checkpoint, or of a checkpoint directory itself.
 
-    Raises CheckpointError where there is none or it is damaged, OptionError for a device that is not there.
+    Raises CheckpointError if there is none or it is damaged, OptionError if the device is missing.
     """
     if which not in ("last", "best"):
         raise OptionError(f"which: expected last or best, got {which!r}")
@@ -51,12 +51,12 @@ def load(path: str | os.PathLike[str], *, which: Which = "last", device: str | t
         try:
             return Model(checkpoint, device=device)
         except CheckpointError:
-            if not checkpoint.is_replaced():
+            if not checkpoint.is_replaced():  # else training replaced it during reading: try again
                 raise
 
 
 def absent(folder: Path, which: str) -> CheckpointError:
-    """Why there is no such checkpoint, and what to do."""
+    """The error for a missing checkpoint: why it is missing, and what to do."""
     name = printable(os.fspath(folder))
     if not folder.is_dir():
         return CheckpointError(f"{name}: no such folder; expected the --out of a `reference-models train`")
@@ -68,13 +68,13 @@ def absent(folder: Path, which: str) -> CheckpointError:
 def _why_no_best(folder: Path) -> str:
     try:
         config = Checkpoint(folder / "last").of_a_run().config
-        measured = get_variant(str(config.get("variant"))).load().best_by
+        best_by = get_variant(str(config.get("variant"))).load().best_by
     except (CheckpointError, RecipeError):
-        measured = None
-    if measured is None:
+        best_by = None
+    if best_by is None:
         return "was not scored, so it has no best checkpoint; train with --score-every"
     return (
-        f"has no best checkpoint: it is chosen by {measured[0]} of those that are saved on the way, and none was; "
+        f"has no best checkpoint: it is chosen by {best_by[0]} of those that are saved on the way, and none was; "
         "train with a smaller --checkpoint-every, or with --score-every"
     )
 
@@ -83,14 +83,14 @@ class Sampler:
     """Images of a generator by seed and number.
 
     Args:
-        variant: whose generator it is.
-        generator: the network by whether the moving average is meant, in evaluation mode.
-        device: it is on.
+        variant: the variant of the generator.
+        generator: called with True for the moving average, False for the last weights; returns it in evaluation mode.
+        device: where the generator is.
 
     Attributes:
         latent_shape: of one latent, `(nz,)`.
-        value_range: of what calling it gives.
-        latent_bound: largest size of a latent's coordinates, where the prior has one.
+        value_range: (low, high) of the images that calling it returns.
+        latent_bound: largest absolute value of a latent's coordinates; None if the prior is unbounded.
         image_shape: `(C, H, W)`.
     """
 
@@ -99,21 +99,21 @@ class Sampler:
         self._generator = generator
         self.value_range, self.latent_bound = variant.value_range, variant.latent_bound
         self.image_shape = variant.image_shape
-        self.latent_shape = cast(tuple[int, ...], generator(True).latent_shape)  # of a Module mypy expects tensors
+        self.latent_shape = cast(tuple[int, ...], generator(True).latent_shape)  # mypy takes it for a tensor
 
     def __call__(self, z: Tensor, *, ema: bool = True) -> Tensor:
-        """Images `(N, C, H, W)` in `value_range` of latents `(N, *latent_shape)`; gradients pass through to `z`."""
+        """Images `(N, C, H, W)` in `value_range` from latents `(N, *latent_shape)`; gradients flow back to `z`."""
         if tuple(z.shape[1:]) != self.latent_shape:
             raise OptionError(f"expected latents {('N', *self.latent_shape)}, got {tuple(z.shape)}")
         return self._generator(ema)(z.to(self.device))
 
     def latents(self, indices: Iterable[int], *, seed: int = 0) -> Tensor:
-        """Latents `(n, *latent_shape)` of samples by their numbers, on the device."""
-        wanted = [whole("number of a sample", index, 0, LARGEST) for index in indices]
-        if not wanted:
+        """Latents `(n, *latent_shape)` of the samples with these numbers, on the device."""
+        numbers = [whole("number of a sample", index, 0, LARGEST) for index in indices]
+        if not numbers:
             raise OptionError("latents: expected numbers of samples, got none")
-        blocks = {block: self._block(block, seed) for block in sorted({index // BLOCK for index in wanted})}
-        return torch.stack([blocks[index // BLOCK][index % BLOCK] for index in wanted])
+        blocks = {block: self._block(block, seed) for block in sorted({number // BLOCK for number in numbers})}
+        return torch.stack([blocks[number // BLOCK][number % BLOCK] for number in numbers])
 
     def _block(self, block: int, seed: int) -> Tensor:
         random = torch.Generator().manual_seed(whole("--seed", seed, 0, SEEDS) * 1_000_003 + block)
@@ -121,13 +121,13 @@ class Sampler:
             return self.variant.latent(BLOCK, random).to(self.device)
 
     def images(self, z: Tensor, *, ema: bool = True) -> Tensor:
-        """uint8 `(N, C, H, W)` of latents `(N, *latent_shape)`, on the CPU."""
+        """uint8 images `(N, C, H, W)` from latents `(N, *latent_shape)`, on the CPU."""
         if not len(z):
             raise OptionError("images: expected latents, got none")
 
-        def images(full: Tensor) -> Tensor:
-            made = self(full, ema=ema)
-            return to_uint8(made, value_range=self.value_range, layout="NCHW", where="generator").cpu()
+        def images(latents: Tensor) -> Tensor:
+            floats = self(latents, ema=ema)
+            return to_uint8(floats, value_range=self.value_range, layout="NCHW", where="generator").cpu()
 
         with exact_arithmetic(self.device):
             return in_full_batches(images, z, BLOCK)
@@ -135,13 +135,13 @@ class Sampler:
     def batches(
         self, n: int, *, seed: int = 0, ema: bool = True, batch_size: int | None = None, start: int = 0
     ) -> Iterator[Tensor]:
-        """Samples `start` to `start + n` of a seed, uint8 `(b, C, H, W)` with b at most `batch_size`."""
-        n, at = whole("-n", n, 1, LARGEST), whole("--start", start, 0, LARGEST)
-        size, stop = whole("batch_size", 8 * BLOCK if batch_size is None else batch_size, 1), at + n
-        blocks = range(at // BLOCK * BLOCK, stop, BLOCK)
-        made = (self.images(self.latents(range(low, low + BLOCK), seed=seed), ema=ema) for low in blocks)
-        wanted = (block[max(at - low, 0) : stop - low] for low, block in zip(blocks, made, strict=True))
-        for batch in recut(wanted, size):
+        """Samples [start, start + n) of a seed, uint8 `(b, C, H, W)` with b at most `batch_size`."""
+        n, start = whole("-n", n, 1, LARGEST), whole("--start", start, 0, LARGEST)
+        size, stop = whole("batch_size", 8 * BLOCK if batch_size is None else batch_size, 1), start + n
+        firsts = range(start // BLOCK * BLOCK, stop, BLOCK)
+        blocks = (self.images(self.latents(range(first, first + BLOCK), seed=seed), ema=ema) for first in firsts)
+        samples = (block[max(start - first, 0) : stop - first] for first, block in zip(firsts, blocks, strict=True))
+        for batch in recut(samples, size):
             yield batch[0]
 
     def sample(
@@ -150,14 +150,14 @@ class Sampler:
         """`n` images of a seed as uint8 `(n, C, H, W)`; images 0 to 9 are the same among 10 and among 10,000.
 
         Args:
-            n: how many.
-            seed: which; image i of a seed is always the same.
-            ema: the generator's moving average, or the weights of the last step.
-            batch_size: images that are handed on at once; changes nothing in them.
-            start: number of the first one, so that several machines can share a seed.
+            n: number of images.
+            seed: of the latents; image i of a seed is always the same.
+            ema: use the generator's moving average, not the weights of the last step.
+            batch_size: number of images handled at once; does not change the images.
+            start: number of the first image, so that several machines can share a seed.
 
         Raises:
-            OptionError: for numbers that mean nothing.
+            OptionError: for numbers out of range.
         """
         return torch.cat(list(self.batches(n, seed=seed, ema=ema, batch_size=batch_size, start=start)))
 
@@ -167,7 +167,7 @@ class Model(Sampler):
 
     Attributes:
         config: variant, recipe, data and seed of the run.
-        step: how long it was trained.
+        step: number of steps it was trained.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: str | torch.device | None = None):
@@ -185,19 +185,19 @@ class Model(Sampler):
     def network(self, ema: bool = True) -> nn.Module:
         """The generator itself: its moving average, or the weights of the last step."""
         if ema not in self._networks:
-            with torch.random.fork_rng(devices=[]), ordinary_modes():
+            with torch.random.fork_rng(devices=[]), ordinary_modes():  # initial weights draw random numbers
                 network = self.variant.networks()["generator"]
             name = EMA if ema else "generator"
             try:
                 network.load_state_dict(self._weights[ema])
             except RuntimeError as error:
                 raise CheckpointError(f"{self.checkpoint.path}: {name} does not fit this version's network") from error
-            network.to(memory_format=torch.channels_last)  # as in training: the same bits
+            network.to(memory_format=torch.channels_last)  # as in training, for the same bits
             self._networks[ema] = network.to(self.device).eval().requires_grad_(False)
         return self._networks[ema]
 
     def record(self, n: int, *, seed: int, ema: bool, start: int = 0) -> dict[str, Any]:
-        """How a sample was made, to be kept beside it."""
+        """How samples were made, to be stored beside them."""
         return {
             "variant": self.config["variant"],
             "step": self.step,

@@ -1,7 +1,7 @@
 """Mixtures of Gaussians in the plane, where the density is known and lost modes can be counted.
 
-The ring of Metz et al. 2016 (arXiv:1611.02163) at the sizes of Mao et al. 2017 (arXiv:1611.04076), the grid and both
-counts of Srivastava et al. 2017 (VEEGAN, arXiv:1705.07761): high-quality samples, and the modes nearest to one of them.
+The ring of Metz et al. 2016 (arXiv:1611.02163) at the sizes of Mao et al. 2017 (arXiv:1611.04076); the grid and both
+counts of Srivastava et al. 2017 (VEEGAN, arXiv:1705.07761): high-quality samples, and modes that have at least one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,16 @@ HIGH_QUALITY = 3.0  # standard deviations from the nearest mean (Srivastava et a
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which modes samples reach; `counts` holds the high-quality samples of each mode.
+    """Which modes samples cover.
 
-    `high_quality` is the share of samples within 3 std of the nearest mean, 1 - exp(-9/2) = 0.989 for true samples of
-    modes far apart. `kl_to_uniform` is KL(histogram of `counts` || uniform) in nats, from 0 to log n_modes, and NaN
-    where no sample is of high quality.
+    Attributes:
+        modes: number of modes with at least one high-quality sample.
+        n_modes: number of modes of the mixture.
+        high_quality: share of samples within 3 std of the nearest mean; 1 - exp(-9/2) = 0.989 for samples of the
+            mixture itself if its modes are far apart.
+        counts: number of high-quality samples of each mode.
+        kl_to_uniform: KL(histogram of `counts` || uniform) in nats, from 0 to log n_modes; NaN without a high-quality
+            sample.
     """
 
     modes: int
@@ -45,9 +50,9 @@ class Coverage:
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Equally likely round Gaussians: means `(K, 2)` in float64, one standard deviation.
+    """Equally likely isotropic Gaussians: means `(K, 2)` in float64, one standard deviation for all.
 
-    Raises RecipeError on means of another shape or not finite, and on a standard deviation that is not above 0.
+    Raises RecipeError for means of another shape or not finite, and for a standard deviation that is not above 0.
     """
 
     means: Tensor
@@ -75,7 +80,7 @@ class Mixture:
         return cls(torch.cartesian_prod(line, line), std, f"grid-{side}x{side}")
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """`(n, 2)` float32 on the generator's device."""
+        """`n` random points `(n, 2)`, float32 on the generator's device."""
         expect_count("n", n)
         modes = torch.randint(len(self.means), (n,), generator=generator, device=generator.device)
         noise = torch.randn(n, 2, generator=generator, device=generator.device, dtype=torch.float64)
@@ -88,7 +93,7 @@ class Mixture:
         return exponents.logsumexp(dim=1) - math.log(len(self.means) * 2 * math.pi * self.std**2)
 
     def covered(self, samples: Tensor) -> Coverage:
-        """Count the modes that `samples` `(N, 2)` reach. Raises RecipeError on another shape, and on NaN or inf."""
+        """Count the modes that `samples` `(N, 2)` cover. Raises RecipeError for another shape, and for NaN or inf."""
         _expect_points("samples", samples)
         distance, nearest = self._distances(samples).min(dim=1)
         good = distance <= HIGH_QUALITY * self.std
@@ -104,7 +109,7 @@ class Mixture:
         )
 
     def _distances(self, x: Tensor) -> Tensor:
-        """`(N, 2)` -> `(N, K)` from differences; the faster form through products loses half the digits."""
+        """`(N, 2)` -> `(N, K)` from differences; the faster form by matrix products loses half of the digits."""
         return torch.cdist(x.double(), self.means.to(x.device), compute_mode="donot_use_mm_for_euclid_dist")
 
 
@@ -118,15 +123,15 @@ def _expect_points(name: str, points: Tensor) -> None:
 
 
 def _tanh_layers(inputs: int, outputs: int) -> nn.Sequential:
-    """Two hidden layers of 128 tanh: both networks of the ring experiment."""
+    """Two hidden layers of 128 tanh units, as in both networks of the ring experiment."""
     return nn.Sequential(nn.Linear(inputs, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, outputs))
 
 
 class ToyGenerator(nn.Module):
     """z `(N, latent_dim)` -> points `(N, 2)`, unbounded.
 
-    Two latent dimensions, as many as the data: no more are needed to reach the plane, and the map can be drawn
-    (Metz et al. 2016 take 256). Raises RecipeError on z of another shape.
+    The default has two latent dimensions like the data, which is enough to cover the plane and can be drawn (Metz et
+    al. 2016 take 256). Raises RecipeError for z of another shape.
     """
 
     value_range = (-math.inf, math.inf)
@@ -143,7 +148,7 @@ class ToyGenerator(nn.Module):
 
 
 class ToyDiscriminator(nn.Module):
-    """Points `(N, 2)` -> logits `(N,)`. Raises RecipeError on points of another shape."""
+    """Points `(N, 2)` -> logits `(N,)`. Raises RecipeError for points of another shape."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,16 +161,16 @@ class ToyDiscriminator(nn.Module):
 
 @dataclass(frozen=True)
 class ToyRecipe(Recipe):
-    """Batches of 512, as on the ring of Mao et al.; the latent is wide enough to be pulled apart into modes."""
+    """Batches of 512, as on the ring of Mao et al.; 16 latent dimensions, so that G can separate the modes."""
 
-    batch_size: int = setting(512, "Points a step.", least=2)
+    batch_size: int = setting(512, "Points per step.", least=2)
     nz: int = setting(16, "Size of the latent.", least=1)
     lr: float = setting(1e-3, "Learning rate of Adam.", least=0)
     loss: str = setting("non-saturating", "A name of losses.LOSSES.", choices=tuple(LOSSES))
 
 
 class ToyGAN(Variant):
-    """Any unconditional loss between the two small networks, by the step that the variants on images share."""
+    """The two small networks with any pair of LOSSES, trained by the same step as the variants on images."""
 
     recipe_class = ToyRecipe
     recipe: ToyRecipe
@@ -179,7 +184,16 @@ class ToyGAN(Variant):
 
 @dataclass(frozen=True)
 class Fit:
-    """A loss fitted to a mixture: samples `(N, 2)`, what they cover, and coverage after so many steps on the way."""
+    """Result of training with a loss on a mixture.
+
+    Attributes:
+        loss: name of the loss.
+        mixture: the mixture.
+        samples: `(N, 2)`, after the last step.
+        coverage: of these samples.
+        history: pairs of a step and the coverage after it, the last step included.
+        seconds: duration of training.
+    """
 
     loss: str
     mixture: Mixture
@@ -196,7 +210,7 @@ class Fit:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; without the samples."""
+        """A dict for JSON, without the samples."""
         return {
             "loss": self.loss,
             "mixture": self.mixture.name,
@@ -217,7 +231,7 @@ def fit(
     device: str | None = None,
     progress: bool = False,
 ) -> Fit:
-    """Train on a mixture and count what is covered, by the weights of the last step (not their average).
+    """Train on a mixture and count the modes covered, with the weights of the last step, not their moving average.
 
     Raises RecipeError for an unknown loss.
     """
@@ -225,13 +239,14 @@ def fit(
     seed = whole("--seed", seed, 0, SEEDS)
     recipe = ToyRecipe(loss=loss)
     training = Training(ToyGAN(recipe), make_accelerator(device), seed=seed)
+    # `Training` has its own generator with `seed`
     points, latents = (torch.Generator().manual_seed(seed + k) for k in (1, 2))
     z = torch.randn(n_samples, recipe.nz, generator=latents).to(training.device)
-    history, began = [], time.perf_counter()
+    history, started = [], time.perf_counter()
     for step in trange(1, steps + 1, desc=f"{loss} on {mixture.name}", disable=bar_is_off(progress)):
         training.advance(mixture.sample(recipe.batch_size, points))
         if step % max(1, steps // 10) == 0 or step == steps:
             with torch.no_grad():
                 samples = training.networks["generator"](z).cpu()
             history.append((step, mixture.covered(samples)))
-    return Fit(loss, mixture, samples, history[-1][1], tuple(history), time.perf_counter() - began)
+    return Fit(loss, mixture, samples, history[-1][1], tuple(history), time.perf_counter() - started)

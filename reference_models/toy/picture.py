@@ -1,4 +1,4 @@
-"""What losses cover of a mixture, as a picture: samples over the modes, and coverage while they train."""
+"""A picture of the modes that losses cover: samples over the modes, and the coverage during training."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from ganmetrics.disk.writing import write_whole
 from reference_models.toy.mixtures import HIGH_QUALITY, Fit
 
-SHOWN = 2000  # samples of a panel
+SHOWN = 2000  # samples drawn in a panel
 
 
 def draw(fits: Sequence[Fit], path: str | os.PathLike[str]) -> None:
-    """One panel a fit, all of one mixture, and below it the share of modes and of high quality over the steps."""
+    """One panel per fit, all of the same mixture; below it the shares of modes and of high quality over the steps."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -33,8 +33,8 @@ def draw(fits: Sequence[Fit], path: str | os.PathLike[str]) -> None:
         top.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
         top.set_title(f"{fit.loss}\n{c.modes} of {c.n_modes} modes, {c.high_quality:.0%} high quality", fontsize=10)
         steps = [step for step, _ in fit.history]
-        below.plot(steps, [found.modes / found.n_modes for _, found in fit.history], label="modes", marker=".")
-        below.plot(steps, [found.high_quality for _, found in fit.history], label="high quality", marker=".")
+        below.plot(steps, [past.modes / past.n_modes for _, past in fit.history], label="modes", marker=".")
+        below.plot(steps, [past.high_quality for _, past in fit.history], label="high quality", marker=".")
         below.set(ylim=(-0.05, 1.08), xlabel="step", yticks=[0, 0.5, 1])
         below.grid(alpha=0.3)
     axes[1][0].legend(fontsize=8, loc="lower right")

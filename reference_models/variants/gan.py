@@ -30,7 +30,7 @@ class GANRecipe(Recipe):
 
     image_size: int = setting(28, "Height and width of the images.", least=1)
     nz: int = setting(100, "Size of the latent.", least=1)
-    loss: str = setting("non-saturating", "The loss that G minimises.", choices=("non-saturating", "minimax"))
+    loss: str = setting("non-saturating", "Loss of G.", choices=("non-saturating", "minimax"))
     batch_norm: bool = setting(True, "Batch norm in G's hidden layers except the first.")
 
 

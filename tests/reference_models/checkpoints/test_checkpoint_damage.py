@@ -71,8 +71,7 @@ def test_the_exact_words(copy: Path) -> None:
     }
     (copy / "last/manifest.json").write_text(json.dumps({"format": "another-7"}))
     assert set(told(copy)) == {
-        f"{copy}/last: damaged checkpoint: its format is 'another-7', and {FORMAT!r} is read here; "
-        "the run's best/ may be whole"
+        f"{copy}/last: damaged checkpoint: its format is 'another-7', expected {FORMAT!r}; the run's best/ may be whole"
     }
 
 
