@@ -162,7 +162,7 @@ def _seen_in_training(held_out: torch.Tensor, name: str, images: Images) -> list
         seen.update(set(held_out_keys).intersection(keys_of(_part(images, start))))
     shared = sum(key in seen for key in held_out_keys)
     n = len(held_out_keys)
-    text = f"--score-real: {shared} of {n} images are trained on, and a reconstruction loss is of others"
+    text = f"--score-real: {shared} of {n} images are trained on, but a reconstruction loss needs others"
     if shared == n:
         raise RecipeError(f"{text}; name some that are held out, such as mnist:test[0:200]")
     return [text] if shared else []

@@ -1,4 +1,4 @@
-"""What the tests of training share: tiny runs of every variant, their bits, and cheap processes of the command line."""
+"""Helpers of the training tests: tiny runs of every variant, their bits, and cheap processes of the command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from reference_models.training.outcome import Outcome
 from reference_models.training.run import train
 from reference_models.variant import Variant
 
-# A recipe on 8-px digits for every variant, which trains a step in milliseconds. One that is missing fails the tests.
+# A recipe on 8-px digits for every variant, with steps of milliseconds. The tests fail if a variant has none.
 TINY: dict[str, dict[str, Any]] = {
     "gan": {"image_size": 8, "nz": 8, "batch_size": 16},
     "dcgan": {"image_size": 8, "nz": 8, "batch_size": 16, "ngf": 4, "ndf": 4},
@@ -41,15 +41,15 @@ NEVER = Cadence(log=10**6, grid=10**6, checkpoint=10**6, progress=False)
 
 
 def run(variant: str, out: Path, steps: int, **options: Any) -> Outcome:
-    """Train a variant on digits with its recipe of TINY."""
+    """Train a variant on digits with its recipe from TINY."""
     assert variant in TINY or variant not in {entry.name for entry in ENTRIES}, (
         f"{variant}: add a recipe that trains in a second to TINY"
     )
     recipe = {**TINY.get(variant, {}), **options.pop("recipe", {})}
     if options.get("resume"):
         recipe = {}
-    given = {"data": None if options.get("resume") else "digits", "cadence": OFTEN, "device": "cpu", **options}
-    return train(variant, out=out, recipe=recipe, max_steps=steps, **given)
+    arguments = {"data": None if options.get("resume") else "digits", "cadence": OFTEN, "device": "cpu", **options}
+    return train(variant, out=out, recipe=recipe, max_steps=steps, **arguments)
 
 
 def weights(run: Path, which: str = "last") -> dict[str, bytes]:
@@ -60,23 +60,23 @@ def weights(run: Path, which: str = "last") -> dict[str, bytes]:
 
 
 def log(run: Path) -> list[dict[str, Any]]:
-    """The log, but for how fast it went."""
+    """The log without its speed, which differs between equal runs."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
 
 
 def bits(run: Path) -> dict[str, Any]:
-    """All that two equal runs have in common: weights, states, log and pictures."""
+    """Everything that must be equal in two equal runs: weights, states, log and pictures."""
     return {**weights(run), "log": log(run), **{p.name: p.read_bytes() for p in (run / "samples").iterdir()}}
 
 
 def options(variant: str) -> list[str]:
-    """`train VARIANT ...` with its recipe of TINY, as the command line has it."""
-    given = {name.replace("_", "-"): value for name, value in TINY[variant].items()}
-    return ["train", variant, *(f"--{name}={value}" for name, value in given.items()), "--device=cpu", "--tracker=none"]
+    """`train VARIANT ...` with its recipe from TINY, as arguments of the command line."""
+    flags = {name.replace("_", "-"): value for name, value in TINY[variant].items()}
+    return ["train", variant, *(f"--{name}={value}" for name, value in flags.items()), "--device=cpu", "--tracker=none"]
 
 
-# ------------------------------------------------------------------------------------------ processes at a fork's price
+# ----------------------------------------------------------------------------------- processes that cost only a fork
 
 SERVER = """
 import json, os, sys
@@ -84,21 +84,21 @@ import accelerate, sklearn.datasets, torch, torchvision, ganmetrics
 import reference_models.cli, reference_models.training.scoring, reference_models.training.run
 import reference_models.variants.gan
 for line in sys.stdin:
-    asked = json.loads(line)
-    if "wait" in asked:
-        print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
+    request = json.loads(line)
+    if "wait" in request:
+        print(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]), flush=True)
         continue
     child = os.fork()
     if child:
         print(child, flush=True)
         continue
     os.setsid()
-    for handle, path in ((0, os.devnull), (1, asked["log"] + ".out"), (2, asked["log"] + ".err")):
+    for handle, path in ((0, os.devnull), (1, request["log"] + ".out"), (2, request["log"] + ".err")):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), handle)
-    os.environ.update(asked["env"])
-    sys.argv = ["reference-models", *asked["arguments"]]
+    os.environ.update(request["env"])
+    sys.argv = ["reference-models", *request["arguments"]]
     try:
-        exec(asked["code"], {})
+        exec(request["code"], {})
         code = 0
     except SystemExit as ended:
         code = ended.code
@@ -112,7 +112,7 @@ for line in sys.stdin:
 
 
 class Processes:
-    """Processes of their own for the command line, forked from one that has imported torch and done nothing yet."""
+    """Separate processes of the command line, forked from a server process that has only imported torch."""
 
     def __init__(self, folder: Path):
         self.folder, self.count = folder, 0
@@ -124,15 +124,15 @@ class Processes:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
-    def _ask(self, **asked: Any) -> int:
+    def _ask(self, **request: Any) -> int:
         assert self.server.stdin is not None
         assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps(asked) + "\n")
+        self.server.stdin.write(json.dumps(request) + "\n")
         self.server.stdin.flush()
         return int(self.server.stdout.readline())
 
     def start(self, *arguments: str | Path, code: str = "", env: Mapping[str, str] | None = None) -> Process:
-        """The command line with these arguments, or `code`."""
+        """Start the command line with these arguments, or `code`."""
         self.count += 1
         logs = self.folder / str(self.count)
         code = code or "from reference_models.cli import main; main()"
@@ -140,7 +140,7 @@ class Processes:
         return Process(self, pid, logs)
 
     def __call__(self, *arguments: str | Path, **options: Any) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr."""
+        """Run to the end; returns exit code, stdout and stderr."""
         return self.start(*arguments, **options).wait()
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class Processes:
 
 @dataclass
 class Process:
-    """One of them; a group of its own."""
+    """One started process, in its own process group."""
 
     processes: Processes
     pid: int
@@ -167,28 +167,28 @@ class Process:
 
 @contextmanager
 def processes(folder: Path) -> Iterator[Processes]:
-    found = Processes(folder)
+    server = Processes(folder)
     try:
-        yield found
+        yield server
     finally:
-        found.close()
+        server.close()
 
 
-# --------------------------------------------------------------------------------- a variant that uses all there is
+# --------------------------------------------------------------------- a variant that uses every part of the interface
 
 
 @dataclass(frozen=True)
 class OddRecipe(Recipe):
-    """Of `Odd`."""
+    """The recipe of `Odd`."""
 
     batch_size: int = setting(16, "Images a step.", least=2)
     image_size: int = setting(8, "Height and width.", least=1)
     nz: int = setting(4, "Size of the latent.", least=1)
-    fails_at: int = setting(10**9, "Step whose loss is not a number.", least=0)
+    fails_at: int = setting(10**9, "Step whose loss is NaN.", least=0)
 
 
 class OddGenerator(nn.Sequential):
-    """Draws from torch's global random numbers while it trains and, as StyleGAN's noise does, while it samples."""
+    """Uses torch's global random numbers in training and, like StyleGAN's noise, in sampling."""
 
     def __init__(self, nz: int, shape: tuple[int, int, int]):
         super().__init__(nn.Linear(nz, 32), nn.Dropout(0.3), nn.Linear(32, 64), nn.Tanh(), nn.Unflatten(1, shape))
@@ -199,7 +199,7 @@ class OddGenerator(nn.Sequential):
 
 
 class Odd(Variant):
-    """Dropout, the random numbers of three libraries, a schedule, a pool of images and a running value."""
+    """Uses dropout, the random numbers of three libraries, a schedule, a pool of images and a running value."""
 
     recipe_class = OddRecipe
 
@@ -240,7 +240,7 @@ class Odd(Variant):
 
 
 def entry(name: str, variant: type[Variant]) -> Entry:
-    """A line of the index for a class of the tests."""
+    """An entry of the index for a variant class that a test defines."""
 
     class Local(Entry):
         def load(self) -> type[Variant]:

@@ -94,7 +94,7 @@ def test_images_of_training_are_not_held_out(tmp_path: Path, capsys: pytest.Capt
 
     with pytest.raises(RecipeError) as raised:
         run("wngan", tmp_path / "all", 2, data="digits[0:500]", cadence=scored("digits[0:100]"))
-    said = "--score-real: {} images are trained on, and a reconstruction loss is of others"
+    said = "--score-real: {} images are trained on, but a reconstruction loss needs others"
     assert str(raised.value) == (f"{said.format('100 of 100')}; name some that are held out, such as mnist:test[0:200]")
     run("wngan", tmp_path / "some", 2, data="digits[0:500]", cadence=scored("digits[490:510]"))
     (score,) = [line["score"] for line in log(tmp_path / "some") if "score" in line]
