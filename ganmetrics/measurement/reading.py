@@ -73,7 +73,7 @@ def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
         metric = measurement.metric
         own = [side for side in sides if side.name in metric.sides]
         common_protocol(measurement, own)
-        if metric.labelled:
+        if metric.labelled and own:  # a metric over fakes alone has no part in a real side that is read first
             metric.require_classes({side.name: _labels(metric, side) for side in own})
     require_counts(measurements, {side.name: count for side in sides if (count := _count(side)) is not None})
 

@@ -232,3 +232,20 @@ def test_class_folders_are_scored_from_end_to_end(tmp_path: Path, rng: np.random
     assert all(score.interval is not None for score in scores.values())
     with pytest.raises(OptionError, match=r"^class-fid: expected fake images with classes "):
         gm.evaluate(tmp_path / "real", tmp_path / "fake" / "cat", ["class-fid"], features="pixels")
+
+
+def test_a_metric_over_fake_classes_beside_a_real_side_of_class_folders(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Reading the real side first ended in a KeyError: the metric has no such side."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(tmp_path / name / f"{i}.png")
+    fake = torch.from_numpy(rng.integers(0, 256, (6, 3, 4, 4), dtype=np.uint8))
+    options = {"features": "pixels", "device": "cpu", "progress": False, "layout": "NCHW"}
+    evaluator = gm.Evaluator(["fid", "intra-class-diversity"], real=tmp_path, **options)
+    evaluator.update(fake, labels=["x", "y"] * 3)
+    alone = gm.IntraClassDiversity(**options)
+    alone.update(fake, labels=["x", "y"] * 3)
+    assert evaluator.compute()["intra-class-diversity"].value == alone.compute().value
