@@ -1,4 +1,4 @@
-"""Every mistake a user can mend, as one line: what was expected, what was got, what to do."""
+"""Errors that a user can fix. Each message is one line: what was expected, what was got, what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ImageError(GanMetricsError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
-        return type(self), (self.where, self.reason)  # told to other processes
+        return type(self), (self.where, self.reason)  # pickled on its way to other processes
 
 
 class WeightsError(GanMetricsError):
@@ -31,23 +31,23 @@ class WeightsError(GanMetricsError):
 
 
 class OptionError(GanMetricsError):
-    """An option has a value, or stands in a combination, that means nothing."""
+    """An option has an invalid value, or does not work together with another option."""
 
 
 class ProcessError(GanMetricsError):
-    """Another of several processes failed, died, or did not come."""
+    """Another of several processes failed, died or never connected."""
 
 
 class StatisticsError(GanMetricsError):
-    """Statistics are too few, not finite, of unlike sizes, or measured in unlike ways."""
+    """Statistics are of too few images, not finite, of different sizes, or measured in different ways."""
 
 
 class PartialError(GanMetricsError):
-    """Of what was asked for a part could not be done.
+    """Part of what was asked for could not be computed.
 
     Attributes:
-        scores: the Scores of the other metrics, by name.
-        errors: what went wrong, by the metric as it was asked for, or "--report".
+        scores: the Scores of the metrics that succeeded, by name.
+        errors: what went wrong, by the metric's name as the user gave it, or "--report".
     """
 
     def __init__(self, scores: Mapping[str, Any], errors: Mapping[str, GanMetricsError]):
@@ -56,4 +56,4 @@ class PartialError(GanMetricsError):
         self.errors = dict(errors)
 
     def __reduce__(self) -> tuple[type[PartialError], tuple[dict[str, Any], dict[str, GanMetricsError]]]:
-        return type(self), (self.scores, self.errors)  # told to other processes
+        return type(self), (self.scores, self.errors)  # pickled on its way to other processes

@@ -1,4 +1,4 @@
-"""Where weights and statistics are kept from one run to the next. Imports no torch."""
+"""Where weights and statistics are kept between runs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import platformdirs
 
 
 def cache_dir() -> Path:
-    """The user's cache folder: `GANMETRICS_CACHE` where it is set, else the platform's own. It may not exist yet."""
-    named = os.environ.get("GANMETRICS_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("ganmetrics", appauthor=False)
+    """The cache folder: `GANMETRICS_CACHE` if set, else the platform's folder for the user. It may not exist yet."""
+    folder = os.environ.get("GANMETRICS_CACHE")
+    return Path(folder).expanduser() if folder else platformdirs.user_cache_path("ganmetrics", appauthor=False)

@@ -1,4 +1,4 @@
-"""Writing a file: whole or not at all, and asked before the work whether it can be written. Imports no torch."""
+"""Write a file completely or not at all, and check before slow work that it can be written. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import BinaryIO
 from ganmetrics.errors import GanMetricsError, OptionError
 from ganmetrics.printable import printable
 
-UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")
+UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")  # temporary names of `write_whole`
 
 
 @contextmanager
 def write_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` in one move when the block ends; after an error nothing is left of it.
+    """A new file, moved to `path` in one step when the block ends; after an error nothing of it is left.
 
-    It lies in the same folder until then, because only a move within a file system is one step, and it is on the disk
-    before it takes the name. Raises OSError.
+    Until then it has a temporary name in the same folder, because a move is atomic only within a file system. It is
+    flushed to the disk before the move. Raises OSError.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
@@ -36,9 +36,9 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def unfinished(path: Path) -> str | None:
-    """The name that a file left behind by a kill was to take; None for any other file."""
-    found = UNFINISHED.fullmatch(path.name)
-    return None if found is None else found[1]
+    """The final name of a temporary file that a killed process left behind; None for any other file."""
+    match = UNFINISHED.fullmatch(path.name)
+    return None if match is None else match[1]
 
 
 def require_writable(
@@ -48,21 +48,21 @@ def require_writable(
     overwrite: bool = False,
     error: type[GanMetricsError] = OptionError,
 ) -> None:
-    """Whether a file can be made there, asked before anything slow begins.
+    """Check that a file can be written, before anything slow begins.
 
     Args:
-        path: of the file.
-        endings: that its name may have, the first of which is named in the message.
-        option: of the command line that named it, for the message.
-        overwrite: whether it may replace a file that is there.
-        error: the kind to raise.
+        path: the file to write.
+        endings: allowed suffixes of its name; the message names the first.
+        option: the command-line option that named the file, for the message.
+        overwrite: whether an existing file may be replaced.
+        error: the class of the error to raise.
 
-    Raises: `error` for another ending, a folder, a file that is there, or a folder that is absent or not writable.
+    Raises: `error` for another suffix, a folder, an existing file, or a parent folder that is absent or not writable.
     """
     target, name = Path(path), printable(os.fspath(path))
     if target.suffix.lower() not in endings:
-        said = f"expected a name that ends in {endings[0]}"
-        raise error(f"{option}: {said}, got {name!r}" if option else f"{name}: {said}")
+        expected = f"expected a name that ends in {endings[0]}"
+        raise error(f"{option}: {expected}, got {name!r}" if option else f"{name}: {expected}")
     where = f"{option} {name}" if option else name
     if target.is_dir():
         raise error(f"{where}: is a folder; choose another name")

@@ -1,4 +1,4 @@
-"""Exact float32 arithmetic, whatever the caller has set for speed; the caller's settings come back."""
+"""Exact float32 arithmetic, regardless of the caller's settings for speed, which are restored afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ganmetrics.runtime.guards import ordinary_modes
 
 
 class _Products:
-    """The switch for float32 products before torch 2.9: to write back `allow_tf32` turns a "medium" into "high"."""
+    """Precision of float32 products before torch 2.9: restoring `allow_tf32` would turn "medium" into "high"."""
 
     @property
     def precision(self) -> str:
@@ -24,10 +24,10 @@ class _Products:
 
 
 def _fp32_knobs(device: torch.device, *, tf32: bool) -> list[tuple[Any, str, Any]]:
-    """(object, attribute, value) for every switch that lets torch round float32 to something shorter there.
+    """(object, attribute, value) for every switch that lets torch compute float32 at a lower precision on this device.
 
-    Only those of the device: cuDNN's default cannot be written back, only the value that it reads as, which from then
-    on ignores the wider switch `torch.backends.cudnn.fp32_precision`.
+    Switches of other devices are left alone, because cuDNN's default cannot be restored: once the value that was read
+    is written back, `torch.backends.cudnn.fp32_precision` no longer has any effect on it.
     """
     backends: Any = torch.backends
     if hasattr(backends.cudnn, "conv") and hasattr(backends.cudnn.conv, "fp32_precision"):  # torch >= 2.9
@@ -41,14 +41,14 @@ def _fp32_knobs(device: torch.device, *, tf32: bool) -> list[tuple[Any, str, Any
 
 @contextmanager
 def exact_arithmetic(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
-    """No gradient, no TF32, no shortened float32 products, no ambient autocast; the caller's settings come back.
+    """No gradient, no TF32, no float32 products of lower precision, no autocast; the caller's settings are restored.
 
-    tf32: let a CUDA device multiply float32 in TF32 after all (a product of 10-bit mantissas, summed in float32).
+    tf32: allow TF32 on a CUDA device after all (products of 10-bit mantissas, summed in float32).
 
-    Neither inference mode nor another default device reaches inside, so that what is kept can be added to later.
+    The caller's inference mode and default device are off inside, so that tensors made here can be changed later.
 
-    A metric inside somebody's training loop meets whatever they set for speed: TF32 alone made FID depend on the
-    batch size (torchmetrics#1620), and `set_float32_matmul_precision("medium")` is bfloat16 on this kind of CPU.
+    Training loops lower the precision for speed: TF32 alone made FID depend on the batch size (torchmetrics#1620), and
+    `set_float32_matmul_precision("medium")` means bfloat16 on some CPUs.
     """
     knobs = _fp32_knobs(device, tf32=tf32 and device.type == "cuda")
     before = [getattr(owner, name) for owner, name, _ in knobs]

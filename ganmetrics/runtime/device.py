@@ -15,7 +15,7 @@ from ganmetrics.runtime import launcher
 
 
 def resolve_device(device: str | torch.device | None = None) -> torch.device:
-    """`None` and "auto" take the first CUDA device where there is one, else the CPU.
+    """`None` and "auto" mean the first CUDA device if there is one, else the CPU.
 
     Raises OptionError for a name torch does not know and for a device this machine lacks.
     """
@@ -37,23 +37,23 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def numbered(device: torch.device) -> torch.device:
-    """A CUDA device with its number, as tensors on it say it; `cuda` alone is the one that is current."""
+    """A CUDA device with its index, as in `tensor.device`; plain `cuda` is the current device."""
     return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
 
 
 def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """The dtype a network runs in, by name or as torch has it. Raises OptionError for any other."""
+    """The dtype a network runs in, from its name or as a torch dtype. Raises OptionError for any other."""
     for name in DTYPES:
-        if dtype in (name, known := getattr(torch, name)):
-            return known
+        if dtype in (name, candidate := getattr(torch, name)):
+            return candidate
     raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, got {str(dtype)!r}")
 
 
 def require_tf32(device: torch.device, dtype: torch.dtype) -> None:
-    """Raises OptionError where TF32 would change nothing: it is how a CUDA device may multiply float32."""
+    """Raises OptionError where TF32 has no effect: it exists only for float32 products on a CUDA device."""
     if device.type != "cuda":
         raise OptionError(f"--allow-tf32: expected a CUDA device, which alone has TF32, got {device}; leave it out")
-    if torch.cuda.is_available() and torch.cuda.get_device_capability(device) < (8, 0):
+    if torch.cuda.is_available() and torch.cuda.get_device_capability(device) < (8, 0):  # Ampere
         raise OptionError(
             "--allow-tf32: expected a card of compute capability 8.0 or more, others lack it; leave it out"
         )
@@ -63,22 +63,22 @@ def require_tf32(device: torch.device, dtype: torch.dtype) -> None:
 
 
 def default_workers() -> int:
-    """Decoding threads: the cores this process may use, shared with others of its launcher, at most 8."""
+    """Number of decoding threads: this process's share of the available cores, at most 8."""
     return max(1, min(8, cores() // launcher.local_size()))
 
 
 def cores() -> int:
-    """Those this process may use."""
+    """Number of cores that this process may use."""
     return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
 
 
 def bar_is_off(progress: bool) -> bool | None:
-    """Tqdm's `disable`: None leaves it to whether stderr is a terminal, where there is a stderr at all."""
+    """The value for tqdm's `disable`; None shows the bar only if stderr is a terminal."""
     return None if progress and sys.stderr is not None else True
 
 
 def release_pages(array: Any) -> None:
-    """Let go of what was read of a memory-mapped array: its pages would count as ours until memory runs short."""
+    """Release the pages read of a memory-mapped array; they count as memory of this process until memory is short."""
     mapping = getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)

@@ -1,8 +1,8 @@
-"""Several processes as one: what each has done is told to all, and no failure of one leaves the others waiting.
+"""Several processes that share one job: all learn the outcome of each, and no failure leaves the others waiting.
 
-Outcomes go through the launcher's store, where each process also leaves a sign of life; vectors and sums go by gloo,
-from and to main memory, which is right for CPUs and GPUs alike: a few megabytes, once, when the images are read.
-A process waits for another as long as that one lives, and at most DEAD_AFTER seconds after its last sign.
+Outcomes (results or errors) go through the launcher's store, where each process also writes heartbeats. Vectors and
+sums go by gloo between main memories, for CPUs and GPUs alike: a few megabytes, once, after the images are read.
+A process waits for another while its heartbeats arrive, and at most DEAD_AFTER seconds after the last one.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # All in seconds.
-DEAD_AFTER = 300.0  # without a heartbeat, after which a process is taken to be dead
-HEARTBEAT = 5.0  # between two signs of life
-POLL = 0.2  # between two looks at whether another process has failed
-SHUTDOWN_WAIT = 30.0  # for the others to finish with the store of the first process
+DEAD_AFTER = 300.0  # without a heartbeat until a process counts as dead
+HEARTBEAT = 5.0  # between two heartbeats
+POLL = 0.2  # between two checks whether another process has failed
+SHUTDOWN_WAIT = 30.0  # that rank 0, which may host the store, waits for the other ranks to end
 T = TypeVar("T")
 
 
 class Alone:
-    """One process. `with` it; what several would tell one another it knows already."""
+    """One process, used in a `with` statement. It has no one to exchange results with and returns its own."""
 
     rank, size = 0, 1
 
@@ -50,33 +50,33 @@ class Alone:
         pass
 
     def agree(self, function: Callable[[], T]) -> list[T]:
-        """What the function gives in every process, by rank; an error of one is raised in all, the first by rank."""
+        """Results of all processes, by rank. An error in one is raised in all; of several, that of the lowest rank."""
         return [function()]
 
     def first(self, function: Callable[[], T]) -> T:
-        """What the function gives in process 0, which alone runs it, or its error; in all."""
+        """Only rank 0 runs the function; all processes get its result or raise its error."""
         return function()
 
     def glance(self) -> None:
-        """Stop here when another process has failed."""
+        """Raise ElsewhereError if another process has failed."""
 
     def send(self, tensor: Tensor) -> None:
-        """To process 0."""
+        """Send to rank 0."""
 
     def receive(self, tensor: Tensor, rank: int) -> None:
-        """From another."""
+        """Fill `tensor` with what `rank` sends."""
 
 
 class ElsewhereError(Exception):
-    """Another process has failed; `agree` finds out how."""
+    """Another process has failed; the next `agree` raises its error."""
 
 
 class Processes(Alone):
-    """One of several. All call the same methods in the same order.
+    """One of several processes. All must call the same methods in the same order.
 
     Args:
-        store: that all of them can reach.
-        group: of gloo.
+        store: key-value store that all of them can reach.
+        group: their gloo group; None for the default group.
     """
 
     _uses = itertools.count()
@@ -89,51 +89,51 @@ class Processes(Alone):
     def __enter__(self) -> Self:
         self._prefix = f"ganmetrics/{next(self._uses)}"
         self._steps = itertools.count()
-        self._told = False
-        self._over = threading.Event()
-        self._life = threading.Thread(target=self._live, daemon=True, name="ganmetrics-life")
-        self._life.start()
+        self._failure_known = False
+        self._ended = threading.Event()
+        self._heartbeat = threading.Thread(target=self._beat, daemon=True, name="ganmetrics-life")
+        self._heartbeat.start()
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        """Tells the others of an error that they do not know of, and waits until nobody needs the store any more."""
+        """Share an error that the others do not know yet; rank 0 then waits until no process needs the store."""
         error: BaseException | None = raised[1]
         try:
-            if error is not None and not self._told:
-                self._tell(next(self._steps), error)
+            if error is not None and not self._failure_known:
+                self._share_error(next(self._steps), error)
             self._store.set(f"{self._prefix}/end/{self.rank}", "")
             if self.rank == 0 and (error is None or isinstance(error, Exception)):
                 limit = time.monotonic() + SHUTDOWN_WAIT
                 ends = [f"{self._prefix}/end/{rank}" for rank in range(self.size)]
                 while time.monotonic() < limit and not all(self._store.check([end]) for end in ends):
                     time.sleep(0.01)
-        except RuntimeError:  # the store has ended with its process: there is nobody to tell
+        except RuntimeError:  # the store ended with the process that hosted it
             pass
         finally:
-            self._over.set()
-            self._life.join()
+            self._ended.set()
+            self._heartbeat.join()
 
     def agree(self, function: Callable[[], T]) -> list[T]:
         step = next(self._steps)
         try:
-            mine: tuple[Any, Exception | None] = function(), None
+            outcome: tuple[Any, Exception | None] = function(), None
         except Exception as error:
-            mine = None, error
-        if mine[1] is None:
-            self._say(step, mine)
+            outcome = None, error
+        if outcome[1] is None:
+            self._share(step, outcome)
         else:
-            self._tell(step, mine[1])
-        outcomes = [mine if rank == self.rank else self._of(rank, step) for rank in range(self.size)]
+            self._share_error(step, outcome[1])
+        outcomes = [outcome if rank == self.rank else self._outcome_of(rank, step) for rank in range(self.size)]
         errors = [error for _, error in outcomes if error is not None]
         if errors:
-            self._told = True
+            self._failure_known = True
             raise next((error for error in errors if not isinstance(error, ElsewhereError)), errors[0])
         return [value for value, _ in outcomes]
 
     def first(self, function: Callable[[], T]) -> T:
-        own: Callable[[], Any] = partial(_on_all_cores, function) if self.rank == 0 else lambda: None
-        found: T = self.agree(own)[0]
-        return found
+        task: Callable[[], Any] = partial(_on_all_cores, function) if self.rank == 0 else lambda: None
+        result: T = self.agree(task)[0]
+        return result
 
     def glance(self) -> None:
         now = time.monotonic()
@@ -152,36 +152,37 @@ class Processes(Alone):
         with self._connected():
             dist.recv(tensor, group_src=rank, group=self._group)
 
-    def _say(self, step: int, outcome: tuple[Any, Exception | None]) -> None:
-        with self._connected():
+    def _share(self, step: int, outcome: tuple[Any, Exception | None]) -> None:
+        with self._connected():  # base64, because a store holds text
             self._store.set(f"{self._prefix}/{step}/{self.rank}", base64.b64encode(pickle.dumps(outcome)).decode())
 
-    def _tell(self, step: int, error: BaseException) -> None:
-        """What the user can mend goes as it is, anything else in a line: its traceback is seen where it happened."""
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        known: Exception = ProcessError(f"process {self.rank} of {self.size} failed: {said}")
+    def _share_error(self, step: int, error: BaseException) -> None:
+        """Share errors a user can fix unchanged, others as one line: the failing process prints their traceback."""
+        description = " ".join(f"{type(error).__name__}: {error}".split())
+        shared: Exception = ProcessError(f"process {self.rank} of {self.size} failed: {description}")
         if isinstance(error, (GanMetricsError, ElsewhereError, MemoryError)):
-            known = error
-        self._say(step, (None, known))
-        self._told = True
+            shared = error
+        self._share(step, (None, shared))
+        self._failure_known = True
         with self._connected():
             self._store.set(f"{self._prefix}/failed", "")
 
-    def _of(self, rank: int, step: int) -> tuple[Any, Exception | None]:
-        """The outcome of another process; waits for it as long as it lives. Raises ProcessError where it does not."""
-        key, life = f"{self._prefix}/{step}/{rank}", f"{self._prefix}/life/{rank}"
-        last, since, pause, looked = b"", time.monotonic(), 0.001, time.monotonic()
+    def _outcome_of(self, rank: int, step: int) -> tuple[Any, Exception | None]:
+        """The outcome of another process, waiting while it is alive. Raises ProcessError if it ended or died."""
+        key, beat_key = f"{self._prefix}/{step}/{rank}", f"{self._prefix}/life/{rank}"
+        last_beat, beat_at, pause, checked_at = b"", time.monotonic(), 0.001, time.monotonic()
         with self._connected():
             while not self._store.check([key]):
                 now = time.monotonic()
+                # `key` is checked again, because it may have been written since the check above.
                 if self._store.check([f"{self._prefix}/end/{rank}"]) and not self._store.check([key]):
-                    self._told = True
+                    self._failure_known = True
                     raise ProcessError(f"process {rank} of {self.size} has ended before the others")
-                if now - looked > HEARTBEAT:
-                    sign = self._store.get(life) if self._store.check([life]) else b""
-                    last, since, looked = sign, (now if sign != last else since), now
-                if now - since > DEAD_AFTER:
-                    self._told = True
+                if now - checked_at > HEARTBEAT:
+                    beat = self._store.get(beat_key) if self._store.check([beat_key]) else b""
+                    last_beat, beat_at, checked_at = beat, (now if beat != last_beat else beat_at), now
+                if now - beat_at > DEAD_AFTER:
+                    self._failure_known = True
                     raise ProcessError(
                         f"process {rank} of {self.size} has given no sign of life for {DEAD_AFTER:.0f} s: it died, or "
                         "its machine did"
@@ -191,21 +192,22 @@ class Processes(Alone):
             outcome: tuple[Any, Exception | None] = pickle.loads(base64.b64decode(self._store.get(key)))
             return outcome
 
-    def _live(self) -> None:
+    def _beat(self) -> None:
         for count in itertools.count(1):
             try:
                 self._store.set(f"{self._prefix}/life/{self.rank}", str(count))
             except RuntimeError:
                 return
-            if self._over.wait(HEARTBEAT):
+            if self._ended.wait(HEARTBEAT):
                 return
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
+        """Turn an error of the store or of gloo into a ProcessError."""
         try:
             yield
-        except RuntimeError as error:  # of the store and of gloo
-            self._told = True
+        except RuntimeError as error:
+            self._failure_known = True
             raise ProcessError(
                 f"the connection to the other {self.size - 1} processes broke: one of them died, or the launcher "
                 f"ended ({' '.join(str(error).split())[:120]})"
@@ -213,19 +215,19 @@ class Processes(Alone):
 
 
 def processes(shared: bool) -> Alone:
-    """Those that are to share the work: of the caller's torch.distributed, else of the launcher, else this one alone.
+    """The processes that share the work: the caller's torch.distributed, else the launcher's, else this one alone.
 
-    Raises ProcessError where the others do not come.
+    Raises ProcessError if the others do not connect.
     """
     if not shared:
         return Alone()
     if dist.is_available() and dist.is_initialized():
-        return _of_caller() if dist.get_world_size() > 1 else Alone()
-    return _of_launcher() if launcher.size() > 1 else Alone()
+        return _from_caller() if dist.get_world_size() > 1 else Alone()
+    return _from_launcher() if launcher.size() > 1 else Alone()
 
 
 def _on_all_cores(function: Callable[[], T]) -> T:
-    """The others wait meanwhile."""
+    """Run with all cores, because the other processes are waiting."""
     before = torch.get_num_threads()
     if launcher.threads(1) is not None:
         torch.set_num_threads(cores())
@@ -236,27 +238,27 @@ def _on_all_cores(function: Callable[[], T]) -> T:
 
 
 def _take_share() -> None:
-    """The GPU and the threads that this process has for itself."""
+    """Use only this process's own GPU and its share of the threads."""
     if (threads := launcher.threads(cores())) is not None:
         torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(launcher.local_rank() % torch.cuda.device_count())
 
 
-_made: dict[Any, Processes] = {}  # by the caller's group
+_processes: dict[Any, Processes] = {}  # by default group: its store and gloo group are created once
 
 
-def _of_caller() -> Processes:
+def _from_caller() -> Processes:
     caller = dist.group.WORLD
-    if caller not in _made:
+    if caller not in _processes:
         store = dist.PrefixStore("ganmetrics", dist.distributed_c10d._get_default_store())
         group = dist.new_group(backend="gloo", timeout=timedelta(seconds=DEAD_AFTER))
-        _made.clear()
-        _made[caller] = Processes(store, cast(dist.ProcessGroup, group), dist.get_rank(), dist.get_world_size())
-    return _made[caller]
+        _processes.clear()  # an earlier default group no longer exists
+        _processes[caller] = Processes(store, cast(dist.ProcessGroup, group), dist.get_rank(), dist.get_world_size())
+    return _processes[caller]
 
 
-def _of_launcher() -> Processes:
+def _from_launcher() -> Processes:
     _take_share()
     rank, size = launcher.rank(), launcher.size()
     patience = timedelta(seconds=DEAD_AFTER)
@@ -271,5 +273,5 @@ def _of_launcher() -> Processes:
             f"({' '.join(str(error).split())[:120]}); unset WORLD_SIZE to run in one"
         ) from error
     atexit.register(dist.destroy_process_group)
-    found = _made[dist.group.WORLD] = Processes(store, None, rank, size)
-    return found
+    group = _processes[dist.group.WORLD] = Processes(store, None, rank, size)
+    return group

@@ -1,4 +1,4 @@
-"""Global state around our work: random numbers, modes and caches of torch come back as the caller had them."""
+"""Global state around our work: random states, modes and caches of torch are restored as the caller had them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ganmetrics.errors import OptionError
 
-FEW = 1000  # members of a container that is looked into
-DEPTH = 6  # containers and objects within each other that are searched for networks
+FEW = 1000  # members of the largest container that is searched
+DEPTH = 6  # levels of nested containers and objects that are searched
 
 
 @contextmanager
 def restored_random(seed: int | None = None) -> Iterator[None]:
-    """The global random numbers of Python, NumPy, torch and every CUDA device come back; inside they start from `seed`.
+    """Restore all random states on exit (Python, NumPy, torch, every CUDA device); inside they start from `seed`.
 
-    CUDA is left alone where nothing has used it yet: asking would claim the device, and a seed would reach it later.
+    CUDA is left alone if nothing has used it yet: reading its state would initialise the device, and a seed set before
+    would be applied later, when the caller uses it.
     """
     on_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    python, array, cpu = random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if on_cuda else []
+    python_state, numpy_state, cpu_state = random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()
+    cuda_states = torch.cuda.get_rng_state_all() if on_cuda else []
     try:
         if seed is not None:
             random.seed(seed)
@@ -37,18 +38,18 @@ def restored_random(seed: int | None = None) -> Iterator[None]:
                 torch.cuda.manual_seed_all(seed)
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(array)
-        torch.set_rng_state(cpu)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(cpu_state)
         if on_cuda:
-            torch.cuda.set_rng_state_all(devices)
+            torch.cuda.set_rng_state_all(cuda_states)
 
 
 @contextmanager
 def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Every submodule in evaluation mode; each gets its own flag back, also one that was frozen in a trained network.
+    """Every submodule in evaluation mode; each one's own flag is restored, since some may be frozen while others train.
 
-    The flags alone are set: a `train()` that somebody has written may do more than can be undone.
+    `train()` and `eval()` are not called, because an overridden one may do more than can be undone.
     """
     flags = [(part, part.training) for module in modules for part in module.modules()]
     try:
@@ -62,9 +63,9 @@ def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def no_traces_of_autocast() -> Iterator[None]:
-    """No gradient, and an autocast around us keeps none of our casts, which training would find to be without one.
+    """No gradient, and a surrounding autocast caches no weights that are cast inside.
 
-    torch before 2.11 does so: https://github.com/pytorch/pytorch/issues/112583.
+    torch before 2.11 would reuse them, without gradient, in training: https://github.com/pytorch/pytorch/issues/112583.
     """
     cached = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
@@ -82,9 +83,9 @@ SAMPLER = (
 
 
 @contextmanager
-def refusing_training_mode(said: str = SAMPLER, known: Iterable[nn.Module] = ()) -> Iterator[None]:
-    """Raises OptionError when a module other than the known ones runs that drops out, or moves its buffers, in
-    training mode: before it does. `said` has a place for its kind.
+def refusing_training_mode(message: str = SAMPLER, known: Iterable[nn.Module] = ()) -> Iterator[None]:
+    """Raises OptionError before a module runs in training mode that has dropout or buffers (batch norm) and is neither
+    in `known` nor a part of one. `{}` in `message` stands for its class.
     """
     seen = {id(part) for module in known for part in module.modules()}
 
@@ -94,7 +95,7 @@ def refusing_training_mode(said: str = SAMPLER, known: Iterable[nn.Module] = ())
             and (isinstance(module, _DropoutNd) or next(module.buffers(recurse=False), None) is not None)
             and id(module) not in seen
         ):
-            raise OptionError(said.replace("{}", type(module).__name__))
+            raise OptionError(message.replace("{}", type(module).__name__))
 
     handle = nn.modules.module.register_module_forward_pre_hook(look)
     try:
@@ -104,36 +105,38 @@ def refusing_training_mode(said: str = SAMPLER, known: Iterable[nn.Module] = ())
 
 
 def modules_of(sampler: Any) -> list[nn.Module]:
-    """The networks that can be seen to be a sampler's or generator's, each once: itself, what its method belongs to,
-    or what that holds, also in lists, dictionaries and other objects, those nearest to it first.
+    """The networks of a sampler or generator, each once, the nearest first, without those that are parts of another.
+
+    Searched are the object (for a method, the object that it belongs to) and its attributes, also inside lists,
+    dictionaries and other objects.
     """
     level: list[Any] = [getattr(sampler, "__self__", sampler)]
-    found: list[nn.Module] = []
+    networks: list[nn.Module] = []
     seen: set[int] = set()
     for _ in range(DEPTH):
-        level = [one for one in level if id(one) not in seen][: 10 * FEW]
+        level = [item for item in level if id(item) not in seen][: 10 * FEW]  # bounds the time for large objects
         seen.update(map(id, level))
-        found += [one for one in level if isinstance(one, nn.Module)]
-        level = [held for one in level for held in _held(one)]
-    parts = {id(part) for module in found for part in module.modules() if part is not module}
-    return [one for one in dict.fromkeys(found) if id(one) not in parts]
+        networks += [item for item in level if isinstance(item, nn.Module)]
+        level = [member for item in level for member in _members(item)]
+    parts = {id(part) for module in networks for part in module.modules() if part is not module}
+    return [item for item in dict.fromkeys(networks) if id(item) not in parts]
 
 
-def _held(owner: Any) -> list[Any]:
-    """What an object that is no network has as attributes, or a container of a few holds."""
+def _members(owner: Any) -> list[Any]:
+    """Attributes of an object that is no network, and the members of a container with at most FEW of them."""
     if isinstance(owner, (nn.Module, Tensor, type, ModuleType, FunctionType)):
         return []
-    several = owner.values() if isinstance(owner, dict) else owner if isinstance(owner, (list, tuple, set)) else []
+    items = owner.values() if isinstance(owner, dict) else owner if isinstance(owner, (list, tuple, set)) else []
     attributes = getattr(owner, "__dict__", {})
-    return [*(several if len(several) <= FEW else []), *(attributes.values() if isinstance(attributes, dict) else [])]
+    return [*(items if len(items) <= FEW else []), *(attributes.values() if isinstance(attributes, dict) else [])]
 
 
 @contextmanager
 def ordinary_modes(*, gradients: bool = True, dtype: torch.dtype | None = torch.float32) -> Iterator[None]:
-    """No inference mode, no autocast, the CPU and `dtype` as defaults; the caller's modes come back.
+    """No inference mode, no autocast, the CPU and `dtype` as defaults; the caller's modes are restored.
 
-    gradients: whether they are recorded.
-    dtype: None leaves the caller's, for code of the caller's own that runs inside.
+    gradients: whether gradients are recorded.
+    dtype: None keeps the caller's default, for the caller's own code that runs inside.
     """
     before = torch.get_default_dtype()
     with ExitStack() as stack:
@@ -142,8 +145,8 @@ def ordinary_modes(*, gradients: bool = True, dtype: torch.dtype | None = torch.
         for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
-        # The mode costs time at every call, so only where it is needed; `torch.get_default_device` of torch 2.6 breaks
-        # once a default was taken back.
+        # A device mode slows every call, so it is entered only where the default is another. An empty tensor tells:
+        # `torch.get_default_device` of torch 2.6 fails after a default was unset.
         if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         torch.set_default_dtype(before if dtype is None else dtype)

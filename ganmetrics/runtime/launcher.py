@@ -1,4 +1,4 @@
-"""Whether a launcher such as torchrun started this process as one of several, by its variables. Imports no torch."""
+"""Whether a launcher such as torchrun started this process as one of several (by environment). Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,56 +12,57 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-LAST_WORD = 2.0  # seconds
+LAST_WORD = 2.0  # seconds that a failed process leaves rank 0 to print the error
 NAMES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def size() -> int:
-    """How many processes there are, 1 without a launcher."""
-    there = all(os.environ.get(name) for name in NAMES)
-    return int(os.environ["WORLD_SIZE"]) if there and os.environ["WORLD_SIZE"].isdecimal() else 1
+    """Number of processes, 1 without a launcher."""
+    launched = all(os.environ.get(name) for name in NAMES)
+    return int(os.environ["WORLD_SIZE"]) if launched and os.environ["WORLD_SIZE"].isdecimal() else 1
 
 
 def rank() -> int:
-    """The place of this one among them, from 0."""
+    """Rank of this process, from 0."""
     return int(os.environ["RANK"]) if size() > 1 else 0
 
 
 def local_rank() -> int:
-    """The place of this one among those on this machine."""
-    said = os.environ.get("LOCAL_RANK", "0")
-    return int(said) if said.isdecimal() else 0
+    """Rank of this process among those on this machine."""
+    value = os.environ.get("LOCAL_RANK", "0")
+    return int(value) if value.isdecimal() else 0
 
 
 def local_size() -> int:
-    """How many of them are on this machine, as far as the launcher says."""
-    said = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(1, int(said)) if said.isdecimal() else 1
+    """Number of processes on this machine, 1 if the launcher does not say."""
+    value = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, int(value)) if value.isdecimal() else 1
 
 
 class EndedError(BaseException):
-    """The launcher asks this process to end."""
+    """The launcher has asked this process to end (SIGTERM)."""
 
 
 @contextmanager
 def one_voice() -> Iterator[None]:
-    """Of several processes of one command line the first alone speaks, also where the launcher ends it.
+    """Only rank 0 prints, even when the launcher ends the job.
 
-    The others leave it the time for that: a launcher ends all as soon as one has failed.
+    A failed process of another rank waits LAST_WORD seconds before it ends, because a launcher ends all processes as
+    soon as one has failed, and rank 0 must print the error first.
     """
     if size() == 1:
         yield
         return
     if rank() == 0:
-        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGTERM, _raise_ended)
     else:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
-        sys.excepthook = _show
+        sys.excepthook = _print_traceback
     try:
         yield
     except EndedError:
-        said = f"Error: ended by the launcher: another of the {size()} processes died, or the job was cancelled"
-        print(said, file=sys.stderr, flush=True)
+        message = f"Error: ended by the launcher: another of the {size()} processes died, or the job was cancelled"
+        print(message, file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     except BaseException as error:
         if rank() and not (isinstance(error, SystemExit) and error.code == 0):
@@ -69,22 +70,23 @@ def one_voice() -> Iterator[None]:
         raise
     finally:
         if rank() == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # no exception while the interpreter shuts down
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _raise_ended(number: int, frame: FrameType | None) -> None:
     raise EndedError
 
 
-def _show(*error: Any) -> None:
+def _print_traceback(*error: Any) -> None:
+    """On the real stderr, which the launcher may log."""
     traceback.print_exception(*error, file=sys.__stderr__)
 
 
 def threads(cores: int) -> int | None:
-    """Threads for each process, so that together they fill the cores; None where the user has said how many.
+    """Threads for each process, so that all together use all cores; None if the user has set OMP_NUM_THREADS.
 
-    torchrun puts OMP_NUM_THREADS=1 into the environment of its processes where the user did not, which is told by the
-    environment that it was itself started with.
+    torchrun sets OMP_NUM_THREADS=1 for its processes if the user has not set it. Whether the user has is read from the
+    environment of torchrun itself, the parent process.
     """
     if "OMP_NUM_THREADS" in os.environ and not _is_default_of_torchrun():
         return None

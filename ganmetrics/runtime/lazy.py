@@ -1,4 +1,4 @@
-"""Names of a package that are imported at their first use: torch takes seconds, and `--help` needs none of it."""
+"""Import a package's names at their first use: torch takes seconds to import, and `--help` does not need it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 
 def lazily(package: str, table: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose names lie in the modules that `table` says."""
+    """`__getattr__` and `__dir__` for a package; `table` maps each name to the module that defines it."""
 
     def get(name: str) -> Any:
         if name not in table:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(f"{package}.{table[name]}"), name)
-        setattr(sys.modules[package], name, value)
+        setattr(sys.modules[package], name, value)  # the next access finds it without `get`
         return value
 
     return get, lambda: sorted([*vars(sys.modules[package]), *table])

@@ -1,4 +1,4 @@
-"""Bytes as people write them, "512MB", and as they read them, "33.6 MB"; and their return. Imports no torch."""
+"""Parse memory sizes ("512MB"), print them ("33.6 MB"), and give freed memory back. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def parse_memory(given: str | int) -> int:
 
 
 def size(nbytes: float) -> str:
-    """Bytes in about three digits: "33.6 MB"."""
+    """Bytes as text of about three digits: "33.6 MB"."""
     for unit in ("B", "kB", "MB"):
-        if nbytes < 999.5:
+        if nbytes < 999.5:  # a larger number rounds to 1000
             return f"{nbytes:.{0 if unit == 'B' else 1}f} {unit}"
         nbytes /= 1000
     return f"{nbytes:.1f} GB"
 
 
 def trim() -> None:
-    """Hand what was freed back to the system, where the C library would keep it for itself (glibc does)."""
+    """Give freed memory back to the system, which glibc would keep for later use."""
     with suppress(OSError, TypeError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

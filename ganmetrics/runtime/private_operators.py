@@ -1,9 +1,9 @@
-"""Operators of torch that are no public interface: used where they pay, and only as long as they are right.
+"""Operators of torch outside its public interface: used where they are faster, and only while they are correct.
 
-They are quicker than what they stand for, and nobody promises that they are there, or right for every shape: one that
-was exact for hundreds of dimensions gave garbage for one. So each is tried over the shapes at the edge of those that
-it is kept to, and then on a part of the first real work of every shape, against the plain operator; the first
-disagreement ends its use in this process, and the numbers are the plain operator's.
+torch does not promise that they exist, or that they are correct for every shape: one that was exact for hundreds of
+dimensions gave garbage for one. So each is compared with the plain public operator: first in trials at the edges of
+the shapes that it is used for, then on a part of the first real work of every shape. After the first disagreement
+this process uses the plain operator only, for the work that disagreed too.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 Work = TypeVar("Work")
-FAILURES = (RuntimeError, AttributeError, TypeError, NotImplementedError, IndexError)  # of one that is not there
-CHECKS = 8  # shapes of real work that are checked
+FAILURES = (RuntimeError, AttributeError, TypeError, NotImplementedError, IndexError)  # of a missing operator
+CHECKS = 8  # number of shapes of real work that are checked
 
 
 class PrivateOperator(ABC, Generic[Work]):
-    """One operator and the plain one that it stands for; `__call__` does a piece of work by whichever is to be used.
+    """A private operator and the plain one that it replaces; calling it does the work with one of the two.
 
     Attributes:
-        checks: at most so many shapes of real work are checked.
+        checks: number of shapes of real work that are checked; further shapes are not.
     """
 
     checks = CHECKS
@@ -37,40 +37,40 @@ class PrivateOperator(ABC, Generic[Work]):
 
     @abstractmethod
     def private(self, work: Work) -> Tensor:
-        """The work by the operator that is no public interface."""
+        """Do the work with the private operator."""
 
     @abstractmethod
     def plain(self, work: Work) -> Tensor:
-        """The same by public operators, whatever the shape."""
+        """Do the same work with public operators, which are correct for every shape."""
 
     @abstractmethod
     def pays(self, work: Work) -> bool:
-        """Whether the work has a shape that the operator is meant for; no other reaches it."""
+        """Whether the private operator is meant for work of this shape; all other work goes to the plain one."""
 
     @abstractmethod
     def shape(self, work: Work) -> Hashable:
-        """All that the operator may choose its way by."""
+        """All properties of the work by which the operator may choose its algorithm."""
 
     @abstractmethod
-    def part(self, work: Work, found: Tensor) -> tuple[Work, Tensor]:
-        """A part of the work that takes the plain operator little time, and what was found for it."""
+    def part(self, work: Work, result: Tensor) -> tuple[Work, Tensor]:
+        """A part of the work that is cheap for the plain operator, and the private operator's result for it."""
 
     @abstractmethod
-    def agrees(self, work: Work, found: Tensor) -> bool:
-        """Whether the plain operator gives the same, exactly or within rounding."""
+    def agrees(self, work: Work, result: Tensor) -> bool:
+        """Whether the plain operator gives the same result, exactly or within rounding."""
 
     @abstractmethod
     def trials(self) -> Iterator[Work]:
-        """Small work of the shapes at the edge: odd ones, about the width of a vector, strided, transposed."""
+        """Small work with extreme shapes: odd sizes, sizes about a processor's vector width, strided, transposed."""
 
     def supported(self) -> bool:
-        """Whether it is worth trying with this torch on this processor."""
+        """Whether this torch and this processor can have the operator at all."""
         return torch.backends.mkldnn.is_available()
 
     def available(self) -> bool:
-        """Whether it is to be used: supported, right in every trial, and not found wrong since."""
+        """Whether to use the private operator: supported, correct in every trial, and not found wrong since."""
         if self._available is None:
-            self._available = self._tried()
+            self._available = self._passes_trials()
         return self._available
 
     def refuse(self) -> None:
@@ -78,29 +78,29 @@ class PrivateOperator(ABC, Generic[Work]):
         self._available = False
 
     def forget(self) -> None:
-        """Try and check again."""
+        """Repeat trials and checks at the next use."""
         self._available = None
         self._checked.clear()
 
     def __call__(self, work: Work) -> Tensor:
-        """The work done, by the plain operator wherever there is any doubt of the other."""
+        """Do the work, with the plain operator wherever the private one is in doubt."""
         if not self.pays(work) or not self.available():
             return self.plain(work)
         shape = self.shape(work)
         if shape in self._checked or len(self._checked) >= self.checks:
             return self.private(work)
         try:
-            found = self.private(work)
-            if self.agrees(*self.part(work, found)):
+            result = self.private(work)
+            if self.agrees(*self.part(work, result)):
                 self._checked.add(shape)
-                return found
+                return result
         except FAILURES:
-            pass  # where the work itself is at fault, the plain operator says so
+            pass  # if the work itself is invalid, the plain operator below raises
         self.refuse()
         return self.plain(work)
 
-    def _tried(self) -> bool:
-        with exact_arithmetic(torch.device("cpu")):  # whatever is set around us now
+    def _passes_trials(self) -> bool:
+        with exact_arithmetic(torch.device("cpu")):  # trials must not depend on the caller's settings
             try:
                 return self.supported() and all(self.agrees(work, self.private(work)) for work in self.trials())
             except FAILURES:
@@ -108,5 +108,5 @@ class PrivateOperator(ABC, Generic[Work]):
 
 
 def some_of(length: int, most: int = 32) -> Tensor:
-    """Places from the first to the last, all or evenly spread."""
+    """At most `most` indices below `length`, evenly spread from the first to the last."""
     return torch.linspace(0, length - 1, min(length, most), dtype=torch.float64).round().long()

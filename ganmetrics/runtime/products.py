@@ -1,6 +1,6 @@
-"""Inner products of many vectors on a CPU by oneDNN: MKL, behind `@`, is slow on other makers' processors.
+"""Inner products of many vectors on a CPU by oneDNN, because MKL, behind `@`, is slow on non-Intel processors.
 
-Of float32, by the operator that `torch.compile` puts in the place of a linear layer, and of bytes, exactly.
+Products of float32 use the operator that `torch.compile` substitutes for a linear layer; those of bytes are exact.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from torch import Tensor
 
 from ganmetrics.runtime.private_operators import PrivateOperator, some_of
 
-EXACT_WIDTH = 1023  # dimensions of centred bytes whose products sum to less than 2^24, exact in float32
-NARROWEST = 16  # dimensions below which no product pays
-SMALLEST = 2**11  # multiplications below which no float32 product is worth it
-COLUMNS = 4096  # of bytes that are float32 at one time
-EDGES = (  # n, m and D of trials: odd ones, about the width of a vector
+EXACT_WIDTH = 1023  # dimensions of centred bytes: 1023 * 128^2 < 2^24, so float32 sums of their products are exact
+NARROWEST = 16  # rows, columns or dimensions below which the private operators are not faster
+SMALLEST = 2**11  # multiplications below which the private float32 product is not faster
+COLUMNS = 4096  # of bytes that are converted to float32 at a time
+EDGES = (  # n, m and D of trials: odd sizes, and sizes about the vector width of processors
     (16, 16, 16), (17, 63, 17), (31, 17, 31), (65, 33, 33), (33, 31, 63), (63, 65, 65), (16, 17, 127), (17, 16, 129),
     (1, 17, 65), (2, 31, 64), (15, 1, 33), (15, 2, 31), (1, 1, 2048), (3, 3, 2049),
 )  # fmt: skip
 
 
 class Factors(NamedTuple):
-    """Vectors `(n, D)` and `(m, D)`, and what is added to every row `(m,)`."""
+    """Vectors `(n, D)` and `(m, D)`, and a vector `(m,)` that is added to every row of their products."""
 
     x: Tensor
     y: Tensor
@@ -33,7 +33,7 @@ class Factors(NamedTuple):
 
 
 class Bytes(NamedTuple):
-    """Centred bytes `(n, D)` and `(D, m)`, as int8 or as float32."""
+    """Bytes less 128, `(n, D)` and `(D, m)`, as int8 or as float32."""
 
     a: Tensor
     b: Tensor
@@ -57,21 +57,21 @@ class _Float32Products(PrivateOperator[Factors]):
     def shape(self, work: Factors) -> tuple[int, ...]:
         return *work.x.shape, len(work.y), work.added is None
 
-    def part(self, work: Factors, found: Tensor) -> tuple[Factors, Tensor]:
+    def part(self, work: Factors, result: Tensor) -> tuple[Factors, Tensor]:
         rows = some_of(len(work.x))
-        return work._replace(x=work.x[rows]), found[rows]
+        return work._replace(x=work.x[rows]), result[rows]
 
-    def agrees(self, work: Factors, found: Tensor) -> bool:
-        """Within rounding, whose errors partly cancel; NaN does not agree."""
+    def agrees(self, work: Factors, result: Tensor) -> bool:
+        """Within rounding errors, which partly cancel: they grow with sqrt(D), and at most with D. NaN never agrees."""
         expected = self.plain(work)
-        if found.shape != expected.shape or found.dtype != expected.dtype:
+        if result.shape != expected.shape or result.dtype != expected.dtype:
             return False
         dim = work.x.shape[1]
         sizes = torch.outer(*(torch.linalg.vector_norm(side, dim=1, dtype=torch.float64) for side in work[:2]))
         if work.added is not None:
             sizes += work.added.abs()
         allowed = min(dim, 4 * dim**0.5) * torch.finfo(torch.float32).eps * sizes
-        return bool(((found.double() - expected.double()).abs() <= allowed).all())
+        return bool(((result.double() - expected.double()).abs() <= allowed).all())
 
     def trials(self) -> Iterator[Factors]:
         draw = torch.Generator().manual_seed(0)
@@ -86,13 +86,13 @@ class _Float32Products(PrivateOperator[Factors]):
 
 
 class _Int8Products(PrivateOperator[Bytes]):
-    """Products of int8 in int32, where the processor has them."""
+    """Products of int8 summed in int32, on processors with an instruction for it (VNNI)."""
 
     def private(self, work: Bytes) -> Tensor:
         return torch._int_mm(*work)
 
     def plain(self, work: Bytes) -> Tensor:
-        """By float32 over few enough dimensions; of bytes in parts of the columns, whose float32 is four times them."""
+        """Exact float32 products, of int8 in blocks of columns, because float32 takes four times the memory."""
         a, b = work
         parts = b.split(COLUMNS, dim=1) if b.dtype == torch.int8 else (b,)
         products = [_by_float32(a.float(), part.float()) for part in parts]
@@ -105,15 +105,15 @@ class _Int8Products(PrivateOperator[Bytes]):
     def shape(self, work: Bytes) -> tuple[int, ...]:
         return *work.a.shape, work.b.shape[1]
 
-    def part(self, work: Bytes, found: Tensor) -> tuple[Bytes, Tensor]:
+    def part(self, work: Bytes, result: Tensor) -> tuple[Bytes, Tensor]:
         rows = some_of(len(work.a))
-        return work._replace(a=work.a[rows]), found[rows]
+        return work._replace(a=work.a[rows]), result[rows]
 
-    def agrees(self, work: Bytes, found: Tensor) -> bool:
-        return torch.equal(found, self.plain(work))
+    def agrees(self, work: Bytes, result: Tensor) -> bool:
+        return torch.equal(result, self.plain(work))
 
     def trials(self) -> Iterator[Bytes]:
-        """Of the values that saturate where pairs of products are summed in 16 bits."""
+        """Extreme values, which saturate on processors that sum pairs of products in 16 bits."""
         draw = torch.Generator().manual_seed(0)
 
         def extreme(*shape: int) -> Tensor:
@@ -134,21 +134,22 @@ INT8_PRODUCTS = _Int8Products()
 
 
 def inner_products(x: Tensor, y: Tensor, added: Tensor | None = None) -> Tensor:
-    """All x'y + added of `(n, D)`, `(m, D)` and `(m,)`: `(n, m)`. No gradient goes through."""
+    """`x @ y.T + added` for `(n, D)`, `(m, D)` and `(m,)`: `(n, m)`. No gradient flows through it."""
     return FLOAT32_PRODUCTS(Factors(x, y, added))
 
 
 def byte_products(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b` in int32, exactly, of bytes less 128 `(n, D)` and `(D, m)`, both as int8 or both as float32."""
+    """`a @ b` exactly, in int32, for bytes less 128: `(n, D)` and `(D, m)`, both int8 or both float32."""
     return INT8_PRODUCTS(Bytes(a, b))
 
 
 def int8_pays(n: int, dim: int) -> bool:
-    """Whether n points of so many dimensions, on a CPU, are better held as int8 than as float32."""
+    """Whether n points of `dim` dimensions on a CPU are better stored as int8 than as float32."""
     return min(n, dim) >= NARROWEST and INT8_PRODUCTS.available()
 
 
 def _by_float32(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b` of centred bytes in int32: exact, because each float32 product has at most EXACT_WIDTH dimensions."""
     total: Tensor | None = None
     for x, y in zip(a.split(EXACT_WIDTH, dim=1), b.split(EXACT_WIDTH, dim=0), strict=True):
         product = (x @ y).to(torch.int32)
