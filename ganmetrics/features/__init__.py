@@ -1,4 +1,4 @@
-"""Images -> vectors. EXTRACTORS is the index; `load_extractor` is the door."""
+"""Images -> vectors. EXTRACTORS lists the extractors by name; `load_extractor` makes one."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ EXTRACTORS = {
 
 
 def load_extractor(features: str | Callable | Extractor, options: Options) -> Extractor:
-    """By name ("inception", "inception:768", "timm:resnet18", "module:attribute"), or from a callable.
+    """An extractor by name ("inception", "inception:768", "timm:resnet18", "module:attribute"), or from a callable.
 
-    Raises OptionError for a name nobody knows, WeightsError where weights are absent or do not fit.
+    Raises OptionError for an unknown name, WeightsError for weights that are absent or do not fit.
     """
     from ganmetrics.features import custom
     from ganmetrics.features.extractor import Extractor

@@ -1,7 +1,7 @@
 """A user's own extractor: any callable or `torch.nn.Module` from uint8 RGB images `(N, 3, H, W)` to vectors `(N, D)`.
 
-It is given the images as they are, in [0, 255], on the device, and does its own resizing and scaling; images of
-unlike sizes come in separate calls. On the command line it is named `module:attribute`.
+It gets the unchanged images in [0, 255] on the device, and does its own resizing and scaling. Images of different
+sizes come in separate calls. Its name on the command line is `module:attribute`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ganmetrics.runtime.guards import evaluating
 
 
 class Custom(Extractor):
-    """Wraps the callable; a Module is moved to the device, and put into eval mode while it runs."""
+    """Wraps the callable. A Module is moved to the device, and is in eval mode while it runs."""
 
     taps = ("features",)
     features_tap = "features"
@@ -36,6 +36,7 @@ class Custom(Extractor):
     def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
         modules = [self.function.to(self.device)] if isinstance(self.function, nn.Module) else []
         with evaluating(modules):
+            # `expand` repeats the channel of grey images and leaves RGB images as they are
             vectors = [self._call(stack.to(self.device).expand(-1, 3, -1, -1)) for stack in stacks]
         return {"features": torch.cat(vectors)}
 
@@ -44,7 +45,7 @@ class Custom(Extractor):
             vectors = self.function(images)
         except (GanMetricsError, MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # somebody's own code
+        except Exception as error:  # the user's code can raise anything
             raise OptionError(f"features {self.name}: {blame(error)}") from error
         if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != len(images):
             got = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
@@ -55,7 +56,7 @@ class Custom(Extractor):
         return vectors
 
     def describe(self, tap: str) -> dict[str, Any]:
-        """Raises StatisticsError where the module was trained on since: its old vectors are of another space."""
+        """Raises StatisticsError if the weights have changed: the earlier vectors are of another feature space."""
         if isinstance(self.function, nn.Module) and state_dict_sha256(self.function) != self.weights_sha256:
             raise StatisticsError(
                 f"features {self.name}: its weights changed since the metric was made; make it anew with the real side"
@@ -71,7 +72,7 @@ class Custom(Extractor):
 
 
 def build(path: str, options: Options) -> Custom:
-    """`module:attribute`, looked for in the working directory too; a Module class is called with no arguments."""
+    """`module:attribute`, also searched in the working directory; a Module class is called without arguments."""
     if options.weights:
         raise OptionError(f"--features {path}: it brings its own weights; leave out --weights")
     module_name, _, attribute = path.partition(":")
@@ -87,27 +88,27 @@ def build(path: str, options: Options) -> Custom:
 
 
 def import_attribute(module_name: str, attribute: str, option: str) -> Any:
-    """`module:attribute` -> the object, with the working directory importable. Raises OptionError."""
-    if "" not in sys.path:
+    """The object `module:attribute`; modules in the working directory are found too. Raises OptionError."""
+    if "" not in sys.path:  # the working directory, which an installed command does not search
         sys.path.insert(0, "")
     try:
         target = importlib.import_module(module_name)
         for part in attribute.split("."):
             target = getattr(target, part)
-    except (Exception, SystemExit) as error:  # a module without a main guard may do anything while it is imported
+    except (Exception, SystemExit) as error:  # a script without a main guard runs when it is imported
         raise OptionError(f"{option} {module_name}:{attribute}: cannot be imported: {blame(error)}") from error
     return target
 
 
 def blame(error: BaseException) -> str:
-    """Kind, message and place of an exception in somebody's own code, on one line."""
+    """Class, message and place of an exception in the user's code, on one line."""
     frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    theirs = [(path.name, line) for path, line in frames if path.is_file() and not _is_installed(path)]
-    place = " ({}, line {})".format(*theirs[-1]) if theirs else ""
+    user_frames = [(path.name, line) for path, line in frames if path.is_file() and not _is_installed(path)]
+    place = " ({}, line {})".format(*user_frames[-1]) if user_frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
 
 
 def _is_installed(path: Path) -> bool:
-    """Not the user's own: a package, this one, or Python itself."""
-    ours, python = Path(__file__).parents[1], Path(traceback.__file__).parent
-    return "site-packages" in path.parts or path.is_relative_to(ours) or path.is_relative_to(python)
+    """Whether a file is not the user's: of an installed package, this package, or Python itself."""
+    package, python = Path(__file__).parents[1], Path(traceback.__file__).parent
+    return "site-packages" in path.parts or path.is_relative_to(package) or path.is_relative_to(python)

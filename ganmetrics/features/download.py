@@ -1,5 +1,6 @@
-"""One file from the network into a folder: whole, verified (size and SHA-256) and moved into place in one step, or not
-at all. It knows nothing of weights.
+"""Download one file: it is verified (size and SHA-256) and moved into place in one step, or nothing is written.
+
+Nothing here is specific to weights.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from ganmetrics.disk.writing import write_whole
 from ganmetrics.printable import reason_of
 
 TIMEOUT = 20.0
-"""Seconds without an answer after which a download is given up."""
-CHUNK = 1 << 20
+"""Seconds without an answer after which a download fails."""
+CHUNK = 1 << 20  # bytes
 
 
 class DownloadError(Exception):
-    """The reason alone, on one line; the callers add what they know."""
+    """Only the reason, on one line; callers add the name of the file and what to do."""
 
 
 def download_file(url: str, target: Path, *, size: int, sha256: str, progress: bool = True) -> None:
-    """Nothing half-written is ever under the final name, and processes that download at once do not disturb each other.
+    """Download `url` to `target`. A partial file never has the final name, and parallel downloads do not interfere.
 
-    The bar goes to stderr, and only where that is a terminal.
+    The progress bar goes to stderr, only if that is a terminal.
 
     Raises:
-        DownloadError: no connection, or another answer than the file.
-        OSError: the target's folder cannot be made or written.
+        DownloadError: no connection, or the answer is not the expected file.
+        OSError: the target's folder cannot be created or written to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(target) as file:
@@ -41,7 +42,7 @@ def download_file(url: str, target: Path, *, size: int, sha256: str, progress: b
 
 
 def _body(url: str) -> Iterator[bytes]:
-    """The answer in chunks; everything a network can do wrong becomes a DownloadError."""
+    """The answer in chunks; every error of the network becomes a DownloadError."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             while chunk := response.read(CHUNK):
@@ -61,11 +62,11 @@ def _reason_of(error: object) -> str:
 
 
 def _copy(chunks: Iterable[bytes], file: BinaryIO, name: str, size: int, *, progress: bool) -> str:
-    """Write the chunks, at most one more than expected, and return their SHA-256."""
+    """Write the chunks and return their SHA-256. Raises DownloadError for another size than expected."""
     from tqdm import tqdm
 
     digest, received = hashlib.sha256(), 0
-    quiet = None if progress else True  # None: quiet where stderr is no terminal
+    quiet = None if progress else True  # None: quiet if stderr is not a terminal
     with tqdm(total=size, desc=name, disable=quiet, unit="B", unit_scale=True, leave=False) as bar:
         for chunk in chunks:
             received += len(chunk)

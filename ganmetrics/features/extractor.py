@@ -1,4 +1,4 @@
-"""What every extractor is: uint8 image stacks in, named feature vectors ("taps") out."""
+"""The interface of extractors: uint8 image stacks in, named feature vectors ("taps") out."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ganmetrics.images.resize import RESIZES
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 CPU = torch.device("cpu")
-CPU_BATCH = 4  # small, so that a batch stays in the cache; a GPU wants to be full
+CPU_BATCH = 4  # images; small, so that a batch stays in the cache
 Network = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
 
 
 class Finite:
-    """Whether all vectors so far are finite, by extractor and tap; a CUDA device is waited for in `check` alone."""
+    """Whether all vectors so far are finite, by extractor and tap. Only `check` waits for a CUDA device."""
 
     def __init__(self) -> None:
         self._flags: dict[tuple[str, str], Tensor] = {}
 
     def note(self, name: str, tap: str, vectors: Tensor) -> None:
-        """Vectors `(N, D)` of a tap; at once on any other device. Raises StatisticsError."""
+        """Record whether vectors `(N, D)` of a tap are finite; if not, outside CUDA raises StatisticsError at once."""
         flag = torch.isfinite(vectors).all()
         known = self._flags.get((name, tap))
         self._flags[name, tap] = flag if known is None else known & flag
@@ -38,7 +38,7 @@ class Finite:
 
     @staticmethod
     def _waits_for(device: torch.device) -> bool:
-        """Whether a question takes until the device has done all that it was given."""
+        """Whether reading a value waits until the device has finished all its queued work."""
         return device.type == "cuda"
 
     def check(self) -> None:
@@ -57,13 +57,13 @@ class Extractor(ABC):
 
     name: the index name, with its argument ("inception", "timm-resnet18").
     taps: the vectors it can give.
-    features_tap, logits_tap, spatial_tap: which of them FID-like, Inception-Score-like and sFID metrics read; None
-        where there is no such thing.
-    default_taps: those of them that go without saying in a score's name.
-    device: where it runs; images from elsewhere are moved there.
-    batch_size: how many images at once suit it; None leaves that to the device.
-    warnings: whole sentences for the score.
-    tf32: whether its float32 products may be shortened to TF32.
+    features_tap, logits_tap, spatial_tap: the taps that FID-like, Inception-Score-like and sFID metrics read; None if
+        it has no such tap.
+    default_taps: taps that the name of a score does not mention.
+    device: where it runs; images are moved there.
+    batch_size: the number of images that suits it; None leaves the choice to the device.
+    warnings: full sentences for the score.
+    tf32: whether its float32 products may use TF32.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Extractor(ABC):
 
     @abstractmethod
     def describe(self, tap: str) -> dict[str, Any]:
-        """The part of a score's protocol that it decides: features, weights_sha256, resize, dtype."""
+        """The extractor's part of a score's protocol: features, weights_sha256, resize, dtype, ..."""
 
     def label(self, tap: str) -> str:
         """Name of the feature space in a score: the bare name for a default tap, else with the tap."""
@@ -94,10 +94,10 @@ class Extractor(ABC):
     ) -> dict[str, Tensor]:
         """`extract`, checked: every tap `(N, D)` and finite. Raises StatisticsError, OptionError.
 
-        finite: takes note of numbers that are not, and must be asked before the vectors are used for a score; None
-            asks here.
+        finite: records whether vectors are finite; the caller must call its `check` before vectors become a score.
+            None checks here.
         """
-        noted = finite or Finite()
+        recorder = finite or Finite()
         n = sum(len(stack) for stack in stacks)
         out = dict(self.extract(stacks, taps))
         for tap, vectors in out.items():
@@ -108,19 +108,19 @@ class Extractor(ABC):
                 )
             if vectors.is_complex() or vectors.dtype == torch.bool:
                 raise OptionError(f"features {self.name}: expected real numbers, got {vectors.dtype}")
-            noted.note(self.name, tap, vectors)
+            recorder.note(self.name, tap, vectors)
         if finite is None:
-            noted.check()
+            recorder.check()
         return out
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a builder of the index is given beside its argument.
+    """What every `build` function of an extractor gets besides its argument.
 
     weights: a file named by the user, or None for the extractor's own.
     resize: a name of RESIZES, or None for the extractor's own rule.
-    tf32: on a CUDA device, shorten the network's float32 products.
+    tf32: on a CUDA device, use TF32 for the network's float32 products.
     progress: show a bar while downloading.
     """
 
@@ -137,8 +137,8 @@ class NetworkExtractor(Extractor):
 
     Args:
         network: `(N, 3, size, size)`, tap names -> {tap: `(N, D)`}; already in eval mode.
-        resize: a name of RESIZES; float64 runs in float64, everything else resizes in float32.
-        mean, std: on the [0, 255] scale, one number or one a channel.
+        resize: a name of RESIZES; computed in float64 for a float64 network, else in float32.
+        mean, std: on the [0, 255] scale, one number, or one for each channel.
     """
 
     def __init__(
@@ -165,14 +165,14 @@ class NetworkExtractor(Extractor):
         self.size, self.resize, self.weights_sha256 = size, resize, weights_sha256
         self.device, self.dtype, self.warnings = options.device, options.dtype, warnings
         self.tf32 = options.tf32
-        self._work = torch.float64 if options.dtype == torch.float64 else torch.float32
-        self._mean = torch.tensor(mean, dtype=self._work, device=options.device).view(1, -1, 1, 1)
-        self._std = torch.tensor(std, dtype=self._work, device=options.device).view(1, -1, 1, 1)
+        self._resize_dtype = torch.float64 if options.dtype == torch.float64 else torch.float32
+        self._mean = torch.tensor(mean, dtype=self._resize_dtype, device=options.device).view(1, -1, 1, 1)
+        self._std = torch.tensor(std, dtype=self._resize_dtype, device=options.device).view(1, -1, 1, 1)
 
     def prepare(self, stacks: Sequence[Tensor]) -> Tensor:
         """Uint8 stacks of any sizes -> the network's input `(N, 3, size, size)`."""
         resize = RESIZES[self.resize]
-        square = [resize(stack.to(self.device), self.size, self._work) for stack in stacks]
+        square = [resize(stack.to(self.device), self.size, self._resize_dtype) for stack in stacks]
         rgb = torch.cat([x.expand(-1, 3, -1, -1) for x in square])
         return rgb.sub_(self._mean).div_(self._std).to(self.dtype, memory_format=torch.channels_last)
 
@@ -209,9 +209,9 @@ def place(network: nn.Module, options: Options) -> nn.Module:
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], where: str, expected: str) -> None:
-    """Load a state dict whose names and shapes must all fit; `num_batches_tracked`, which older files lack, may miss.
+    """Load a state dict. All names and shapes must fit; only `num_batches_tracked`, absent in older files, is optional.
 
-    Raises WeightsError with the first entry that does not fit, or is not finite.
+    Raises WeightsError that names the first entry that does not fit, or is not finite.
     """
     own = network.state_dict()
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
@@ -228,11 +228,11 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], where: str, ex
         if not bool(torch.isfinite(value).all()):
             raise WeightsError(f"{where}: NaN or infinity in {name}; fetch or save the file again")
     counters = {name: torch.zeros((), dtype=torch.long) for name in own if name not in state}
-    network.load_state_dict({**state, **counters}, assign=True)
+    network.load_state_dict({**state, **counters}, assign=True)  # no copy; also for a network on the meta device
 
 
 def state_dict_sha256(network: nn.Module) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of a state dict, for weights that are in no single file."""
+    """SHA-256 over names, dtypes, shapes and bytes of a state dict, for weights that do not come as one file."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

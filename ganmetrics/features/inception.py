@@ -23,17 +23,17 @@ UNOFFICIAL = (
 
 
 def build(argument: str, options: Options) -> NetworkExtractor:
-    """`inception[:TAP]` with the official weights, or those named by the user (another checksum is a warning)."""
+    """`inception[:TAP]` with the official weights, or a file named by the user (a warning if its checksum differs)."""
     if argument and argument not in TAPS:
         raise OptionError(f"--features inception:{argument}: expected one of {', '.join(TAPS)} after the colon")
     resize = options.resize or "tf1-bilinear"
     if resize not in INPUT_SCALING:
         raise OptionError(f"--resize: expected one of {', '.join(INPUT_SCALING)}, got {resize!r}")
-    found = weights.find_weights(weights.INCEPTION, options.weights, progress=options.progress)
-    with torch.device("meta"):  # no initialisation to wait for, and none of the caller's random numbers used
+    weights_file = weights.find_weights(weights.INCEPTION, options.weights, progress=options.progress)
+    with torch.device("meta"):  # skips the slow initialisation, which would draw random numbers
         network = InceptionV3()
-    what = "the FID Inception of 2015-12-05 (1008 classes, no auxiliary head)"
-    load_weights(network, weights.load_state_dict(found.path), str(found.path), what)
+    expected = "the FID Inception of 2015-12-05 (1008 classes, no auxiliary head)"
+    load_weights(network, weights.load_state_dict(weights_file.path), str(weights_file.path), expected)
     shift, scale = INPUT_SCALING[resize]
     is_logits, is_spatial = argument.startswith("logits"), argument == "spatial"
     return NetworkExtractor(
@@ -48,19 +48,19 @@ def build(argument: str, options: Options) -> NetworkExtractor:
         resize=resize,
         mean=[shift],
         std=[scale],
-        weights_sha256=found.sha256,
+        weights_sha256=weights_file.sha256,
         options=options,
-        warnings=() if found.official else (UNOFFICIAL.format(sha=found.sha256[:8]),),
+        warnings=() if weights_file.official else (UNOFFICIAL.format(sha=weights_file.sha256[:8]),),
     )
 
 
 def _ready(network: InceptionV3, options: Options) -> nn.Module:
-    """Folded, in place, and on a CPU with its convolutions packed for the batches that `extract` takes there."""
+    """The network with folded batch norms; on a CPU, also with convolutions packed for the batch size used there."""
     placed = place(network.fold_batch_norm(options.dtype), options)
     if options.device.type != "cpu" or not packing.available(options.dtype):
         return placed
     noise = torch.rand(1, 3, SIZE, SIZE, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
     example = (2 * noise - 1).to(options.dtype, memory_format=torch.channels_last)
     packed = packing.packed(placed, BasicConv2d, example, CPU_BATCH)
-    trim()
+    trim()  # the plain weights, tens of MB, are no longer used
     return packed

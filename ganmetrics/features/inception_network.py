@@ -1,11 +1,11 @@
 """The FID InceptionV3: the TensorFlow graph of 2015-12-05 that FID and the Inception Score are defined over.
 
 Szegedy et al. 2016 (arXiv:1512.00567); Heusel et al. 2017 (arXiv:1706.08500); Salimans et al. 2016 (arXiv:1606.03498).
-It differs from torchvision's `inception_v3`: 1008 classes, no auxiliary head, average pools that leave the padding
-out, a max pool in Mixed_7c. Modules carry the names of `pt_inception-2015-12-05-6726825d.pth`, so that file loads as
-it is. Taps: "64", "192", "768" (globally average-pooled), "2048" (the FID features), two kinds of logits (the Inception
-Score has always been computed on `pool @ fc.weight.T` without the bias: "logits-unbiased"), and "spatial", what sFID is
-computed on (Nash et al. 2021, arXiv:2103.03841): seven channels of TensorFlow's `mixed_6/conv`, not pooled.
+It differs from torchvision's `inception_v3`: 1008 classes, no auxiliary head, average pools that do not count the
+padding, a max pool in Mixed_7c. Modules have the names in `pt_inception-2015-12-05-6726825d.pth`, so that file loads
+unchanged. Taps: "64", "192", "768" (globally average-pooled), "2048" (the FID features), two kinds of logits (the
+Inception Score has always been computed on `pool @ fc.weight.T` without the bias: "logits-unbiased"), and "spatial"
+for sFID (Nash et al. 2021, arXiv:2103.03841): seven channels of TensorFlow's `mixed_6/conv`, not pooled.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ max_pool_half = partial(F.max_pool2d, kernel_size=3, stride=2)
 class PooledConv2d(BasicConv2d):
     """An average pool, then a 1x1 convolution, batch norm and ReLU.
 
-    The pool changes places with what is affine, for it averages to one where the padding is left out: it then has the
-    fewer channels to go through.
+    The pool runs after convolution and batch norm, where there are fewer channels. The result is the same: both are
+    affine, and the weights of the pool sum to one, because it does not count the padding.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class PooledConv2d(BasicConv2d):
 
 
 class Conv(NamedTuple):
-    """One line of a block's table; stride 1 keeps the size, stride 2 has no padding."""
+    """One convolution in a block's table; stride 1 keeps the size, stride 2 has no padding."""
 
     name: str
     channels: int
@@ -169,7 +169,7 @@ def _block_e(pool: list[Step]) -> list[list[Step]]:
     ]
 
 
-# Each tap, and the steps between the one before it and itself.
+# Each tap with the steps from the tap before to it.
 SEGMENTS: dict[str, tuple[str | partial, ...]] = {
     "64": ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", max_pool_half),
     "192": ("Conv2d_3b_1x1", "Conv2d_4a_3x3", max_pool_half),
@@ -180,14 +180,14 @@ SEGMENTS: dict[str, tuple[str | partial, ...]] = {
 
 
 def _spatial(x: Tensor) -> Tensor:
-    """The head of Mixed_6d's first branch, its 1x1 convolution, in TensorFlow's order: `(N, 17 * 17 * 7)`."""
+    """The first channels of Mixed_6d, from its single 1x1 convolution, in TensorFlow's order: `(N, 17 * 17 * 7)`."""
     return x[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
 
 
 class InceptionV3(nn.Module):
     """`forward(x, taps)`: x `(N, 3, 299, 299)`, scaled to about [-1, 1] -> {tap: `(N, TAPS[tap])`}.
 
-    Runs only as deep as the taps asked for. No weights of its own: load a state dict of the official layout.
+    Runs only as deep as the taps need. It comes without weights: load a state dict with the official names.
     """
 
     def __init__(self) -> None:
@@ -235,9 +235,10 @@ class InceptionV3(nn.Module):
         return out
 
     def fold_batch_norm(self, dtype: torch.dtype) -> InceptionV3:
-        """Put every batch norm into the convolution before it, in float64; the network is of the dtype afterwards.
+        """Merge every batch norm into its convolution, computed in float64; all weights have the dtype afterwards.
 
-        One layer after the other, so that no second network is held on the way, and nothing of a mapped file after.
+        Layer by layer, so that there is never a second network in memory, and with copies of all weights, so that a
+        memory-mapped file is not needed afterwards.
         """
         self.eval()
         for module in self.modules():

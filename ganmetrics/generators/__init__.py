@@ -1,7 +1,7 @@
-"""What a metric can invert: any object with `latent_shape`, `value_range` and a differentiable `__call__(z)`.
+"""Generators that a metric can invert: objects with `latent_shape`, `value_range` and a differentiable `__call__(z)`.
 
 `open_generator(spec)` takes the object itself, `module:attribute`, an exported program (`.pt2`, torch.export), or a
-folder that an entry point of the group `ganmetrics.generators` opens: reference_models puts its checkpoints there.
+folder that an entry point of the group `ganmetrics.generators` opens, as reference_models does for its checkpoints.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ GROUP = "ganmetrics.generators"
 def open_generator(
     spec: Any, device: str | torch.device | None = None, *, value_range: tuple[float, float] | None = None
 ) -> OpenGenerator:
-    """A generator by name or as an object, called once to see that it does what it says.
+    """Open a generator, by name or as an object, and check on a few latents that it does what it states.
 
     Args:
-        spec: an object as said above, a `module:attribute` that names one (a class is called without arguments), a
+        spec: an object as described above, a `module:attribute` that names one (a class is called without arguments), a
             `.pt2` file, or a folder with a checkpoint.
-        device: where a named one is put; an object stays where it is, and this must say the same or nothing.
-        value_range: of its output, for one that does not say: always for an exported program, never guessed.
+        device: where a named generator is put. An object stays on its device, which this must not contradict.
+        value_range: of its output, if the generator does not state it. Never guessed; an exported program needs it.
 
     Raises:
-        OptionError: for a spec of no known kind, and a generator that is none; it says what is missing.
-        GanMetricsError: whatever a checkpoint's own loader has to say of it.
+        OptionError: for an unknown kind of spec, or an object that is no generator; it says what is missing.
+        GanMetricsError: from the loader of a checkpoint.
     """
     if isinstance(spec, OpenGenerator):
         return spec
     if not isinstance(spec, (str, os.PathLike)):
-        return OpenGenerator(spec, device=_where(spec, device), value_range=value_range)
-    name, place = printable(os.fspath(spec)), resolve_device(device)
-    found = _by_name(os.fspath(spec), name, place, value_range)
-    for module in [found] if isinstance(found, nn.Module) else []:
-        module.to(place)
-    return OpenGenerator(found, device=place, value_range=value_range, name=name)
+        return OpenGenerator(spec, device=_device_of(spec, device), value_range=value_range)
+    name, target = printable(os.fspath(spec)), resolve_device(device)
+    generator = _by_name(os.fspath(spec), name, target, value_range)
+    if isinstance(generator, nn.Module):
+        generator.to(target)
+    return OpenGenerator(generator, device=target, value_range=value_range, name=name)
 
 
-def _where(generator: Any, device: str | torch.device | None) -> torch.device:
-    """The device an object is on already."""
+def _device_of(generator: Any, device: str | torch.device | None) -> torch.device:
+    """The device that an object is on. Raises OptionError if `device` is another."""
     first = next(iter(generator.parameters()), None) if isinstance(generator, nn.Module) else None
     own = first.device if first is not None else getattr(generator, "device", None)
     if own is None:
@@ -70,39 +70,39 @@ def _by_name(spec: str, name: str, device: torch.device, value_range: tuple[floa
     if path.is_dir():
         return _by_entry_point(path, device)
     if module and attribute and os.sep not in spec:
-        return _made(import_attribute(module, attribute, "generator"), name)
+        return _instantiated(import_attribute(module, attribute, "generator"), name)
     what = "no such file or folder" if not path.exists() else "of no known kind"
     raise OptionError(
         f"generator {name}: {what}; expected module:attribute, an exported program (.pt2) or a checkpoint's folder"
     )
 
 
-def _made(found: Any, name: str) -> Any:
-    if not isinstance(found, type):
-        return found
+def _instantiated(target: Any, name: str) -> Any:
+    if not isinstance(target, type):
+        return target
     try:
-        return found()
+        return target()
     except Exception as error:
         raise OptionError(f"generator {name}: cannot be made without arguments: {blame(error)}") from error
 
 
 def _by_entry_point(path: Path, device: torch.device) -> Any:
-    """The first that opens it; else what the first had to say."""
-    said: GanMetricsError | None = None
+    """Opened by the first entry point that can. Raises the first error if none can."""
+    first_error: GanMetricsError | None = None
     for entry in _entry_points():
         try:
             return _loader(entry)(path, device=device)
         except GanMetricsError as error:
-            said = said or error
-    raise said or OptionError(
+            first_error = first_error or error
+    raise first_error or OptionError(
         f"generator {printable(str(path))}: nothing is installed that opens a folder; expected an entry point {GROUP}"
     )
 
 
 def _entry_points() -> list[EntryPoint]:
-    """Those of every distribution; `entry_points()` would take a checkout's old metadata for the whole of a package."""
-    found = [point for each in distributions() for point in each.entry_points if point.group == GROUP]
-    return sorted({point.value: point for point in found}.values(), key=lambda point: point.name)
+    """Of all distributions: `entry_points()` reads one per package, which can be the old metadata of a checkout."""
+    points = [point for distribution in distributions() for point in distribution.entry_points if point.group == GROUP]
+    return sorted({point.value: point for point in points}.values(), key=lambda point: point.name)
 
 
 def _loader(entry: EntryPoint) -> Any:

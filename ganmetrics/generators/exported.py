@@ -1,4 +1,4 @@
-"""A program of `torch.export.save` as a generator; its latent shape is that of its one input."""
+"""A program saved with `torch.export.save` as a generator; its only input is the latent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ganmetrics.printable import printable
 
 
 class ExportedGenerator:
-    """Calls the program; one that was exported for a fixed batch size gets its latents in batches of that size.
+    """Calls the program; if it was exported for a fixed batch size, in batches of that size.
 
-    Raises OptionError for a file that cannot be read, inputs other than one latent, and a range nobody states.
+    Raises OptionError for a file that cannot be read, inputs other than one latent, and a missing value range.
     """
 
     def __init__(self, path: Path, *, device: torch.device, value_range: tuple[float, float] | None):
@@ -48,7 +48,7 @@ class ExportedGenerator:
 
     @staticmethod
     def _load(path: Path, name: str) -> torch.export.ExportedProgram:
-        torch_log = logging.getLogger("torch.export")  # its own traceback of a file that is none
+        torch_log = logging.getLogger("torch.export")  # it would print a traceback for a wrong file
         level = torch_log.level
         torch_log.setLevel(logging.CRITICAL)
         try:

@@ -1,7 +1,7 @@
-"""A generator as the metrics see it: images in [0, 1], nothing of its own changed, every promise of it looked at once.
+"""A generator as the metrics use it: images in [0, 1], its state unchanged, everything that it states checked once.
 
-Written against models in the middle of their training: modes and `requires_grad` come back exactly as they were, no
-`.grad` is touched (gradients are asked for with respect to the latent alone) and no random number of the caller's used.
+Safe for models in the middle of training: modes and `requires_grad` are restored, no `.grad` changes (gradients are
+computed with respect to the latent only), and the caller's random state is not used.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.guards import evaluating, modules_of, refusing_training_mode
 from ganmetrics.validation import whole
 
-PROBES = 8  # samples of the prior that are looked at
-SLACK = 1e-3  # of the range: what rounding may overshoot, and how far two calls may differ
-SEED = 20170411
-FILLED = 1 / 4  # of its range is what samples fill at least, or something is odd
+PROBES = 8  # samples of the prior that are checked
+SLACK = 1e-3  # of the range: how far values may lie outside by rounding, and how far two calls may differ
+SEED = 20170411  # of the checked samples
+FILLED = 1 / 4  # of the range; samples that cover less cause a warning
 HALF = (torch.float16, torch.bfloat16)
 
 
 class OpenGenerator:
     """Wraps `generator`, any object with `latent_shape`, `value_range` and a differentiable `__call__(z)`.
 
-    Optional, where it says them: `n_classes` (it is then called with labels beside z: `(N,)` int64, or `(N, n_classes)`
-    floating point where they are searched), `latents(indices, seed=)` (its prior; else N(0, I)), `latent_bound` (the
-    largest size of a latent's coordinates, which a search then keeps to), `dtype`.
+    Optional attributes of `generator`: `n_classes` (it is then called with labels besides z: `(N,)` int64, or
+    `(N, n_classes)` floating point in a search over labels), `latents(indices, seed=)` (samples of its prior; else
+    N(0, I)), `latent_bound` (largest absolute value of a latent's coordinates, also in a search), `dtype`.
 
     Attributes:
-        latent_shape, value_range, n_classes, latent_bound: as it says.
-        image_shape: `(C, H, W)` of what it makes.
-        device, dtype: of its latents; a generator in half precision gets them in its own.
-        warnings: whole sentences for the score.
+        latent_shape, value_range, n_classes, latent_bound: as the generator states them.
+        image_shape: `(C, H, W)` of its images.
+        device, dtype: of latents; a generator in half precision gets them converted to its own dtype.
+        warnings: full sentences for the score.
 
-    Raises OptionError or StatisticsError for one that does not do what it says.
+    Raises OptionError or StatisticsError if the generator does not do what it states.
     """
 
     def __init__(
@@ -72,25 +72,25 @@ class OpenGenerator:
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """Evaluation mode, parameters without gradients, exact arithmetic; everything comes back afterwards."""
-        needs = [(p, p.requires_grad) for module in self.modules for p in module.parameters()]
+        """Evaluation mode, parameters without gradients, exact arithmetic; everything is restored afterwards."""
+        required_before = [(p, p.requires_grad) for module in self.modules for p in module.parameters()]
         devices = [self.device] if self.device.type == "cuda" else []
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices=devices))
             stack.enter_context(exact_arithmetic(self.device))
             stack.enter_context(evaluating(self.modules))
             try:
-                for parameter, _ in needs:
+                for parameter, _ in required_before:
                     parameter.requires_grad_(False)
                 yield
             finally:
-                for parameter, required in needs:
+                for parameter, required in required_before:
                     parameter.requires_grad_(required)
 
     def __call__(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents `(N, *latent_shape)` -> images `(N, C, H, W)`, its range mapped to [0, 1], float32 or float64.
+        """Latents `(N, *latent_shape)` -> images `(N, C, H, W)`, `value_range` mapped to [0, 1], float32 or float64.
 
-        Raises OptionError for whatever goes wrong inside of it, and for another number of images than latents.
+        Raises OptionError for errors inside the generator, and for another number of images than latents.
         """
         if self._runs_in in HALF:
             z = z.to(self._runs_in)
@@ -99,9 +99,9 @@ class OpenGenerator:
             images = self.generator(z) if labels is None else self.generator(z, labels)
         except (GanMetricsError, MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # somebody's own code
-            lacks = isinstance(error, TypeError) and "argument" in str(error) and not self.n_classes
-            hint = "; one that needs labels says how many kinds there are with n_classes" if lacks else ""
+        except Exception as error:  # the user's code can raise anything
+            lacks_labels = isinstance(error, TypeError) and "argument" in str(error) and not self.n_classes
+            hint = "; one that needs labels says how many kinds there are with n_classes" if lacks_labels else ""
             raise OptionError(f"generator {self.name}: {blame(error)}{hint}") from error
         if not isinstance(images, Tensor) or images.ndim != 4 or len(images) != len(z) or 0 in images.shape:
             got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
@@ -116,11 +116,12 @@ class OpenGenerator:
         own = own_latents(self.generator, range(n), seed, self.latent_shape, self.name)
         if own is None:
             random = torch.Generator().manual_seed(seed)
+            # float64, so that every dtype gets the same latents up to rounding
             own = torch.randn((n, *self.latent_shape), generator=random, dtype=torch.float64)
         return own.to(self.device, self.dtype)
 
     def describe(self) -> dict[str, Any]:
-        """The part of a score's protocol that it decides."""
+        """The generator's part of a score's protocol."""
         weights = [state_dict_sha256(module) for module in self.modules]
         return {
             "generator": self.name,
@@ -143,40 +144,40 @@ class OpenGenerator:
             )
         return shape
 
-    def _value_range(self, given: tuple[float, float] | None) -> tuple[float, float]:
-        said = getattr(self.generator, "value_range", None)
-        if said is None and given is None:
+    def _value_range(self, option: tuple[float, float] | None) -> tuple[float, float]:
+        stated = getattr(self.generator, "value_range", None)
+        if stated is None and option is None:
             raise OptionError(
                 f"generator {self.name}: does not say the range of its images; state it with "
                 "--generator-range -1 1 (tanh) or --generator-range 0 1 (sigmoid) (generator_range=)"
             )
-        stated, claimed = (_pair(value, name) for value, name in ((given, "--generator-range"), (said, "value_range")))
-        low, high = claimed or stated or (0.0, 1.0)
-        if claimed is not None and stated not in (None, claimed):
+        by_option, own = _pair(option, "--generator-range"), _pair(stated, "value_range")
+        low, high = own or by_option or (0.0, 1.0)
+        if own is not None and by_option not in (None, own):
             raise OptionError(
                 f"generator {self.name}: says its images are in [{low:g}, {high:g}]; leave --generator-range out"
             )
         return low, high
 
     def _n_classes(self) -> int | None:
-        said = getattr(self.generator, "n_classes", None)
-        return None if said is None else whole(f"generator {self.name}: n_classes", said, 1)
+        n_classes = getattr(self.generator, "n_classes", None)
+        return None if n_classes is None else whole(f"generator {self.name}: n_classes", n_classes, 1)
 
     def _latent_bound(self) -> float | None:
-        said = getattr(self.generator, "latent_bound", None)
-        if said is None:
+        bound = getattr(self.generator, "latent_bound", None)
+        if bound is None:
             return None
-        if not isinstance(said, Real) or isinstance(said, bool) or not (math.isfinite(said) and float(said) > 0):
+        if not isinstance(bound, Real) or isinstance(bound, bool) or not (math.isfinite(bound) and float(bound) > 0):
             raise OptionError(
                 f"generator {self.name}: expected a latent_bound above 0, such as 1 for latents in [-1, 1], or None, "
-                f"got {said!r:.60}"
+                f"got {bound!r:.60}"
             )
-        return float(said)
+        return float(bound)
 
     def _own_dtype(self) -> torch.dtype:
-        found = [p.dtype for module in self.modules for p in module.parameters() if p.is_floating_point()]
-        said = getattr(self.generator, "dtype", None)
-        dtype = said if isinstance(said, torch.dtype) and said.is_floating_point else [*found, torch.float32][0]
+        dtypes = [p.dtype for module in self.modules for p in module.parameters() if p.is_floating_point()]
+        stated = getattr(self.generator, "dtype", None)
+        dtype = stated if isinstance(stated, torch.dtype) and stated.is_floating_point else [*dtypes, torch.float32][0]
         if dtype in HALF:
             self.warnings.append(
                 f"the generator runs in {str(dtype).removeprefix('torch.')}, whose rounding hides small steps from a "
@@ -185,15 +186,15 @@ class OpenGenerator:
         return dtype
 
     def _probe(self) -> tuple[int, int, int]:
-        """A few samples, their gradient, and one of them alone. Returns the shape of an image."""
+        """Check a few samples, their gradient, and one of them alone. Returns the shape of an image."""
         labels = None
         if self.n_classes is not None:
             labels = torch.arange(PROBES, device=self.device) % self.n_classes
-        unseen = (
-            f"generator {self.name}: runs a {{}} in training mode that cannot be seen to be its own; hold the network "
+        message = (
+            f"generator {self.name}: runs a {{}} in training mode that is not among its attributes; hold the network "
             "as an attribute, or call its eval() first"
         )
-        with self.measuring(), torch.enable_grad(), refusing_training_mode(unseen, self.modules):
+        with self.measuring(), torch.enable_grad(), refusing_training_mode(message, self.modules):
             z = self.prior(PROBES, SEED).requires_grad_()
             images = self(z, labels)
             if not images.requires_grad or torch.autograd.grad(images.sum(), z, allow_unused=True)[0] is None:
@@ -210,12 +211,12 @@ class OpenGenerator:
         if not torch.isfinite(images).all():
             raise StatisticsError(f"generator {self.name}: makes NaN or infinity of samples of its prior; it diverged")
         low, high = self.value_range
-        got = [float(value) * (high - low) + low for value in torch.aminmax(images)]
+        reached = [float(value) * (high - low) + low for value in torch.aminmax(images)]
         slack = max(SLACK, 4 * torch.finfo(self._runs_in).eps)
         if float(images.min()) < -slack or float(images.max()) > 1 + slack:
             raise StatisticsError(
                 f"generator {self.name}: says its images are in [{low:g}, {high:g}], "
-                f"and they reach from {got[0]:.3g} to {got[1]:.3g}; correct its value_range"
+                f"and they reach from {reached[0]:.3g} to {reached[1]:.3g}; correct its value_range"
             )
         if float((images[:1] - alone).abs().max()) > slack:
             raise StatisticsError(
@@ -227,10 +228,10 @@ class OpenGenerator:
                 f"the generator says its images are in [{low:g}, {high:g}], and no value of {PROBES} samples lies in "
                 "the lower half: is its value_range right?"
             )
-        elif got[1] - got[0] < FILLED * (high - low):
+        elif reached[1] - reached[0] < FILLED * (high - low):
             self.warnings.append(
                 f"the generator says its images are in [{low:g}, {high:g}], and the values of {PROBES} samples reach "
-                f"from {got[0]:.3g} to {got[1]:.3g} alone: is its value_range right?"
+                f"from {reached[0]:.3g} to {reached[1]:.3g} alone: is its value_range right?"
             )
 
 

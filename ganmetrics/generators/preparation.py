@@ -1,4 +1,4 @@
-"""Test images prepared as a generator's training images were, where its checkpoint says how, and only when asked."""
+"""Prepare test images like a generator's training images, by the rule in its checkpoint, only when asked to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RULES: dict[str, Callable[[Tensor, tuple[int, int, int]], Tensor]] = {
 
 
 def rule_of(generator: OpenGenerator) -> str:
-    """The rule that the generator's checkpoint states (`config["data"]["resize"]`). Raises OptionError for none."""
+    """The rule in the generator's checkpoint (`config["data"]["resize"]`). Raises OptionError if there is none."""
     try:
         rule = generator.generator.config["data"]["resize"]
     except (AttributeError, KeyError, TypeError):

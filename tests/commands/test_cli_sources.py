@@ -106,7 +106,7 @@ def test_timm_weights_offline(cli: Cli, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(timm, "create_model", offline)
     assert cli("fid", "real", "fake", "--features", "timm:resnet18").error == (
-        "--features timm:resnet18: its pretrained weights cannot be had (no route); give --weights PATH, or use "
+        "--features timm:resnet18: its pretrained weights cannot be loaded (no route); give --weights PATH, or use "
         "--features efficientnet-lite0, which needs no download"
     )
 

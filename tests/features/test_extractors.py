@@ -153,7 +153,8 @@ def test_timm_with_weights_of_its_own(tmp_path: Path, images: torch.Tensor) -> N
 
 def test_timm_without_network_never_runs_on_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it retries for a minute
-    with pytest.raises(WeightsError, match=r"its pretrained weights cannot be had .* or use --features efficientnet"):
+    message = r"its pretrained weights cannot be loaded .* or use --features efficientnet"
+    with pytest.raises(WeightsError, match=message):
         load_extractor(f"timm:{TIMM}", Options())
 
 

@@ -136,7 +136,7 @@ def test_a_network_that_cannot_be_found_is_refused_before_it_changes() -> None:
     with pytest.raises(OptionError) as raised:
         open_generator(Hidden())
     assert str(raised.value) == (
-        "generator Hidden: runs a BatchNorm1d in training mode that cannot be seen to be its own; hold the network as "
+        "generator Hidden: runs a BatchNorm1d in training mode that is not among its attributes; hold the network as "
         "an attribute, or call its eval() first"
     )
     assert int(network.main[1].num_batches_tracked) == 0
