@@ -1,4 +1,4 @@
-"""Anything a user has, as batches of uint8 `(N, C, H, W)` images: see docs/images.md."""
+"""Any source of images as batches of uint8 `(N, C, H, W)` images: see docs/images.md."""
 
 from ganmetrics.images.arrays import to_uint8
 from ganmetrics.images.base import ImageSource

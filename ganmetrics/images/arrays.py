@@ -1,7 +1,7 @@
 """Arrays and tensors to uint8 `(N, C, H, W)`: which axis is which, and floats to bytes by a stated range.
 
 Nothing is guessed. A float batch without its range is an error, and so is a shape that can be read in two ways:
-either would give a plausible number (pytorch-fid#63, torchmetrics#1244).
+a wrong guess would give a plausible score (pytorch-fid#63, torchmetrics#1244).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ganmetrics.images.fingerprint import mark_of_bytes, of_images
 from ganmetrics.runtime.device import release_pages
 
 CHANNELS = (1, 3, 4)
-SLACK = 1e-3  # of the stated range: what resampling and rounding may overshoot
-SLICE = 2**26  # bytes of an array that are looked at together
+SLACK = 1e-3  # of the stated range: how far values may lie outside, by resampling and rounding
+SLICE = 2**26  # bytes of an array that are hashed at a time
 
 
 def to_uint8(
@@ -35,7 +35,7 @@ def to_uint8(
     quantize: str = "round",
     where: str = "images",
 ) -> Tensor:
-    """One batch as uint8 `(N, C, H, W)`, C in {1, 3}, contiguous, on the device it came on.
+    """One batch as uint8 `(N, C, H, W)`, C in {1, 3}, contiguous, on the same device.
 
     Args:
         images: uint8 in [0, 255], or floating point in `value_range`; `(N, C, H, W)` or `(N, H, W, C)` with C in
@@ -68,13 +68,14 @@ def to_stack(images: Any, rule: PixelRule, where: str) -> Stack:
 
 
 def as_tensor(images: Any, where: str) -> Tensor:
-    """A tensor over the same memory where that is possible."""
+    """A tensor, in the same memory if possible."""
     if isinstance(images, Tensor):
         return images.detach()
     if not isinstance(images, np.ndarray):
         raise SourceError(f"{where}: expected a tensor or an array of images, got {type(images).__name__}")
-    if not images.dtype.isnative:
+    if not images.dtype.isnative:  # torch has only the native byte order
         images = images.astype(images.dtype.newbyteorder("="))
+    # torch warns about read-only memory and refuses negative strides
     if not images.flags.writeable or any(stride < 0 for stride in images.strides):
         images = images.copy()
     try:
@@ -103,7 +104,7 @@ def _dtype_message(dtype: str, where: str) -> str:
 
 
 def as_batch(images: Tensor, layout: str | None, where: str) -> Tensor:
-    """A view `(N, C, H, W)` with C in {1, 3, 4}. Raises SourceError when the shape says too little or too much."""
+    """A view `(N, C, H, W)` with C in {1, 3, 4}. Raises SourceError for a shape that is wrong or ambiguous."""
     shape = tuple(images.shape)
     if images.ndim not in (3, 4):
         raise SourceError(f"{where}: expected images of shape (N, C, H, W), (N, H, W, C) or (N, H, W), got {shape}")
@@ -142,14 +143,15 @@ def _channels_first(shape: tuple[int, ...], layout: str | None, where: str) -> b
 def quantized(images: Tensor, rule: PixelRule, where: str) -> Tensor:
     """Floats `(N, ...)` in the stated range to uint8.
 
-    One multiplication and one addition, so that for (-1, 1) it is bit by bit NVIDIA's `x * 127.5 + 128`, and
-    truncated for (0, 1) torchmetrics' `(x * 255).byte()`, in whatever floating-point type that tool would use.
+    One multiplication and one addition: bit by bit NVIDIA's `x * 127.5 + 128` for (-1, 1), and torchmetrics'
+    `(x * 255).byte()` if truncated for (0, 1), in the floating-point type that these tools use.
     """
     low, high = rule.value_range or (0.0, 1.0)
     if not images.numel():
         return images.to(torch.uint8)
     _check_values(images, low, high, where)
     half = 0.5 if rule.quantize == "round" else 0.0
+    # Truncation stays in half precision, as in torchmetrics; exact rounding needs float32.
     if half and images.dtype not in (torch.float32, torch.float64):
         images = images.float()
     scale = 255.0 / (high - low)
@@ -162,8 +164,8 @@ def quantized(images: Tensor, rule: PixelRule, where: str) -> Tensor:
 def _check_values(images: Tensor, low: float, high: float, where: str) -> None:
     least, most = (float(bound) for bound in torch.stack(torch.aminmax(images)).tolist())
     if not np.isfinite(least + most):
-        broken = int((~torch.isfinite(images).flatten(1).all(1)).nonzero()[0])
-        raise ImageError(f"{where}[{broken}]", "holds NaN or infinite values")
+        index = int((~torch.isfinite(images).flatten(1).all(1)).nonzero()[0])
+        raise ImageError(f"{where}[{index}]", "holds NaN or infinite values")
     slack = SLACK * (high - low)
     if least < low - slack or most > high + slack:
         raise SourceError(
@@ -173,7 +175,7 @@ def _check_values(images: Tensor, low: float, high: float, where: str) -> None:
 
 
 class ArraySource(StreamSource):
-    """A whole array or tensor `(N, ...)`, handed over slice by slice; a memory-mapped one stays on disk."""
+    """A whole array or tensor `(N, ...)`, read slice by slice; a memory-mapped one stays on disk."""
 
     def __init__(self, name: str, images: Any, rule: PixelRule):
         shape = tuple(images.shape)
@@ -184,16 +186,16 @@ class ArraySource(StreamSource):
         if not len(self._images):
             raise SourceError(f"{name}: holds no image, its shape is {shape}")
         self._rule = PixelRule(rule.value_range, layout, rule.quantize)
-        self._first = 0  # its place in the array that this is a part of
+        self._first = 0  # index of the first image in the whole array, if this is a part
         super().__init__(name, len(self._images))
 
     def fingerprint(self) -> str:
-        """Over shape, type, what was stated of them, and the bytes, so that they need not be images yet."""
+        """Over shape, dtype, the stated rule and the raw bytes, so that nothing has to be converted first."""
         whole = as_tensor(self._images[:0], self.name)
         stated = (self._rule.value_range, self._rule.quantize) if whole.is_floating_point() else None
-        about = repr((str(whole.dtype), tuple(self._images.shape), self._rule.layout, stated))
+        header = repr((str(whole.dtype), tuple(self._images.shape), self._rule.layout, stated))
         step = max(1, SLICE // (whole.element_size() * math.prod(whole.shape[1:])))
-        return of_images([about.encode(), *map(self._mark, range(0, len(self._images), step), repeat(step))])
+        return of_images([header.encode(), *map(self._mark, range(0, len(self._images), step), repeat(step))])
 
     def _mark(self, start: int, step: int) -> bytes:
         part = self._images[start : start + step]
@@ -213,16 +215,17 @@ class ArraySource(StreamSource):
 
     def part(self, start: int, stop: int) -> ArraySource:
         """A slice of the same array."""
-        found = copy(self)
-        found._images, found._first = self._images[start:stop], self._first + start
-        found.n_images, found.is_part = stop - start, True
-        return found
+        part = copy(self)
+        part._images, part._first = self._images[start:stop], self._first + start
+        part.n_images, part.is_part = stop - start, True
+        return part
 
 
 def resolved_layout(shape: Sequence[int], layout: str | None, where: str) -> str:
     """The layout of a whole array, decided once. Raises SourceError as `to_uint8` does."""
     if not len(shape):
         raise SourceError(f"{where}: expected images (N, C, H, W) or points (N, D), got a single number")
+    # an expanded tensor has the shape without the memory
     as_batch(torch.empty(1, dtype=torch.uint8).expand(tuple(shape)), layout, where)
     if layout is not None:
         return layout
@@ -232,6 +235,6 @@ def resolved_layout(shape: Sequence[int], layout: str | None, where: str) -> str
 
 
 def shifted(error: ImageError, name: str, start: int) -> ImageError:
-    """The same error with its image counted from the start of the source instead of its batch."""
+    """The same error, its index counted from the start of the source instead of the batch."""
     index = int(error.where[len(name) + 1 : -1])
     return ImageError(f"{name}[{start + index}]", error.reason)

@@ -1,4 +1,4 @@
-"""What a source of images is: something with a name that gives images one by one, or in a stream of stacks."""
+"""The interface of image sources: a name, and images either by index or as a stream of stacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUANTIZE = ("round", "truncate")
 
 @dataclass(frozen=True)
 class Picture:
-    """One decoded image: `pixels` uint8 `(C, H, W)` with C in {1, 3}, what was odd about it, and its file format."""
+    """One decoded image: `pixels` uint8 `(C, H, W)`, C in {1, 3}, notes on anything unusual, and the file format."""
 
     pixels: Tensor
     notes: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Stack:
-    """Images that came together: `pixels` uint8 `(b, C, H, W)`, and for each note how many images it is about."""
+    """Images of one shape: `pixels` uint8 `(b, C, H, W)`, and for each note the number of images that it is about."""
 
     pixels: Tensor
     notes: tuple[tuple[str, int], ...] = ()
@@ -39,7 +39,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class PixelRule:
-    """What the caller states about arrays: the range of floats, the order of axes, how floats become bytes."""
+    """How to read arrays, as stated by the caller: the range of floats, the order of axes, how floats become bytes."""
 
     value_range: tuple[float, float] | None = None
     layout: str | None = None
@@ -47,7 +47,7 @@ class PixelRule:
 
     @classmethod
     def checked(cls, value_range: Any, layout: str | None, quantize: str) -> PixelRule:
-        """Raises OptionError for a range that is no pair low < high, and for an unknown layout or rounding."""
+        """A valid rule. Raises OptionError for a range that is not a pair low < high, an unknown layout or rounding."""
         if layout is not None and layout not in LAYOUTS:
             raise OptionError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}")
         if quantize not in QUANTIZE:
@@ -66,11 +66,11 @@ def _pair(value_range: Any) -> tuple[float, float]:
 
 
 class ImageSource:
-    """Images under a printable `name`; `n_images` is their count, or None where only the end of a stream tells."""
+    """Images under a printable `name`; `n_images` is their number, or None if it is only known after reading."""
 
-    remark: str | None = None  # what the score should say of the source as a whole
-    labels: Sequence[str] | None = None  # the class of every image, in order, where the source knows them
-    is_part = False  # of another source, whose reader is to judge the whole
+    remark: str | None = None  # a note on the whole source, for the score
+    labels: Sequence[str] | None = None  # the class of every image, in order, if known
+    is_part = False  # of another source: whether that one gave enough images is checked elsewhere
 
     def __init__(self, name: str, n_images: int | None):
         self.name = name
@@ -82,33 +82,33 @@ class ImageSource:
         return self.n_images
 
     def __bool__(self) -> bool:
-        return True
+        return True  # Python would call `__len__`, which may raise
 
     def fingerprint(self) -> str | None:
-        """Checksum of what all images are made of, in order: equal for equal images, wherever they lie.
+        """Checksum of the contents of all images, in order: equal for equal images, wherever they are stored.
 
-        None for what cannot be read twice, or need not give the same images twice.
+        None for a source that cannot be read twice, or may give other images the second time.
         """
         return None
 
     def part(self, start: int, stop: int) -> ImageSource | None:
-        """Its images from `start` to before `stop`, called as they are here; None where all are to be read for some."""
+        """Images [start, stop) under the same names; None where a slice cannot be read without reading everything."""
         return None
 
 
 class IndexedSource(ImageSource, ABC):
-    """Images that can be read in any order. `parallel` says whether several threads may read at once."""
+    """Images that can be read in any order; `parallel`: whether several threads may read at the same time."""
 
     parallel = True
-    problem: ImageError | None = None  # one that is known before any image is read
-    jpeg: JpegDecoder | None = None  # what decodes plain JPEG files in Pillow's place
+    problem: ImageError | None = None  # if one is known before any image is read
+    jpeg: JpegDecoder | None = None  # decodes plain JPEG files instead of Pillow
 
     def __init__(self, name: str, n_images: int):
         super().__init__(name, n_images)
         self.count = n_images
 
     def where(self, index: int) -> str:
-        """What to call image `index` in a message."""
+        """The name of image `index` in messages."""
         return f"{self.name}[{index}]"
 
     @abstractmethod
@@ -124,21 +124,21 @@ class _Part(IndexedSource):
 
     is_part = True
 
-    def __init__(self, of: IndexedSource, start: int, stop: int):
-        super().__init__(of.name, stop - start)
-        self.parallel, self.remark, self.problem = of.parallel, of.remark, of.problem
-        self._of, self._start = of, start
+    def __init__(self, source: IndexedSource, start: int, stop: int):
+        super().__init__(source.name, stop - start)
+        self.parallel, self.remark, self.problem = source.parallel, source.remark, source.problem
+        self._source, self._start = source, start
 
     def where(self, index: int) -> str:
-        return self._of.where(self._start + index)
+        return self._source.where(self._start + index)
 
     def read(self, index: int) -> Picture:
-        return self._of.read(self._start + index)
+        return self._source.read(self._start + index)
 
 
 class StreamSource(ImageSource, ABC):
-    """Images that come in an order of their own, in stacks of any size."""
+    """Images that can only be read in order, in stacks of any size."""
 
     @abstractmethod
     def stacks(self, batch_size: int) -> Iterator[Stack]:
-        """All images once, in order; `batch_size` is how many the reader would like at a time."""
+        """All images once, in order; `batch_size` is the size of stack that the reader prefers."""

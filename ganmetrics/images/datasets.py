@@ -1,7 +1,7 @@
 """Slices of well-known datasets by name: `digits[0:100]`, `mnist:test`, `cifar10:train[0:5000]`.
 
-They are read through scikit-learn and torchvision, and never downloaded. torchvision reads CIFAR from pickles, after
-it has compared each file with its MD5 sum; nothing here unpickles.
+They are read by scikit-learn and torchvision, and never downloaded. torchvision unpickles the files of CIFAR after
+it has checked the MD5 sum of each; nothing else is unpickled.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SYNTAX = re.compile(r"(?P<name>[a-z0-9-]+)(:(?P<split>[a-z]+))?(\[(?P<start>\d*)
 
 @dataclass(frozen=True)
 class Known:
-    """A dataset: how pixels and classes are loaded from `(root, split)`, their layout, its splits, where its files lie.
+    """A dataset: `load(root, split)` returns pixels and classes; then its layout, splits and the folder of its files.
 
-    The class of an image is named where the dataset has names, and the figure itself for figures.
+    Classes have the names of the dataset, or are numbers as text if it has no names.
     """
 
     load: Callable[[str, str], tuple[Any, list[str]]]
@@ -39,9 +39,9 @@ class Known:
 def _digits(root: str, split: str) -> tuple[np.ndarray, list[str]]:
     from sklearn.datasets import load_digits
 
-    known = load_digits()
-    pixels = np.floor(known.images * (255 / 16) + 0.5).astype(np.uint8)  # 8 x 8 scans in 0 to 16
-    return pixels, [str(i) for i in known.target]
+    digits = load_digits()
+    pixels = np.floor(digits.images * (255 / 16) + 0.5).astype(np.uint8)  # scans of 8 x 8 pixels in [0, 16]
+    return pixels, [str(i) for i in digits.target]
 
 
 def _torchvision(
@@ -50,10 +50,10 @@ def _torchvision(
     def load(root: str, split: str) -> tuple[Any, list[str]]:
         from torchvision import datasets
 
-        which = {"split": split} if by_split else {"train": split == "train"}
-        found = getattr(datasets, kind)(root, download=False, **which)
-        numbers = np.asarray(getattr(found, targets)).tolist()
-        return found.data, [found.classes[i] for i in numbers] if named else [str(i) for i in numbers]
+        part = {"split": split} if by_split else {"train": split == "train"}
+        dataset = getattr(datasets, kind)(root, download=False, **part)
+        numbers = np.asarray(getattr(dataset, targets)).tolist()
+        return dataset.data, [dataset.classes[i] for i in numbers] if named else [str(i) for i in numbers]
 
     return load
 
@@ -69,58 +69,58 @@ DATASETS = {
 
 
 def is_dataset_name(text: str) -> bool:
-    """Whether the text starts with the name of a dataset, well-formed behind it or not."""
+    """Whether the text starts with the name of a dataset; what follows may be malformed."""
     return re.split(r"[:\[]", text.lower(), maxsplit=1)[0] in DATASETS
 
 
 def open_dataset(text: str, rule: PixelRule, data_root: str | os.PathLike[str] | None = None) -> ArraySource:
     """The images of NAME, NAME:train, NAME:test, each with an optional [start:stop]; NAME alone is the training part.
 
-    Raises SourceError for a wrong spelling, a slice that is empty or past the end, and data that is not there.
+    Raises SourceError for a malformed name, a slice that is empty or past the end, and data that is absent.
     """
-    spelled = SYNTAX.fullmatch(text.lower())
-    if spelled is None or spelled["name"] not in DATASETS:
+    match = SYNTAX.fullmatch(text.lower())
+    if match is None or match["name"] not in DATASETS:
         raise SourceError(
             f"{printable(text)}: expected NAME, NAME:train or NAME:test with an optional slice, "
             f"such as mnist:test[0:1000]; NAME is one of {', '.join(DATASETS)}"
         )
-    known = DATASETS[spelled["name"]]
-    split = _split(spelled, known)
-    name = f"{spelled['name']}:{split}" if split else spelled["name"]
-    images, labels = _load(name, known, split, data_root)
-    start, stop = _bounds(spelled, len(images), name)
+    dataset = DATASETS[match["name"]]
+    split = _split(match, dataset)
+    name = f"{match['name']}:{split}" if split else match["name"]
+    images, labels = _load(name, dataset, split, data_root)
+    start, stop = _bounds(match, len(images), name)
     name = name if (start, stop) == (0, len(images)) else f"{name}[{start}:{stop}]"
-    source = ArraySource(name, images[start:stop], PixelRule(rule.value_range, known.layout, rule.quantize))
+    source = ArraySource(name, images[start:stop], PixelRule(rule.value_range, dataset.layout, rule.quantize))
     source.labels = labels[start:stop]
     return source
 
 
-def _split(spelled: re.Match[str], known: Known) -> str:
-    split = spelled["split"]
+def _split(match: re.Match[str], dataset: Known) -> str:
+    split = match["split"]
     if split is None:
-        return known.splits[0] if known.splits else ""
-    if split not in known.splits:
-        parts = "the parts " + " and ".join(known.splits) if known.splits else "no parts, only slices"
-        raise SourceError(f"{spelled['name']}:{split}: {spelled['name']} has {parts}; got {split}")
+        return dataset.splits[0] if dataset.splits else ""
+    if split not in dataset.splits:
+        parts = "the parts " + " and ".join(dataset.splits) if dataset.splits else "no parts, only slices"
+        raise SourceError(f"{match['name']}:{split}: {match['name']} has {parts}; got {split}")
     return split
 
 
-def _bounds(spelled: re.Match[str], count: int, name: str) -> tuple[int, int]:
-    start, stop = int(spelled["start"] or 0), int(spelled["stop"] or count)
+def _bounds(match: re.Match[str], count: int, name: str) -> tuple[int, int]:
+    start, stop = int(match["start"] or 0), int(match["stop"] or count)
     if not start < stop <= count:
-        raise SourceError(f"{name}[{start}:{stop}]: expected 0 <= start < stop <= {count}, the images there are")
+        raise SourceError(f"{name}[{start}:{stop}]: expected 0 <= start < stop <= {count}, the number of images")
     return start, stop
 
 
-def _load(name: str, known: Known, split: str, data_root: str | os.PathLike[str] | None) -> tuple[Any, list[str]]:
+def _load(name: str, dataset: Known, split: str, data_root: str | os.PathLike[str] | None) -> tuple[Any, list[str]]:
     root = data_root if data_root is not None else os.environ.get(ENVIRONMENT)
-    if known.files and not root:
+    if dataset.files and not root:
         raise SourceError(f"{name}: say where its files lie with --data-root FOLDER (data_root=, or {ENVIRONMENT})")
     folder = os.path.expanduser(os.fspath(root or ""))
     try:
-        return known.load(folder, split)
-    except Exception as error:  # torchvision answers absent and damaged files with many kinds, assert among them
-        expected = printable(os.path.join(os.path.abspath(folder), known.files))
+        return dataset.load(folder, split)
+    except Exception as error:  # torchvision raises many kinds for absent or damaged files, even AssertionError
+        expected = printable(os.path.join(os.path.abspath(folder), dataset.files))
         reason = " ".join(str(error).split("You can use")[0].split()) or type(error).__name__
         raise SourceError(
             f"{name}: not found or not readable at {expected} ({printable(reason)}); name the folder that torchvision "

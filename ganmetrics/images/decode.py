@@ -1,9 +1,9 @@
-"""Bytes to pixels, and the policy for odd files; the table is in docs/images.md.
+"""Bytes to pixels, and the policy for unusual files; the table is in docs/images.md.
 
-The rule behind the table is to do what the peers do, which is `PIL.Image.open(...).convert("RGB")`, and to say so
-with a note where that loses something. Differences: grey stays one channel (a third of the memory; the extractors
-repeat it), 16-bit grey keeps its high byte as 16-bit RGB does (PIL's conversion clips everything above 255 to white),
-and what PIL would turn into a plausible but wrong picture (32-bit integers, floats) is refused.
+The rule behind the table: do what other tools do, which is `PIL.Image.open(...).convert("RGB")`, and add a note where
+that loses something. Differences: grey stays one channel (a third of the memory; the extractors repeat it), 16-bit
+grey keeps its high byte as 16-bit RGB does (PIL's conversion clips everything above 255 to white), and pixels that PIL
+would turn into a plausible but wrong picture (32-bit integers, floats) are refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import (  # noqa: F401 - the plug-ins are registered here, so that no thread has to
+from PIL import (  # noqa: F401 - registers the plug-ins before any thread needs them
     BmpImagePlugin,
     GifImagePlugin,
     Image,
@@ -28,7 +28,7 @@ from torch import Tensor
 from ganmetrics.images.base import Picture
 from ganmetrics.images.jpeg import JpegDecoder
 
-MAX_PIXELS = 178_956_970  # PIL's own limit, twice a quarter gigabyte over three bytes; held whatever the user set
+MAX_PIXELS = 178_956_970  # where PIL itself raises, 2 * 2^28 / 3; applied even if the user changed PIL's limit
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 ALPHA = "alpha ignored, as PIL's convert('RGB') does; some pixels are not opaque"
@@ -39,13 +39,13 @@ ROTATED = "EXIF orientation not applied"
 
 GREY_MODES = ("1", "L", "LA", "La")
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-NOT_UPRIGHT = range(2, 9)
-ORIENTATION = 0x0112  # EXIF
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF
+NOT_UPRIGHT = range(2, 9)  # values of ORIENTATION
+ORIENTATION = 0x0112  # EXIF tag
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
 
 
 class BadImageError(Exception):
-    """Why one image cannot be read, in words that need no name of the file."""
+    """Why one image cannot be read; the message does not name the file."""
 
 
 def decode(stream: BinaryIO, jpeg: JpegDecoder | None = None) -> Picture:
@@ -53,13 +53,13 @@ def decode(stream: BinaryIO, jpeg: JpegDecoder | None = None) -> Picture:
 
     Args:
         stream: the file, seekable, at its start.
-        jpeg: decodes plain JPEG files in Pillow's place.
+        jpeg: decodes plain JPEG files instead of Pillow; None for Pillow.
 
     Returns:
         Picture with uint8 pixels `(C, H, W)`, C = 1 for grey and 3 for everything else.
 
     Raises:
-        BadImageError: for everything that is wrong with the file.
+        BadImageError: for anything that is wrong with the file.
     """
     try:
         with Image.open(stream, formats=FORMATS) as image:
@@ -70,12 +70,12 @@ def decode(stream: BinaryIO, jpeg: JpegDecoder | None = None) -> Picture:
         raise BadImageError(_unidentified(stream)) from None
     except Image.DecompressionBombError:
         raise BadImageError(f"more than {MAX_PIXELS:,} pixels: refused as a decompression bomb") from None
-    except Exception as error:  # decoders answer broken bytes with almost any kind: struct, zlib, Syntax, Index, ...
+    except Exception as error:  # decoders raise almost any kind for broken bytes: struct, zlib, Syntax, Index, ...
         raise BadImageError(_damage(error)) from error
 
 
 def _plain_jpeg(stream: BinaryIO, image: Image.Image, jpeg: JpegDecoder) -> Picture | None:
-    """None where it is to be read by Pillow."""
+    """None if Pillow must read it."""
     if image.format != "JPEG" or _is_rotated(image):
         return None
     _require_size(image)
@@ -96,6 +96,7 @@ def _require_size(image: Image.Image) -> None:
 def from_pil(image: Image.Image) -> Picture:
     """The same policy for an image that PIL has already opened. Raises BadImageError, or what PIL raises."""
     _require_size(image)
+    # an MPO file is a JPEG photograph of a camera with more pictures, often a preview, and no animation
     animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     notes = [ANIMATED] if animated else []
     image.load()
@@ -130,12 +131,13 @@ def _high_byte(image: Image.Image, notes: list[str]) -> Tensor:
         raise BadImageError("16-bit TIFF that stores white as zero; save it with black as zero or with 8 bits")
     if isinstance(transparent := image.info.get("transparency"), int) and bool((values == transparent).any()):
         notes.append(ALPHA)
+    # a TIFF may store fewer than 16 bits, such as 12
     shift = tags.get(BITS_PER_SAMPLE, (16,))[0] - 8
     return torch.from_numpy((values >> shift).astype(np.uint8))[None]
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    image.info.pop("transparency", None)  # PIL warns and searches for a transparent colour; no pixel changes
+    image.info.pop("transparency", None)  # else PIL warns and searches for that colour; the pixels are the same
     return image
 
 
@@ -148,7 +150,7 @@ def _some_transparent(image: Image.Image) -> bool:
 
 
 def _is_rotated(image: Image.Image) -> bool:
-    """Whether the file asks to be turned. TIFF is absent here: PIL itself turns it, for the peers as well."""
+    """Whether EXIF asks for a rotation. Not for TIFF, which PIL itself rotates, in the other tools too."""
     if image.format == "TIFF" or not {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"} & image.info.keys():
         return False
     try:

@@ -19,13 +19,13 @@ from ganmetrics.images.decode import BadImageError, decode
 from ganmetrics.images.names import IMAGE_EXTENSIONS, classes, extension, is_hidden, some
 from ganmetrics.printable import printable, reason_of
 
-MAX_MEMBER = 1 << 30  # bytes one member of a zip may unpack to
-ENCRYPTED = 0x1
+MAX_MEMBER = 1 << 30  # bytes that a member of an archive may have, unpacked
+ENCRYPTED = 0x1  # flag bit of a zip member
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image file: `name` relative to its source with `/`, and what is already known to be wrong with it."""
+    """One image file: `name` relative to its source, with `/`; `problem` is why it cannot be read, if known."""
 
     name: str
     path: str
@@ -38,7 +38,7 @@ LOOK_LIKE_IMAGES = {".avif", ".exr", ".heic", ".heif", ".hdr", ".ico", ".jfif", 
 
 @dataclass
 class Listing:
-    """What a walk through a folder saw."""
+    """What was found in a folder and its subfolders."""
 
     entries: list[Entry] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
@@ -55,7 +55,7 @@ class Listing:
                 self.archives.append(path)
 
     def left_out(self) -> str | None:
-        """A note on files that look like images of kinds not read here; None where there is none."""
+        """A note on files that look like images but are not read; None if there are none."""
         kinds = {kind: n for kind, n in self.others.items() if kind in LOOK_LIKE_IMAGES}
         listed = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
         return f"{listed} left out: not among the extensions that are read" if kinds else None
@@ -70,20 +70,20 @@ class Listing:
 def list_images(root: str) -> Listing:
     """Every image file under `root`, sorted by relative path; links to folders are followed, never in a circle.
 
-    Hidden files and folders and `__MACOSX` are left out. A folder that cannot be listed becomes an entry with a
-    problem, so that nothing is left out silently. Raises OSError when `root` itself cannot be listed.
+    Hidden files and folders and `__MACOSX` are skipped. A folder that cannot be listed becomes an entry with a problem,
+    so that nothing is skipped silently. Raises OSError if `root` itself cannot be listed.
     """
     listing = Listing()
-    waiting = [("", root, frozenset[tuple[int, int]]())]
-    while waiting:
-        prefix, folder, above = waiting.pop()
+    pending = [("", root, frozenset[tuple[int, int]]())]
+    while pending:
+        prefix, folder, ancestors = pending.pop()
         try:
             status = os.stat(folder)
-            here = (status.st_dev, status.st_ino)
-            if here in above:
+            identity = (status.st_dev, status.st_ino)
+            if identity in ancestors:
                 continue
-            with os.scandir(folder) as found:
-                children = [child for child in found if not is_hidden(child.name)]
+            with os.scandir(folder) as items:
+                children = [child for child in items if not is_hidden(child.name)]
         except OSError as error:
             if folder == root:
                 raise
@@ -93,7 +93,7 @@ def list_images(root: str) -> Listing:
             name = prefix + child.name
             if _is_folder(child):
                 listing.folders.append(name)
-                waiting.append((f"{name}/", child.path, above | {here}))
+                pending.append((f"{name}/", child.path, ancestors | {identity}))
             else:
                 listing.add(name, child.path, _problem(child))
     listing.entries.sort(key=lambda entry: entry.name)
@@ -118,7 +118,7 @@ def _problem(child: os.DirEntry[str]) -> str | None:
 
 
 class FileSource(IndexedSource):
-    """Image files on disk, in the order of `entries`; `place` is what comes before their names in messages."""
+    """Image files on disk, in the order of `entries`; in messages `place` comes before their names."""
 
     def __init__(self, name: str, entries: Sequence[Entry], place: str):
         super().__init__(name, len(entries))
@@ -130,7 +130,7 @@ class FileSource(IndexedSource):
         return printable(self.place + self.entries[index].name)
 
     def fingerprint(self) -> str:
-        """Over the bytes of every file; what cannot be read counts by the reason."""
+        """Over the bytes of every file; for a file that cannot be read, over the reason."""
         return fingerprint.of_images(fingerprint.marks(_mark, self.entries))
 
     def read(self, index: int) -> Picture:
@@ -155,9 +155,9 @@ def _mark(entry: Entry) -> bytes:
 
 
 def open_folder(path: str, of_archives: Callable[[str, Sequence[str]], IndexedSource]) -> IndexedSource:
-    """Images of a folder and its subfolders; `of_archives(name, paths)` opens one that holds .tar files instead.
+    """Images of a folder and its subfolders; if it holds .tar files instead, `of_archives(name, paths)` opens them.
 
-    Raises SourceError when there is no image or the folder cannot be listed.
+    Raises SourceError if there is no image or the folder cannot be listed.
     """
     name = printable(path)
     try:
@@ -175,7 +175,7 @@ def open_folder(path: str, of_archives: Callable[[str, Sequence[str]], IndexedSo
 
 
 def open_path_list(paths: Sequence[str | os.PathLike[str]]) -> FileSource:
-    """The named files, in the order given."""
+    """The named files, in the given order. Raises SourceError if one is a folder."""
     entries = [Entry(os.fsdecode(path), os.path.expanduser(os.fsdecode(path))) for path in paths]
     folders = [entry.name for entry in entries if os.path.isdir(entry.path)]
     if folders:
@@ -196,7 +196,7 @@ class ZipSource(IndexedSource):
             raise SourceError(f"{name}: cannot be opened: {reason_of(error).lower()}") from error
         members = [member for member in self._zip.infolist() if not member.is_dir()]
         self._members = sorted((m for m in members if is_image(m.filename)), key=lambda m: m.filename)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # all members are read through one open file
         if not self._members:
             kinds = " ".join(IMAGE_EXTENSIONS)
             raise SourceError(f"{name}: no image in this zip; searched its {len(members)} files for {kinds}")
@@ -207,7 +207,7 @@ class ZipSource(IndexedSource):
         return f"{self.name}/{printable(self._members[index].filename)}"
 
     def fingerprint(self) -> str:
-        """Over the unpacked bytes of every member, so that a folder of the same files has the same."""
+        """Over the unpacked bytes of every member: equal to that of a folder with the same files."""
         return fingerprint.of_images(map(self._mark, self._members))
 
     def _mark(self, member: zipfile.ZipInfo) -> bytes:
@@ -240,10 +240,12 @@ class ZipSource(IndexedSource):
 
 
 def is_image(name: str) -> bool:
+    """Whether a path in an archive names an image file and no part of it is hidden."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     return bool(parts) and extension(parts[-1]) in IMAGE_EXTENSIONS and not any(map(is_hidden, parts))
 
 
 def climbs(name: str) -> bool:
+    """Whether the path of a member leads out of its archive."""
     windows = PureWindowsPath(name)
     return bool(windows.drive or windows.root or PurePosixPath(name).is_absolute() or ".." in windows.parts)

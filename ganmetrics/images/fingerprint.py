@@ -1,5 +1,6 @@
-"""What images a source holds, as one checksum over their bytes in order. Names and dates are never trusted.
+"""One checksum over the bytes of all images of a source, in order; names and dates do not count.
 
+An image is represented by its mark: a checksum of its bytes, or the reason why it cannot be read.
 SHA-256, because processors have instructions for it: about 2 GB/s a core, faster than disks and than any decoder.
 """
 
@@ -13,26 +14,27 @@ from typing import TypeVar
 
 from ganmetrics.runtime.device import default_workers
 
-CHUNK = 1 << 20
-TASK, WAVE = 32, 4096  # files that a thread takes at a time, and that are waited for at a time
+CHUNK = 1 << 20  # bytes
+TASK, WAVE = 32, 4096  # files in one task of a thread, and in all tasks that are queued at a time
 T = TypeVar("T")
 
 
 def of_images(marks: Iterable[bytes]) -> str:
-    """Checksum of a sequence of images, each standing for itself by its mark."""
+    """Checksum of a sequence of images, from their marks."""
     whole = hashlib.sha256()
     for mark in marks:
+        # with lengths, so that different sequences of marks never give the same bytes
         whole.update(len(mark).to_bytes(8, "big") + mark)
     return whole.hexdigest()
 
 
 def mark_of_bytes(content: bytes | memoryview) -> bytes:
-    """The mark of something with this content, wherever it lies."""
-    return b"=" + hashlib.sha256(content).digest()
+    """The mark of a file with this content."""
+    return b"=" + hashlib.sha256(content).digest()  # "=" for contents, "!" for reasons: never equal
 
 
 def mark_of_file(path: str | os.PathLike[str]) -> bytes:
-    """The same of a file on disk. Raises OSError."""
+    """The same mark for a file on disk. Raises OSError."""
     digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
@@ -41,12 +43,12 @@ def mark_of_file(path: str | os.PathLike[str]) -> bytes:
 
 
 def mark_of_problem(reason: str) -> bytes:
-    """The mark of what cannot be read."""
+    """The mark of an image that cannot be read."""
     return b"!" + reason.encode(errors="backslashreplace")
 
 
 def marks(mark: Callable[[T], bytes], items: Sequence[T]) -> Iterator[bytes]:
-    """Marks in order, made by as many threads as decode images."""
+    """Marks of all items, in order, computed by as many threads as decode images."""
     with ThreadPoolExecutor(default_workers(), thread_name_prefix="ganmetrics-checksums") as pool:
         for start in range(0, len(items), WAVE):
             tasks = [items[i : i + TASK] for i in range(start, min(start + WAVE, len(items)), TASK)]

@@ -1,4 +1,4 @@
-"""Names of image files: which are taken, which are hidden, how they are listed."""
+"""Names of image files: which are read, which are hidden, which class they name."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ NOT_SHOWN = "__MACOSX"
 
 
 def extension(name: str) -> str:
-    """The part from the last dot on, in lower case; empty where there is none."""
+    """The part from the last dot on, in lower case; empty if there is none."""
     stem, dot, end = name.rpartition(".")
     return f".{end.lower()}" if dot and stem else ""
 
 
 def is_hidden(name: str) -> bool:
-    """Whether one component of a path is left out: dot files (also `._x.png` of macOS) and `__MACOSX`."""
+    """Whether a component of a path is skipped: dot files (also `._x.png` of macOS) and `__MACOSX`."""
     return name.startswith(".") or name == NOT_SHOWN
 
 
 def classes(names: Sequence[str]) -> list[str] | None:
-    """The class of every file by its path, the top folder in which they differ; None where some lie in no such folder.
+    """The class of every file: the name of the topmost folder in which the paths differ; None if a path has none.
 
-    Folders that all share say nothing: a zip of one folder, "images/cat/1.png" and "images/dog/1.png", has two classes.
+    Folders that all paths share are skipped: "images/cat/1.png" and "images/dog/1.png" have the classes cat and dog.
     """
     if not names or not all("/" in name for name in names):
         return None
@@ -39,5 +39,5 @@ def classes(names: Sequence[str]) -> list[str] | None:
 
 
 def some(names: list[str], limit: int = 5) -> str:
-    """The first few of a list, for a message."""
+    """The first few names of a list, for a message."""
     return ", ".join(printable(name) for name in names[:limit]) + (", ..." if len(names) > limit else "")

@@ -1,4 +1,4 @@
-"""`.npy` and `.npz` files of images: memory-mapped where they are stored plainly, never unpickled."""
+"""`.npy` and `.npz` files of images: memory-mapped if stored uncompressed, never unpickled."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from ganmetrics.printable import printable, reason_of
 
 STATISTICS, LABELS = {"mu", "sigma"}, "arr_1"
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]  # shape, Fortran order, dtype
+# version 3.0 is only for structured arrays, which are not images
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def open_npy(path: str, rule: PixelRule) -> ArraySource:
-    """One array of images, memory-mapped. Raises SourceError for a file that is none or needs pickle."""
+    """One array of images, memory-mapped. Raises SourceError for a file that is not an array or needs pickle."""
     name = printable(path)
     try:
         with open(path, "rb") as stream:
@@ -36,8 +37,8 @@ def open_npy(path: str, rule: PixelRule) -> ArraySource:
 def open_npz(path: str, rule: PixelRule) -> ArraySource:
     """The images of an `.npz`: its array `arr_0`, or its only array with three or four axes.
 
-    Whole numbers in `arr_1`, one for each image, are their classes (as guided-diffusion writes its samples).
-    Raises SourceError when there is no such array or several, for a file of statistics, and where pickle is needed.
+    Whole numbers in `arr_1`, one for each image, are the classes (the format of guided-diffusion's samples).
+    Raises SourceError if there is no such array or several, for a file of statistics, and if pickle is needed.
     """
     name = printable(path)
     try:
@@ -58,7 +59,7 @@ def open_npz(path: str, rule: PixelRule) -> ArraySource:
 
 
 def _labels(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, n_images: int) -> list[str] | None:
-    """One whole number an image, as text; None where the array is something else."""
+    """One whole number for each image, as text; None if the array is something else."""
     with archive.open(info) as stream:
         try:
             shape, _, dtype = _header(stream, path)
@@ -88,7 +89,7 @@ def _refuse_pickle(dtype: np.dtype[Any], where: str) -> None:
 def _mapped(path: str, header: Header, offset: int, where: str) -> np.ndarray:
     shape, fortran, dtype = header
     _refuse_pickle(dtype, where)
-    needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    needed = int(np.prod(shape, dtype=object)) * dtype.itemsize  # Python integers do not overflow
     if not needed:
         raise SourceError(f"{where}: holds no image, its shape is {shape}")
     if os.path.getsize(path) < offset + needed:
@@ -97,7 +98,7 @@ def _mapped(path: str, header: Header, offset: int, where: str) -> np.ndarray:
 
 
 def _peek(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> tuple[int, ...]:
-    """Shape of one member, read from its header alone; empty for what is no array."""
+    """Shape of one member, read from its header only; empty if it is not an array."""
     if info.flag_bits & ENCRYPTED:
         raise SourceError(f"{name}: encrypted archive; unpack it with its password first")
     with archive.open(info) as stream:
@@ -123,7 +124,7 @@ def _choose(shapes: dict[str, tuple[int, ...]], name: str) -> str:
 
 
 def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> np.ndarray:
-    """One member: memory-mapped in place when it is stored uncompressed, as numpy.savez does, else unpacked once."""
+    """One member: memory-mapped if stored uncompressed, as numpy.savez does, else unpacked once."""
     with archive.open(info) as stream:
         header = _header(stream, where)
         _refuse_pickle(header[2], where)
@@ -138,6 +139,7 @@ def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: s
 
 
 def _fill(stream: Any, pixels: np.ndarray) -> int:
+    """Read into the bytes `pixels` until it is full or the stream ends; returns the number of bytes read."""
     filled = 0
     while filled < pixels.nbytes and (part := stream.read(min(1 << 24, pixels.nbytes - filled))):
         pixels[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
@@ -146,8 +148,8 @@ def _fill(stream: Any, pixels: np.ndarray) -> int:
 
 
 def _data_offset(path: str, info: zipfile.ZipInfo) -> int:
-    """Where the bytes of a stored member begin: behind its local header, whose last two fields are lengths."""
+    """Where the bytes of a stored member begin: after 30 bytes of local header, the name and the extra field."""
     with open(path, "rb") as stream:
-        stream.seek(info.header_offset + 26)
+        stream.seek(info.header_offset + 26)  # the lengths of name and extra field
         name_length, extra_length = struct.unpack("<HH", stream.read(4))
     return info.header_offset + 30 + int(name_length) + int(extra_length)

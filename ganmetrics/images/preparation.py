@@ -1,7 +1,7 @@
-"""Images at the size and with the channels of a generator: how training images are prepared, and test images for it.
+"""Resize images and convert their channels as a generator needs them: for its training, and for test images.
 
-The shorter side to the size by antialiased bilinear, the centre cut out, both as in pytorch/examples; an image of that
-size is left alone. Checkpoints of reference_models keep the rule under the name RESIZE.
+The shorter side is resized by antialiased bilinear, then the centre is cut out, both as in pytorch/examples. An image
+of the right size is left alone. Checkpoints of reference_models state this rule by the value of RESIZE.
 """
 
 from __future__ import annotations
@@ -33,5 +33,5 @@ def coloured(pixels: Tensor, channels: int) -> Tensor:
 
 
 def prepared(pixels: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """uint8 `(..., C, H, W)` as images of a shape (channels, height, width)."""
+    """uint8 `(..., C, H, W)` as images of the shape (channels, height, width)."""
     return coloured(sized(pixels, *shape[1:]), shape[0])

@@ -1,4 +1,4 @@
-"""From a source to batches: decoding ahead in threads, in order, with bad images listed or the first one raised."""
+"""From a source to batches: threads decode ahead in order, and bad images are listed or the first one is raised."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from ganmetrics.images.base import ImageSource, IndexedSource, Picture, Stack, S
 from ganmetrics.runtime.device import default_workers
 from ganmetrics.validation import whole
 
-CHUNK = 4  # images a task; small, because each may be large
+CHUNK = 4  # images in a task; small, because each may be large
 Read = Picture | Exception
 
 
 @dataclass
 class Summary:
-    """What was read: counts, odd files as notes with how often each was met, and every image left out."""
+    """What was read: counts, notes on unusual files with the number of each, and every image left out."""
 
     n_images: int = 0
     skipped: list[dict[str, str]] = field(default_factory=list)
-    left_out: list[int] = field(default_factory=list)  # the same, by their place in the source
+    left_out: list[int] = field(default_factory=list)  # the skipped images, by their index in the source
     notes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)
-    _extremes: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
+    _extremes: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)  # smallest and largest pixel
 
     @property
     def max_value(self) -> int:
-        """Largest pixel, 0 before any: 1 says that the bytes hold 0 and 1 where 0 to 255 was meant."""
+        """Largest pixel, 0 before any image. 1 means that the bytes hold 0 and 1 instead of 0 to 255."""
         return max((int(pair[1]) for pair in self._extremes.values()), default=0)
 
     @property
     def min_value(self) -> int:
-        """Smallest pixel, 0 before any: above 126 says that (0, 1) images were called (-1, 1)."""
+        """Smallest pixel, 0 before any image. Above 126 means that (0, 1) images were stated to be (-1, 1)."""
         return min((int(pair[0]) for pair in self._extremes.values()), default=0)
 
     def to_dict(self) -> dict[str, Any]:
-        """What depends on the images alone, JSON-able; their names and the source's remark are those of the moment."""
+        """What depends on the images alone, as JSON types; their names and the source's remark can change."""
         return {
             "n_images": self.n_images,
             "left_out": self.left_out,
@@ -59,51 +59,51 @@ class Summary:
         }
 
     @classmethod
-    def from_dict(cls, held: Mapping[str, Any], source: ImageSource) -> Summary:
-        """Inverse of `to_dict`, over a source of the same images."""
-        names = [source.where(i) if isinstance(source, IndexedSource) else source.name for i in held["left_out"]]
+    def from_dict(cls, state: Mapping[str, Any], source: ImageSource) -> Summary:
+        """Inverse of `to_dict`; `source` must hold the same images."""
+        names = [source.where(i) if isinstance(source, IndexedSource) else source.name for i in state["left_out"]]
         summary = cls(
-            n_images=held["n_images"],
-            skipped=[{"image": n, "reason": r} for n, r in zip(names, held["reasons"], strict=True)],
-            left_out=list(held["left_out"]),
-            notes=Counter(dict(held["notes"])),
-            sizes=Counter({(height, width): n for (height, width), n in held["sizes"]}),
-            formats=Counter(dict(held["formats"])),
+            n_images=state["n_images"],
+            skipped=[{"image": n, "reason": r} for n, r in zip(names, state["reasons"], strict=True)],
+            left_out=list(state["left_out"]),
+            notes=Counter(dict(state["notes"])),
+            sizes=Counter({(height, width): n for (height, width), n in state["sizes"]}),
+            formats=Counter(dict(state["formats"])),
             remarks=[source.remark] if source.remark else [],
         )
         if summary.n_images:
-            summary._spread(torch.device("cpu"), torch.tensor(held["extremes"], dtype=torch.uint8))
+            summary._widen(torch.device("cpu"), torch.tensor(state["extremes"], dtype=torch.uint8))
         return summary
 
     def join(self, other: Summary) -> None:
-        """Take in what another has counted."""
+        """Add the counts of another summary."""
         self.n_images += other.n_images
         self.skipped += other.skipped
         self.left_out += other.left_out
-        for mine, theirs in ((self.notes, other.notes), (self.formats, other.formats)):
-            mine.update(theirs)
+        self.notes.update(other.notes)
+        self.formats.update(other.formats)
         self.sizes.update(other.sizes)
         for device, pair in other._extremes.items():
-            self._spread(device, pair)
+            self._widen(device, pair)
 
-    def _spread(self, device: torch.device, pair: Tensor) -> None:
+    def _widen(self, device: torch.device, pair: Tensor) -> None:
         if (known := self._extremes.get(device)) is not None:
             pair = torch.stack((torch.minimum(pair[0], known[0]), torch.maximum(pair[1], known[1])))
         self._extremes[device] = pair
 
     def add(self, batch: list[Tensor]) -> None:
-        """Count one batch; the extremes stay on its device, so that a GPU need not be waited for."""
+        """Count one batch; the extremes stay on its device, so that a GPU is not waited for."""
         for stack in batch:
             self.n_images += len(stack)
             self.sizes[(stack.shape[2], stack.shape[3])] += len(stack)
-            self._spread(stack.device, torch.stack(torch.aminmax(stack)))
+            self._widen(stack.device, torch.stack(torch.aminmax(stack)))
 
 
 class Reader:
     """Iterable of batches; each is a list of uint8 stacks `(b, C, H, W)` whose b add up to the batch size.
 
-    Consecutive images of one shape share a stack, and the order is that of the source. `summary` grows along and is
-    whole at the end. Iterating again reads again, with a new summary.
+    Consecutive images of one shape share a stack, and the order is that of the source. `summary` is updated with every
+    batch and complete at the end. Iterating again reads again, with a new summary.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Reader:
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         self.summary = Summary(remarks=[self.source.remark] if self.source.remark else [])
-        with closing(self._stacks()) as stacks:  # closed by name: a traceback may keep it alive, threads and all
+        with closing(self._stacks()) as stacks:  # a traceback may keep it alive, with its threads
             for batch in recut(stacks, self._batch_size):
                 self.summary.add(batch)
                 yield batch
@@ -144,20 +144,20 @@ class Reader:
             raise source.problem
         workers = self._workers if self._workers is not None else default_workers() if source.parallel else 0
         with closing(read_ahead(source, workers) if workers else read_here(source)) as reads:
-            for place, read in enumerate(reads):
+            for index, read in enumerate(reads):
                 if isinstance(read, Picture):
                     self.summary.notes.update(read.notes)
                     self.summary.formats.update([read.format] if read.format else [])
                     yield read.pixels[None]
                 elif isinstance(read, ImageError) and self._skip:
                     self.summary.skipped.append({"image": read.where, "reason": read.reason})
-                    self.summary.left_out.append(place)
+                    self.summary.left_out.append(index)
                 else:
                     raise read
 
 
 def require_images(source: ImageSource, summary: Summary) -> None:
-    """Raises SourceError where a source gave no image, or not as many as were stated."""
+    """Raises SourceError if a source gave no image, or another number than stated."""
     skipped = summary.skipped
     if not summary.n_images and not skipped:
         raise SourceError(f"{source.name}: gave no image (an iterator that was used before is empty)")
@@ -180,15 +180,15 @@ def read_batches(
 
     Args:
         source: from `open_images`.
-        batch_size: images a batch, at least 1.
-        num_workers: threads that decode files; None takes one a core, at most 8, and reads a Dataset, which is
-            somebody's own code, in the calling thread; 0 reads everything there. The order does not depend on it.
+        batch_size: images in a batch, at least 1.
+        num_workers: threads that decode files. None uses one for each core, at most 8, but reads a Dataset, which is
+            the user's code, in the calling thread. 0 reads everything there. The order does not depend on it.
         on_error: "fail" raises ImageError for the first bad image in the order of the source; "skip" lists each in
             `reader.summary.skipped` and goes on.
 
     Raises:
         OptionError: for a malformed option.
-        ImageError: while iterating, as said.
+        ImageError: while iterating, for the first bad image with on_error="fail".
         SourceError: while iterating, when no image could be read or an array is not what was stated.
     """
     batch_size = whole("batch_size", batch_size, 1)
@@ -207,27 +207,28 @@ def read_here(source: IndexedSource) -> Generator[Read, None, None]:
 def read_ahead(source: IndexedSource, workers: int) -> Generator[Read, None, None]:
     """Every image in order, read by threads that stay a bounded number of images ahead.
 
-    Closing the iterator (also by Ctrl-C) cancels what waits and ends after at most one image a thread.
+    Closing the iterator (also by Ctrl-C) cancels queued tasks and returns after at most one image in each thread.
     """
     stop = threading.Event()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ganmetrics-images")
-    waiting: deque[Future[list[Read]]] = deque()
+    tasks: deque[Future[list[Read]]] = deque()
     starts = iter(range(0, source.count, CHUNK))
     try:
         while True:
-            while len(waiting) < workers + 2 and (start := next(starts, None)) is not None:
+            # two tasks more than threads, so that no thread has to wait for work
+            while len(tasks) < workers + 2 and (start := next(starts, None)) is not None:
                 chunk = range(start, min(start + CHUNK, source.count))
-                waiting.append(pool.submit(_read_chunk, source, chunk, stop))
-            if not waiting:
+                tasks.append(pool.submit(_read_chunk, source, chunk, stop))
+            if not tasks:
                 return
-            yield from waiting.popleft().result()
+            yield from tasks.popleft().result()
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _read_chunk(source: IndexedSource, chunk: range, stop: threading.Event | None) -> list[Read]:
-    """Errors are results here, so that the first one in order is raised and not the first one in time."""
+    """Errors are returned, so that the first one in order is raised and not the first one in time."""
     reads: list[Read] = []
     for index in chunk:
         if stop is not None and stop.is_set():
@@ -240,7 +241,7 @@ def _read_chunk(source: IndexedSource, chunk: range, stop: threading.Event | Non
 
 
 def recut(stacks: Iterator[Tensor], batch_size: int) -> Generator[list[Tensor], None, None]:
-    """Stacks of any size `(b, C, H, W)` to batches of `batch_size` images, each joined to as few stacks as can be."""
+    """Stacks of any size `(b, C, H, W)` to batches of `batch_size` images, each in as few stacks as possible."""
     batch: list[Tensor] = []
     missing = batch_size
     for stack in stacks:
@@ -256,6 +257,6 @@ def recut(stacks: Iterator[Tensor], batch_size: int) -> Generator[list[Tensor], 
 
 
 def joined(parts: list[Tensor]) -> list[Tensor]:
-    """Consecutive parts of one shape and device as one tensor."""
+    """The parts, with consecutive ones of the same shape and device concatenated."""
     groups = (list(group) for _, group in groupby(parts, key=lambda part: (part.shape[1:], part.device)))
     return [group[0] if len(group) == 1 else torch.cat(group) for group in groups]

@@ -1,7 +1,7 @@
 """The resize rules, each named after what it reproduces; four tools resize in four ways and get four FIDs.
 
 All take images `(N, C, H, W)` in [0, 255], bytes or floats, and return `(N, C, size, size)` in the same range and in
-the float dtype they are told, batched on the device the images are on.
+the given float dtype, as one batch on the same device.
 
 - `tf1-bilinear`: TensorFlow 1's `resize_bilinear(align_corners=False)`, as the 2015 Inception graph runs it and
   torch-fidelity and StyleGAN repeat it: source position `i * in / out` (no half-pixel centres), upper neighbour
@@ -21,14 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CUDA_SHRINKS = 12  # times at most; a kernel there that antialiases has no room for more
+CUDA_SHRINKS = 12  # largest reduction factor that CUDA's antialiasing kernel can do
 
 
 def tf1_bilinear(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """TensorFlow 1 bilinear. The scale is a float32 there, whatever the images are, and so it is here."""
+    """TensorFlow 1 bilinear. TensorFlow computes the scale in float32 for every dtype, and so does this."""
     rows, top, bottom, y_weight = _tf1_positions(x.shape[2], size, dtype, x.device)
     columns, left, right, x_weight = _tf1_positions(x.shape[3], size, dtype, x.device)
-    if len(rows) < x.shape[2]:  # the others need not be looked at
+    if len(rows) < x.shape[2]:  # the result does not depend on the other rows
         x = x.index_select(2, rows)
     lower, upper = (x.index_select(3, columns[side]).to(dtype) for side in (left, right))
     across = upper.sub_(lower).mul_(x_weight).add_(lower)
@@ -38,7 +38,7 @@ def tf1_bilinear(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _tf1_positions(n_in: int, n_out: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """The positions that are read; where among them each result has its lower and its upper one; the upper's weight."""
+    """The source positions read; for each output, indices of its lower and upper one among them; the upper's weight."""
     scale = torch.tensor(n_in / n_out, dtype=torch.float32)
     position = torch.arange(n_out, dtype=dtype) * scale
     low = position.long()
@@ -64,7 +64,7 @@ def pil_bicubic(x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     if home.type == "mps" or (home.type == "cuda" and max(x.shape[2:]) > CUDA_SHRINKS * size):
         x = x.cpu()  # MPS has no float64
     across = F.interpolate(x.double(), size=(x.shape[2], size), mode="bicubic", antialias=True)
-    across = across.to(dtype).double()
+    across = across.to(dtype).double()  # Pillow stores float32 between the passes
     return F.interpolate(across, size=(size, size), mode="bicubic", antialias=True).clamp_(0, 255).to(home, dtype)
 
 

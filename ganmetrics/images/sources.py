@@ -1,4 +1,4 @@
-"""`open_images(anything)`: the index of kinds of source, one line each."""
+"""`open_images(anything)`: the table of kinds of source, one line each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNDERSTOOD = (
 
 @dataclass(frozen=True)
 class Options:
-    """What `open_images` was told beside the source."""
+    """The options of `open_images` that concern how a source is read."""
 
     rule: PixelRule
     n_samples: int | None
@@ -51,22 +51,22 @@ def open_images(
     data_root: str | os.PathLike[str] | None = None,
     jpeg_decoder: JpegDecoder | None = None,
 ) -> ImageSource:
-    """A source of uint8 images from whatever holds them; docs/images.md lists the kinds.
+    """Open anything that holds images as a source of uint8 images; docs/images.md lists the kinds.
 
     Args:
-        source: path of a folder, `.zip`, `.npy` or `.npz`; name of a dataset slice such as "mnist:test[0:1000]" (a
-            path that exists goes first); list of paths; tensor or array `(N, C, H, W)`, `(N, H, W, C)`, `(N, H, W)`;
+        source: path of a folder, `.zip`, `.npy` or `.npz`; name of a dataset slice such as "mnist:test[0:1000]" (an
+            existing path is preferred); list of paths; tensor or array `(N, C, H, W)`, `(N, H, W, C)`, `(N, H, W)`;
             Dataset; DataLoader; any iterable of images or batches; a callable `f(n)` that gives n images.
-        value_range: `(low, high)` of floating-point images, which have no meaning without it.
+        value_range: `(low, high)` of floating-point images, which require it.
         layout: "NCHW", "NHWC" or "NHW", for arrays whose shape can be read in several ways.
         quantize: "round" or "truncate", see `to_uint8`.
-        n_samples: how many images a callable is asked for, and the most that are taken from an iterable or a
-            DataLoader, which may be endless. Sources that know their own size keep it.
-        data_root: folder of torchvision's datasets; None takes the environment's GANMETRICS_DATA.
-        jpeg_decoder: of plain JPEG files in folders, archives and lists; None is Pillow.
+        n_samples: the number of images that a callable is asked for, and the maximum that is taken from an iterable
+            or a DataLoader, which may be endless. Other sources ignore it.
+        data_root: folder of torchvision's datasets; None reads the environment variable GANMETRICS_DATA.
+        jpeg_decoder: for plain JPEG files in folders, archives and lists; None uses Pillow.
 
     Raises:
-        SourceError: when it cannot be opened, is of an unknown kind, or holds no image.
+        SourceError: when the source cannot be opened, is of an unknown kind, or holds no image.
         OptionError: for a malformed option.
     """
     options = Options(PixelRule.checked(value_range, layout, quantize), n_samples, data_root)
@@ -123,11 +123,11 @@ def _open_tars(name: str, paths: Sequence[str]) -> ImageSource:
 
 
 def _open_paths(paths: Sequence[str | os.PathLike[str]]) -> ImageSource:
-    """Images, or archives of them."""
-    given = [os.path.expanduser(os.fsdecode(path)) for path in paths]
-    if not any(path.lower().endswith(".tar") for path in given):
+    """A list of image files, or of tar archives."""
+    expanded = [os.path.expanduser(os.fsdecode(path)) for path in paths]
+    if not any(path.lower().endswith(".tar") for path in expanded):
         return open_path_list(paths)
-    return _open_tars(f"list of {len(given)} paths", given)
+    return _open_tars(f"list of {len(expanded)} paths", expanded)
 
 
 def _open_array(source: Any, options: Options) -> ImageSource:
@@ -136,8 +136,8 @@ def _open_array(source: Any, options: Options) -> ImageSource:
 
 
 def _open_loader(source: Any, options: Options) -> ImageSource:
-    known = source.batch_size is not None and not source.drop_last and isinstance(source.sampler, Sized)
-    n_images = len(source.sampler) if known else None
+    has_length = source.batch_size is not None and not source.drop_last and isinstance(source.sampler, Sized)
+    n_images = len(source.sampler) if has_length else None
     return IterableSource(source, options.rule, n_images=n_images, n_samples=options.n_samples)
 
 
@@ -161,7 +161,7 @@ FILES: dict[str, Callable[[str, Options], ImageSource]] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of source: which objects it fits, and how they are opened."""
+    """A kind of source: which objects are of this kind, and how they are opened."""
 
     fits: Callable[[Any], bool]
     open: Callable[[Any, Options], ImageSource]
@@ -174,6 +174,7 @@ def _instance(*types: type) -> Callable[[Any], bool]:
     return fits
 
 
+# The first that fits is used, so special kinds come before general ones: an IterableDataset is also a Dataset.
 KINDS = (
     Kind(_instance(ImageSource), lambda source, options: source),
     Kind(_instance(str, os.PathLike), _open_path),

@@ -16,11 +16,11 @@ from ganmetrics.images.base import IndexedSource, Picture, PixelRule, Stack, Str
 from ganmetrics.images.decode import BadImageError, from_pil
 from ganmetrics.validation import whole
 
-KEYS = ("image", "images", "img", "pixel_values")
+KEYS = ("image", "images", "img", "pixel_values")  # of images in a mapping, in order of preference
 
 
 def is_array(item: Any) -> bool:
-    """Whether an object is a tensor or a NumPy array with axes."""
+    """Whether an object is a tensor or a NumPy array."""
     return isinstance(item, Tensor | np.ndarray)
 
 
@@ -30,15 +30,15 @@ def images_of(item: Any, where: str) -> Any:
         for key in KEYS:
             if key in item:
                 return item[key]
-        found = ", ".join(map(str, item)) or "nothing"
-        raise SourceError(f"{where}: expected a dict with the images under one of {', '.join(KEYS)}; it has {found}")
+        keys = ", ".join(map(str, item)) or "nothing"
+        raise SourceError(f"{where}: expected a dict with the images under one of {', '.join(KEYS)}; it has {keys}")
     if isinstance(item, tuple | list) and len(item):
         return item[0]
     return item
 
 
 def picture(image: Image.Image, where: str) -> Picture:
-    """One PIL image under the policy for files. Raises ImageError."""
+    """One PIL image, by the same policy as image files. Raises ImageError."""
     try:
         return from_pil(image)
     except BadImageError as error:
@@ -48,8 +48,8 @@ def picture(image: Image.Image, where: str) -> Picture:
 class DatasetSource(IndexedSource):
     """A map-style `torch.utils.data.Dataset` whose items are images, `(image, label)` or mappings.
 
-    Its `__getitem__` is somebody's own code, with its own file handles and random numbers, so it runs in the calling
-    thread unless a number of workers is asked for.
+    Its `__getitem__` is the user's code, with its own file handles and random numbers, so it runs in the calling thread
+    unless a number of workers is stated.
     """
 
     parallel = False
@@ -65,7 +65,7 @@ class DatasetSource(IndexedSource):
         self._rule = rule
 
     def read(self, index: int) -> Picture:
-        """Item `index`; OSError and ValueError of the dataset's own code become an ImageError with their text."""
+        """Item `index`; an OSError or ValueError of the dataset becomes an ImageError with its text."""
         where = f"{self.name}[{index}]"
         try:
             item = self._dataset[index]
@@ -94,31 +94,32 @@ def one_image(image: Any, rule: PixelRule, where: str) -> Picture:
 
 
 class Items:
-    """What comes out of an iterable, item by item, as stacks; remembers how 3-D arrays are to be read.
+    """Converts the items of an iterable to stacks, and remembers how to read 3-D arrays.
 
-    A 3-D array is one image when its first or last axis can be channels, else a stack of grey images, and the first
-    one decides for all: the last batch of a grey stream may happen to hold three images.
+    A 3-D array is one image if its first or last axis can be channels, else a stack of grey images. The first array
+    decides for all, because the last batch of a stream of grey images may happen to hold three.
     """
 
     def __init__(self, name: str, rule: PixelRule, *, batched: bool = False):
         self._name = name
         self._rule = rule
+        # whether 3-D arrays are single images; None before the first one
         self._single: bool | None = {"NCHW": True, "NHWC": True, "NHW": False, None: None}[rule.layout]
-        if batched:  # a DataLoader that makes batches never hands over a single image
+        if batched:  # a DataLoader that makes batches never gives a single image
             self._single = False
         self.count = 0
 
     def stacks(self, item: Any, expected: int | None = None) -> Iterator[Stack]:
-        """The images of one item. `expected`: how many it was asked for, when it was."""
+        """The images of one item. `expected`: the number that was asked for, if any."""
         if self._is_list_of_images(item):
             for image in item:
-                yield self._one(image)
+                yield self._one_image(image)
             return
         images = images_of(item, self._where())
         if isinstance(images, Image.Image):
-            yield self._one(images)
+            yield self._one_image(images)
         elif is_array(images):
-            yield self._array(images, expected)
+            yield self._one_array(images, expected)
         elif isinstance(images, tuple | list) and self._is_list_of_images(images):
             yield from self.stacks(images)
         else:
@@ -138,22 +139,23 @@ class Items:
         axes = 2 if self._rule.layout == "NHW" else 3
         return isinstance(item, list) and all(is_array(image) and image.ndim == axes for image in item)
 
-    def _one(self, image: Any) -> Stack:
-        made = one_image(image, self._rule, f"{self._name}[{self.count}]")
+    def _one_image(self, image: Any) -> Stack:
+        single = one_image(image, self._rule, f"{self._name}[{self.count}]")
         self.count += 1
-        return Stack(made.pixels[None], tuple((note, 1) for note in made.notes), (made.format,) if made.format else ())
+        formats = (single.format,) if single.format else ()
+        return Stack(single.pixels[None], tuple((note, 1) for note in single.notes), formats)
 
-    def _array(self, images: Any, expected: int | None) -> Stack:
+    def _one_array(self, images: Any, expected: int | None) -> Stack:
         shape = tuple(images.shape)
         if len(shape) == 2 and self._rule.layout == "NHW":
-            return self._one(images)
+            return self._one_image(images)
         if len(shape) == 2:
             raise SourceError(
                 f"{self._where()}: the shape {shape} can be one grey image or a batch of flat vectors; "
                 'say layout="NHW" for grey images, or reshape the vectors to (N, C, H, W)'
             )
         if len(shape) == 3 and self._is_single(shape, expected):
-            return self._one(images)
+            return self._one_image(images)
         layout = "NHW" if len(shape) == 3 else None if self._rule.layout == "NHW" else self._rule.layout
         rule = PixelRule(self._rule.value_range, layout, self._rule.quantize)
         try:
@@ -194,11 +196,11 @@ class IterableSource(StreamSource):
         self._limit = n_samples
 
     def stacks(self, batch_size: int) -> Iterator[Stack]:
-        """The stacks as they come, cut off at the limit."""
-        reading = Items(self.name, self._rule, batched=getattr(self._items, "batch_size", None) is not None)
+        """All stacks in order, cut off after `n_samples` images."""
+        items = Items(self.name, self._rule, batched=getattr(self._items, "batch_size", None) is not None)
         left = self._limit
         for item in self._items:
-            for stack in reading.stacks(item):
+            for stack in items.stacks(item):
                 if left is None or len(stack.pixels) < left:
                     left = None if left is None else left - len(stack.pixels)
                     yield stack
@@ -220,13 +222,13 @@ class CallableSource(StreamSource):
         self._rule = rule
 
     def stacks(self, batch_size: int) -> Iterator[Stack]:
-        """Calls the function, without gradient. Raises SourceError when it gives another number than asked."""
-        reading = Items(self.name, self._rule)
-        while reading.count < self._count:
-            before, asked = reading.count, min(batch_size, self._count - reading.count)
+        """Calls the function, without gradient. Raises SourceError if it returns another number of images."""
+        items = Items(self.name, self._rule)
+        while items.count < self._count:
+            before, asked = items.count, min(batch_size, self._count - items.count)
             with torch.no_grad():
                 item = self._function(asked)
-            stacks = list(reading.stacks(item, expected=asked))
-            if reading.count - before != asked:
-                raise SourceError(f"{self.name}({asked}): expected {asked} images, got {reading.count - before}")
+            stacks = list(items.stacks(item, expected=asked))
+            if items.count - before != asked:
+                raise SourceError(f"{self.name}({asked}): expected {asked} images, got {items.count - before}")
             yield from stacks

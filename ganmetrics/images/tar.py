@@ -1,8 +1,8 @@
 """Images in tar archives, alone or as shards of one source: `shards/{000..009}.tar`, `shards/*.tar`, a folder of them.
 
-Written as webdataset writes them (files of one sample share the name up to its first dot, `.cls` is the class) or as
-`tar` packs a folder. The headers are read once, so that images are counted, named and reached in any order, by several
-threads and processes; webdataset itself reads from front to end, and knows how many there are when it is through.
+Two layouts: webdataset's (files of one sample share the name up to its first dot, `.cls` is the class), and folders
+packed by `tar`. The headers are read once, so that images can be counted, named and read in any order, by several
+threads and processes. webdataset itself reads from start to end, and knows the number of images only afterwards.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from ganmetrics.runtime.device import default_workers
 
 RANGE = re.compile(r"(\d+)\.\.(\d+)", re.ASCII)
 INNERMOST = re.compile(r"\{([^{}]*)\}")
-CLASS, CLASS_BYTES = ".cls", 1024
+CLASS, CLASS_BYTES = ".cls", 1024  # a larger file is not a class
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-MANY = 100_000  # archives that one pattern may name
+MANY = 100_000  # largest number of archives that one pattern may name
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image: where its bytes lie, or what is known to be wrong with it."""
+    """One image: the place of its bytes in the archive, or why it cannot be read."""
 
     archive: str
     name: str
@@ -45,7 +45,7 @@ class Member:
 
 @dataclass
 class Contents:
-    """What one archive holds: its images in order, and the class of each sample that has one."""
+    """Images of one archive in order, the class of each sample that has one, and the number of other files."""
 
     images: list[Member] = field(default_factory=list)
     classes: dict[str, str] = field(default_factory=dict)
@@ -53,21 +53,21 @@ class Contents:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a path that does not exist may stand for several archives."""
+    """Whether a path that does not exist can be a pattern for several archives."""
     return text.lower().endswith((".tar", *COMPRESSED)) and bool(set("{*?[") & set(text))
 
 
 def expanded(pattern: str) -> list[str]:
-    """The paths that a pattern names: braces in the order written, `*`, `?` and `[...]` sorted.
+    """The paths that match a pattern: braces in the order written, `*`, `?` and `[...]` sorted.
 
-    Raises SourceError where no file fits, and for a file of a range in braces that is not there.
+    Raises SourceError if no file matches, or if a file named by braces does not exist.
     """
     paths: list[str] = []
     for path in _braces(os.path.expanduser(pattern)):
-        found = sorted(glob.glob(path)) if set("*?[") & set(path) else [path]
-        if not found or not os.path.exists(found[0]):
+        matches = sorted(glob.glob(path)) if set("*?[") & set(path) else [path]
+        if not matches or not os.path.exists(matches[0]):
             raise SourceError(f"{printable(path)}: no such file; {printable(pattern)} names it")
-        paths += found
+        paths += matches
     return paths
 
 
@@ -78,10 +78,10 @@ def _braces(text: str) -> list[str]:
         return [text]
     inside = RANGE.fullmatch(brace[1])
     choices = brace[1].split(",") if inside is None else _numbers(inside[1], inside[2])
-    found = [whole for one in choices for whole in _braces(text[: brace.start()] + one + text[brace.end() :])]
-    if len(found) > MANY:
-        raise SourceError(f"{printable(text)}: names {len(found)} files, more than {MANY}")
-    return found
+    paths = [path for choice in choices for path in _braces(text[: brace.start()] + choice + text[brace.end() :])]
+    if len(paths) > MANY:
+        raise SourceError(f"{printable(text)}: names {len(paths)} files, more than {MANY}")
+    return paths
 
 
 def _numbers(first: str, last: str) -> list[str]:
@@ -93,42 +93,42 @@ def _numbers(first: str, last: str) -> list[str]:
 
 
 def contents(path: str) -> Contents:
-    """From the headers alone. What is damaged ends the list as an image that cannot be read."""
-    found = Contents()
+    """Read from the headers only. Damage ends the list with an image that cannot be read."""
+    listing = Contents()
     try:
         with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            where: dict[str, tuple[int, int]] = {}
+            places: dict[str, tuple[int, int]] = {}
             while (member := archive.next()) is not None:
-                vars(archive)["members"] = []  # it would keep all of them
-                _add(found, path, member, where, file)
+                vars(archive)["members"] = []  # tarfile would keep all headers in memory
+                _add(listing, path, member, places, file)
             _require_end(file, archive.offset)
     except (tarfile.TarError, EOFError, ValueError) as error:
         length = os.path.getsize(path)
-        found.images = [member for member in found.images if member.start + member.size <= length]
-        found.images.append(Member(path, "", problem=_damaged(str(error), len(found.images))))
+        listing.images = [member for member in listing.images if member.start + member.size <= length]
+        listing.images.append(Member(path, "", problem=_damaged(str(error), len(listing.images))))
     except OSError as error:
-        found.images.append(Member(path, "", problem=f"cannot be read: {reason_of(error).lower()}"))
-    return found
+        listing.images.append(Member(path, "", problem=f"cannot be read: {reason_of(error).lower()}"))
+    return listing
 
 
 def _add(
-    found: Contents, path: str, member: tarfile.TarInfo, where: dict[str, tuple[int, int]], file: io.IOBase
+    listing: Contents, path: str, member: tarfile.TarInfo, places: dict[str, tuple[int, int]], file: io.IOBase
 ) -> None:
     if not (member.isreg() or member.islnk() or member.issym()):
         return
-    place = where.get(member.linkname) if member.islnk() else (member.offset_data, member.size)
+    place = places.get(member.linkname) if member.islnk() else (member.offset_data, member.size)
     if place is not None:
-        where[member.name] = place
+        places[member.name] = place
     if is_image(member.name):
         start, size = place or (0, 0)
-        found.images.append(Member(path, member.name, start, size, _problem(member, place)))
+        listing.images.append(Member(path, member.name, start, size, _problem(member, place)))
     elif member.name.endswith(CLASS) and place and place[1] <= CLASS_BYTES:
-        here = file.tell()
+        position = file.tell()
         file.seek(place[0])
-        found.classes[sample(member.name)] = printable(file.read(place[1]).decode(errors="backslashreplace").strip())
-        file.seek(here)
+        listing.classes[sample(member.name)] = printable(file.read(place[1]).decode(errors="backslashreplace").strip())
+        file.seek(position)
     else:
-        found.others += 1
+        listing.others += 1
 
 
 def _problem(member: tarfile.TarInfo, place: tuple[int, int] | None) -> str | None:
@@ -144,16 +144,16 @@ def _problem(member: tarfile.TarInfo, place: tuple[int, int] | None) -> str | No
 
 
 def _require_end(file: io.IOBase, end: int) -> None:
-    """Python's reader takes a damaged header, and the end of a file cut off between two, for the end of the archive."""
+    """Raises ReadError if there is no end mark at `end`: tarfile stops without error at damage and at a missing end."""
     file.seek(end)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("it ends without the mark of its end")
+        raise tarfile.ReadError("its end-of-archive mark is missing")
     if any(block):
         raise tarfile.ReadError(f"no header at byte {end}")
     while block := file.read(1 << 20):
         if any(block):
-            raise tarfile.ReadError("more follows behind its end; archives are joined with tar --concatenate")
+            raise tarfile.ReadError("data follows its end-of-archive mark; join archives with tar --concatenate")
 
 
 def _damaged(reason: str, n_images: int) -> str:
@@ -161,7 +161,7 @@ def _damaged(reason: str, n_images: int) -> str:
 
 
 def sample(name: str) -> str:
-    """What files of one sample share: the path up to the first dot of the file's name."""
+    """The name that the files of one sample share: the path up to the first dot of the file's name."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + file.partition(".")[0]
 
@@ -169,7 +169,7 @@ def sample(name: str) -> str:
 class TarSource(IndexedSource):
     """Images of archives one after the other, in the order in which they were packed; read in place, never unpacked.
 
-    Raises SourceError where there is none.
+    Raises SourceError if there is no image.
     """
 
     def __init__(self, name: str, paths: Sequence[str]):
@@ -193,7 +193,7 @@ class TarSource(IndexedSource):
         return printable(f"{member.archive}/{member.name}" if member.name else member.archive)
 
     def fingerprint(self) -> str:
-        """Over the bytes of every image, so that a folder of the same files in the same order has the same."""
+        """Over the bytes of every image: equal to that of a folder with the same files in the same order."""
         return fingerprint.of_images(fingerprint.marks(self._mark, self._members))
 
     def _mark(self, member: Member) -> bytes:
@@ -220,31 +220,34 @@ def _bytes(member: Member) -> bytes:
     try:
         with open(member.archive, "rb", buffering=0) as file:
             file.seek(member.start)
-            found = file.read(member.size)
+            content = file.read(member.size)
     except OSError as error:
         raise BadImageError(reason_of(error).lower()) from error
-    if len(found) < member.size:
+    if len(content) < member.size:
         raise BadImageError("cut off: its tar archive has become shorter since it was opened")
-    return found
+    return content
 
 
 def _labels(archives: Sequence[Contents]) -> list[str] | None:
-    """The `.cls` beside each image, else the folder that it was packed in; None where some image has neither."""
-    beside = [
-        archive.classes.get(sample(one.name)) if one.name else "" for archive in archives for one in archive.images
+    """The `.cls` of each image's sample, else the folder that it was packed in; None if an image has neither."""
+    # an entry without a name stands for damage, and needs no class
+    from_cls = [
+        archive.classes.get(sample(image.name)) if image.name else ""
+        for archive in archives
+        for image in archive.images
     ]
-    if all(label is not None for label in beside):
-        return [label or "" for label in beside]
+    if all(label is not None for label in from_cls):
+        return [label or "" for label in from_cls]
     if any(archive.classes for archive in archives):
         return None
-    named = [one.name for archive in archives for one in archive.images if one.name]
-    folders = iter(classes(named) or ())
-    found = [next(folders, None) if one.name else "" for archive in archives for one in archive.images]
-    return [label or "" for label in found] if all(label is not None for label in found) else None
+    names = [image.name for archive in archives for image in archive.images if image.name]
+    folders = iter(classes(names) or ())
+    labels = [next(folders, None) if image.name else "" for archive in archives for image in archive.images]
+    return [label or "" for label in labels] if all(label is not None for label in labels) else None
 
 
 def _several(members: Sequence[Member]) -> str | None:
-    """A note on samples of several images, such as a photograph and its mask."""
+    """A note on samples of several images, such as a photograph and its mask; None if there are none."""
     of_sample = [(member.archive, sample(member.name)) for member in members if member.name]
     extra = len(of_sample) - len(set(of_sample))
     if not extra:

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("real_and_fake")
         ("text.npz", "text.npz: is no .npz archive, or a damaged one (File is not a zip file)"),
         ("link", "link: broken link to nowhere"),
         ("digits:test", "digits:test: digits has no parts, only slices; got test"),
-        ("digits[7:3]", "digits[7:3]: expected 0 <= start < stop <= 1797, the images there are"),
+        ("digits[7:3]", "digits[7:3]: expected 0 <= start < stop <= 1797, the number of images"),
         ("mnist:test", "mnist:test: say where its files lie with --data-root FOLDER (data_root=, or GANMETRICS_DATA)"),
     ],
 )  # fmt: skip

@@ -47,9 +47,9 @@ def test_digits_are_the_scans():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("digits[7:7]", "digits[7:7]: expected 0 <= start < stop <= 1797, the images there are"),
-        ("digits[9:7]", "digits[9:7]: expected 0 <= start < stop <= 1797, the images there are"),
-        ("digits[0:1798]", "digits[0:1798]: expected 0 <= start < stop <= 1797, the images there are"),
+        ("digits[7:7]", "digits[7:7]: expected 0 <= start < stop <= 1797, the number of images"),
+        ("digits[9:7]", "digits[9:7]: expected 0 <= start < stop <= 1797, the number of images"),
+        ("digits[0:1798]", "digits[0:1798]: expected 0 <= start < stop <= 1797, the number of images"),
         ("digits:test", "digits:test: digits has no parts, only slices; got test"),
         ("mnist:val", "mnist:val: mnist has the parts train and test; got val"),
         ("mnist", "mnist:train: say where its files lie with --data-root FOLDER (data_root=, or GANMETRICS_DATA)"),

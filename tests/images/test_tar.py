@@ -142,9 +142,9 @@ def test_samples_of_several_images_are_told(images: np.ndarray, tmp_path: Path) 
     ("damage", "reason", "left"),
     [
         (lambda whole: whole[: whole.index(b"0004.png") + 530], "unexpected end of data", 1),
-        (lambda whole: whole[: whole.index(b"0004.json")], "it ends without the mark of its end", 1),
+        (lambda whole: whole[: whole.index(b"0004.json")], "its end-of-archive mark is missing", 1),
         (lambda whole: whole.replace(b"0004.png\0", b"0004.pnh\0"), "no header at byte", 1),
-        (lambda whole: whole + whole, "more follows behind its end; archives are joined with tar --concatenate", 3),
+        (lambda whole: whole + whole, "data follows its end-of-archive mark; join archives with tar --concatenate", 3),
         (lambda whole: b"", "empty file", 0),
         (lambda whole: b"PK\x03\x04" + whole[4:], "bad checksum", 0),
     ],
