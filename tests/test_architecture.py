@@ -1,4 +1,4 @@
-"""docs/architecture.md holds: which rooms there are, who may import whom, no circle, and files that can be read."""
+"""docs/architecture.md matches the code: parts and their order, no import cycles, short files and functions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.conftest import REPOSITORY
 
 PACKAGES = ("ganmetrics", "reference_models")
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text()
-FACES = {"__init__", "__main__"}  # of a package: they hand on names
+ENTRY_FILES = {"__init__", "__main__"}  # of a package: they only re-export names
 LONGEST_FILE, MEDIAN_FUNCTION = 300, 8  # lines
-MOST_AT_ROOT = {"ganmetrics": 18, "reference_models": 8}  # modules, faces included
+MOST_AT_ROOT = {"ganmetrics": 18, "reference_models": 8}  # modules, entry files included
 
 
 @cache
@@ -44,25 +44,25 @@ def imported(path: Path) -> Iterator[str]:
                 yield whole if whole in EVERY else node.module
 
 
-def rooms(package: str) -> list[str]:
-    """Those of a package as the page lists them, from the ground up; a folder ends in a slash."""
-    table = PAGE.partition(f"<!-- rooms {package} -->")[2].partition("<!-- /rooms -->")[0]
+def parts(package: str) -> list[str]:
+    """The parts of a package in the order of the page, lowest level first; a folder ends in a slash."""
+    table = PAGE.partition(f"<!-- parts {package} -->")[2].partition("<!-- /parts -->")[0]
     return re.findall(r"^\| `([\w/]+)` \|", table, re.MULTILINE)
 
 
-def room_of(module: str) -> str:
-    """A folder's name with a slash, or a module at the root; empty for a package's face."""
+def part_of(module: str) -> str:
+    """A folder's name with a slash, or a module at the root; empty for a package's entry files."""
     package, _, rest = module.partition(".")
     first = rest.partition(".")[0]
-    if not first or first in FACES:
+    if not first or first in ENTRY_FILES:
         return ""
     return f"{first}/" if (REPOSITORY / package / first).is_dir() else first
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_page_names_every_room(package: str) -> None:
-    there = {room_of(name) for name in modules(package)} - {""}
-    assert sorted(rooms(package)) == sorted(there)
+def test_the_page_names_every_part(package: str) -> None:
+    there = {part_of(name) for name in modules(package)} - {""}
+    assert sorted(parts(package)) == sorted(there)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -72,22 +72,22 @@ def test_the_root_holds_no_more_modules_than_agreed(package: str) -> None:
 
 
 @pytest.mark.parametrize("module", EVERY)
-def test_imports_point_back_along_the_street(module: str) -> None:
-    package, own = module.partition(".")[0], room_of(module)
+def test_imports_follow_the_order_of_the_page(module: str) -> None:
+    package, own = module.partition(".")[0], part_of(module)
     if not own:
         return
-    order = rooms(package)
+    order = parts(package)
     for other in imported(EVERY[module]):
         if other.partition(".")[0] != package:
             assert package == "reference_models", f"{module} imports {other}: ganmetrics never imports reference_models"
-        elif (there := room_of(other)) and there != own:
+        elif (there := part_of(other)) and there != own:
             assert order.index(there) < order.index(own), f"{module} imports {other}, which stands below it on the page"
 
 
 def test_metrics_know_vectors_alone() -> None:
     for module, path in modules("ganmetrics").items():
         if re.fullmatch(r"ganmetrics\.metrics\.(numerics\.)?\w+", module) and not module.endswith(".inversion"):
-            known = {room_of(other) for other in imported(path)}
+            known = {part_of(other) for other in imported(path)}
             assert not known & {"images/", "features/", "generators/"}, module
 
 
