@@ -1,8 +1,8 @@
-"""The main job on real images and a real generator: does the score fall while a DCGAN learns?
+"""Demonstration on real images and a trained generator: does the score fall while a DCGAN learns?
 
-scikit-learn's 1,797 scanned digits, at 16 pixels, are written as two PNG folders. A DCGAN is trained on one half,
-stopped and resumed on the way; its samples, and the other half of the digits, are scored against the half that it saw.
-Everything is the two command lines, with the extractor whose weights come with pip.
+scikit-learn's 1,797 scanned digits, at 16 pixels, are written as two folders of PNG files. A DCGAN is trained on one
+half, and stopped and resumed in between. Its samples, and the other half of the digits, are scored against the training
+half. Everything uses the two command lines, with the extractor whose weights are installed by pip.
 
     python -m benchmarks.demo OUTPUT
 """
@@ -29,7 +29,7 @@ OTHER_HALF = "real digits"
 
 
 def digits(seed: int = 0) -> tuple[list[Image.Image], list[Image.Image]]:
-    """The scans at 16 pixels, shuffled, in two halves."""
+    """The scanned digits at 16 pixels, shuffled and split into two halves."""
     from sklearn.datasets import load_digits
 
     scans = np.rint(load_digits().images * 255 / 16).astype(np.uint8)
@@ -45,8 +45,8 @@ def write(folder: Path, images: Sequence[Image.Image]) -> Path:
     return folder
 
 
-def say(module: str, *arguments: str | Path) -> str:
-    """Run a command line and show it; its progress and warnings pass through on stderr."""
+def command(module: str, *arguments: str | Path) -> str:
+    """Print and run a command; returns its stdout. Its progress and warnings go to stderr as usual."""
     words = [module, *map(str, arguments)]
     print("$", " ".join([module.replace("_", "-"), *words[1:]]), flush=True)
     done = subprocess.run([sys.executable, "-m", *words], stdout=subprocess.PIPE, text=True, check=False)
@@ -56,20 +56,20 @@ def say(module: str, *arguments: str | Path) -> str:
 
 
 def trained(data: Path, output: Path) -> dict[str, Path]:
-    """Samples of the generator after each of `STOPS`, by their name in the table."""
+    """Train the generator; folders of its samples after each of `STOPS`, by their name in the table."""
     run, folders = output / "dcgan", {}
     for steps in STOPS:
         resume = ("--resume",) if run.exists() else ()
-        print(say("reference_models", "train", "dcgan", "--data", data, "--out", run, *RECIPE,
+        print(command("reference_models", "train", "dcgan", "--data", data, "--out", run, *RECIPE,
                   "--max-steps", str(steps), *resume), end="")  # fmt: skip
         folders[f"after {steps} steps"] = output / f"fake-{steps}"
-        say("reference_models", "sample", run, "-n", str(N_SAMPLES), "--out", output / f"fake-{steps}", "--quiet")
-    say("reference_models", "show", run)
+        command("reference_models", "sample", run, "-n", str(N_SAMPLES), "--out", output / f"fake-{steps}", "--quiet")
+    command("reference_models", "show", run)
     return folders
 
 
 def picture(path: Path, folders: dict[str, Path], values: dict[str, float]) -> None:
-    """Samples beside the score they get."""
+    """Draw the samples beside their scores."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -85,7 +85,7 @@ def picture(path: Path, folders: dict[str, Path], values: dict[str, float]) -> N
     axes[0].set_title("the images that are scored")
     bars = axes[1].barh(rows, list(values.values()), height=0.7 * height, color="#2a6f97")
     axes[1].bar_label(bars, fmt="%.1f", padding=4)
-    axes[1].set_ylim(height * len(values), 0)  # the rows of the picture beside it
+    axes[1].set_ylim(height * len(values), 0)  # the same rows as in the picture on the left
     axes[1].set_yticks([])
     axes[1].margins(x=0.14)
     axes[1].spines[["top", "right"]].set_visible(False)
@@ -95,14 +95,14 @@ def picture(path: Path, folders: dict[str, Path], values: dict[str, float]) -> N
 
 
 def _strip(folder: Path, columns: int = 14) -> np.ndarray:
-    """Two rows of digits, framed so that they stay apart."""
+    """Two rows of digits, each with a grey frame."""
     images = [np.pad(np.asarray(Image.open(p).convert("L")), 1, constant_values=128) for p in sorted(folder.iterdir())]
     return np.vstack([np.hstack(images[i : i + columns]) for i in (0, columns)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train a DCGAN on scanned digits and score it on the way.")
-    parser.add_argument("output", type=Path, help="folder to write to; what an earlier demo left there is replaced")
+    parser.add_argument("output", type=Path, help="folder to write to; the output of an earlier demo is replaced")
     output: Path = parser.parse_args(arguments).output
     started = time.perf_counter()
     if output.exists() and not (output / "digits").is_dir() and any(output.iterdir()):
@@ -112,10 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = write(output / "digits" / "training", seen)
     folders = {**trained(data, output), OTHER_HALF: write(output / "digits" / "others", others[:N_SAMPLES])}
     statistics = output / "training.npz"
-    print(say("ganmetrics", "stats", data, "-o", statistics, "--features", FEATURES), end="")
+    print(command("ganmetrics", "stats", data, "-o", statistics, "--features", FEATURES), end="")
     scores = {}
     for name, folder in folders.items():
-        scores[name] = json.loads(say("ganmetrics", "fid", statistics, folder, "--features", FEATURES, "--json"))
+        scores[name] = json.loads(command("ganmetrics", "fid", statistics, folder, "--features", FEATURES, "--json"))
         print(f"  {scores[name]['metric']} {scores[name]['value']:.4f}")
     values = {name: score["value"] for name, score in scores.items()}
     (output / "scores.jsonl").write_text("".join(json.dumps(score) + "\n" for score in scores.values()))

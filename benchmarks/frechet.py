@@ -1,8 +1,8 @@
-"""Seconds and accuracy of the Frechet step alone: from two sets' statistics to the distance, in float64.
+"""Seconds and accuracy of the Frechet step alone: from the statistics of two sets to their distance, in float64.
 
-Every case by our own way, by the singular values of the product of two factors (Cholesky, or eigenvectors where the
-rank is deficient), and by what pytorch-fid does, scipy's square root of the product of the covariances. One process,
-`--threads` threads, medians of `--rounds`; ours and the singular values in turns.
+Each case is computed in three ways: by ganmetrics; by the singular values of the product of two factors (Cholesky, or
+eigenvectors if the rank is deficient); and as in pytorch-fid, by scipy's square root of the product of the covariances.
+Each case is one process with `--threads` threads; seconds are medians over `--rounds`.
 
     python -m benchmarks.frechet [--dim 2048] [--threads 2] [--rounds 3] [--sqrtm full,...] [--out FILE]
 """
@@ -22,7 +22,8 @@ from benchmarks.process import ROOT, circumstances, run
 
 PACKAGES = ("torch", "numpy", "scipy")
 OUT = ROOT / "benchmarks" / "results" / "frechet.jsonl"
-# Name: images a side by dimension 2048, decades between the largest and the smallest deviation, dead features' share.
+# Name: images of each side at dimension 2048 (fewer at smaller ones), decades between the largest and the smallest
+# standard deviation (negative: two clusters this many decades apart), share of dead features, which are always 0.
 CASES: dict[str, tuple[int, int, float, float]] = {
     "600 + 600 images": (600, 600, 1, 0),
     "600 + 5,000": (600, 5000, 1, 0),
@@ -37,10 +38,13 @@ CASES: dict[str, tuple[int, int, float, float]] = {
 
 
 def vectors(n: int, dim: int, decades: float, dead: float, seed: int) -> Any:
-    """`(n, dim)`: normal, in a basis of its own nearly shared by both sides; below 0, half of it smaller by that."""
+    """Normal vectors, n scaled by dim / 2048, `(n, dim)`, in a random basis that both sides share.
+
+    decades: the standard deviations fall from 1 to 10^-decades; if negative, half of them are 1, half 10^decades.
+    """
     import torch
 
-    shared, own = (torch.Generator().manual_seed(seed) for seed in (0, seed))
+    shared, own = (torch.Generator().manual_seed(start) for start in (0, seed))
     n = max(3, n * dim // 2048)
     exponents = torch.linspace(0, decades, dim) if decades > 0 else -decades * (torch.arange(dim) >= dim // 2).double()
     basis, _ = torch.linalg.qr(torch.randn(dim, dim, generator=shared, dtype=torch.float64))
@@ -51,22 +55,22 @@ def vectors(n: int, dim: int, decades: float, dead: float, seed: int) -> Any:
 
 
 def sides(name: str, dim: int) -> list[Any]:
-    """Moments of both."""
+    """Moments of both sides of a case."""
     from ganmetrics.statistics.moments import Moments
 
     n1, n2, decades, dead = CASES[name]
-    found = []
+    both = []
     for seed, n in ((1, n1), (2, n2)):
         moments = Moments()
         moments.update(vectors(n, dim, decades, dead, seed))
-        found.append(moments)
+        both.append(moments)
     if name.startswith("float32"):
-        found[0] = Moments.from_covariance(found[0].mean(), found[0].covariance().float())
-    return found
+        both[0] = Moments.from_covariance(both[0].mean(), both[0].covariance().float())
+    return both
 
 
 def by_singular_values(one: Any, other: Any) -> float:
-    """Independently of our factors: eigenvectors, or the centred vectors themselves."""
+    """With other factors than ours: the centred vectors themselves, Cholesky factors or eigenvectors."""
     import torch
 
     factors = []
@@ -77,6 +81,7 @@ def by_singular_values(one: Any, other: Any) -> float:
             continue
         covariance = moments.covariance()
         lower, info = torch.linalg.cholesky_ex(covariance)
+        # A pivot near 0 means a deficient rank, for which the Cholesky factor is inaccurate.
         if info == 0 and bool((lower.diagonal().square() > 1e-11 * covariance.diagonal()).all()):
             factors.append(lower.T)
             continue
@@ -98,7 +103,7 @@ def by_square_root(one: Any, other: Any) -> float:
 
 
 def route(one: Any, other: Any) -> str:
-    """What the nuclear norm was taken of, and how."""
+    """The size of the product whose nuclear norm was taken, and the method."""
     from ganmetrics.metrics.numerics import nuclear_norm as module
 
     factors = [moments.factor() for moments in (one, other)]
@@ -124,18 +129,18 @@ def measure(name: str, dim: int, rounds: int, with_square_root: bool) -> dict[st
     one, other = sides(name, dim)
     traces = float(sum(moments.covariance().diagonal().sum() for moments in (one, other)))
     ways: dict[str, Callable[[Any, Any], float]] = {"ours": frechet_distance_of_moments, "svd": by_singular_values}
-    ways["ours"](one, other)
+    ways["ours"](one, other)  # warm-up
     runs = {way: [timed(function, one, other) for _ in range(rounds)] for way, function in ways.items()}
     row: dict[str, Any] = {"case": name, "dim": dim, "route": route(one, other), "traces": traces}
     if with_square_root:
         runs["sqrtm"] = [timed(by_square_root, one, other)]
-    for way, found in runs.items():
-        row[way] = {"value": found[0][1], "seconds": round(statistics.median(seconds for seconds, _ in found), 4)}
+    for way, results in runs.items():
+        row[way] = {"value": results[0][1], "seconds": round(statistics.median(seconds for seconds, _ in results), 4)}
     return row
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Aligned text; differences are of the other way's value from ours, by the value."""
+    """Aligned text; differences from our value are relative to it."""
     lines = [
         f"{'images':<41}{'product, by':<31}{'value':>11}{'s':>7}"
         f"{'svd s':>8}{'difference':>12}{'sqrtm s':>9}{'difference':>12}"
@@ -144,8 +149,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         value = row["ours"]["value"]
         line = f"{row['case']:<41}{row['route']:<31}{value:>11.6g}{row['ours']['seconds']:>7.2f}"
         for way, width in (("svd", 8), ("sqrtm", 9)):
-            known = row.get(way)
-            line += f"{known['seconds']:>{width}.2f}{abs(known['value'] / value - 1):>12.1e}" if known else ""
+            result = row.get(way)
+            line += f"{result['seconds']:>{width}.2f}{abs(result['value'] / value - 1):>12.1e}" if result else ""
         lines.append(line)
     return "\n".join(lines)
 
@@ -172,8 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import torch
 
         torch.set_num_threads(options.threads)
-        found = measure(options.only, options.dim, options.rounds, options.only == options.sqrtm)
-        print(json.dumps(found))
+        row = measure(options.only, options.dim, options.rounds, options.only == options.sqrtm)
+        print(json.dumps(row))
         return
     rows = []
     for name in CASES:

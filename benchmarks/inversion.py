@@ -2,12 +2,13 @@
 
     python -m benchmarks.inversion [--data-root DIR] [--run DIR] [--n-images 500] [--steps 1000] [--max-steps 1500]
 
-Trains a DCGAN (ngf 16, 32 px) on MNIST's training images where `--run` is not there yet, then reconstructs test images
-with both searches, one after the other in fresh processes. After every pass of the generator the clock is read and the
-mean over images of the squared error noted: of the published search as it stands, since its result is its last step;
-of `auto` as each image's best so far, since its result is its best. Where does `auto` reach the mean that the published
-search has after 50, 100, 200, 500, 1,000 steps, in seconds and in passes? Pool, starts and everything else are counted:
-an image through the generator is one pass with a gradient, a third without (what it costs).
+Trains a DCGAN (ngf 16, 32 px) on MNIST's training images unless `--run` exists, then reconstructs test images with both
+searches, in fresh processes one after the other. After every pass of the generator it records the time and the mean
+squared error over images: for the published search the current error, because its result is its last step; for `auto`
+the best error of each image so far, because its result is the best one. The table shows when `auto` reaches the error
+that the published search has after 50, 100, 200, 500 and 1,000 steps, in seconds and in passes of the generator. All
+work is counted, including the pool and the starts. One image through the generator counts as 1 pass with gradient and
+1/3 pass without, which is about its cost.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Point = tuple[float, float, float]
 
 
 def train(run_directory: Path, data_root: str, max_steps: int) -> None:
-    """The generator of the comparison, unless it is there."""
+    """Train the generator of the comparison, unless the run exists."""
     import reference_models
 
     if not (run_directory / "last").exists():
@@ -44,7 +45,7 @@ def train(run_directory: Path, data_root: str, max_steps: int) -> None:
 
 
 def measure(run_directory: Path, data_root: str, method: str, n_images: int, steps: int) -> dict[str, Any]:
-    """One search in this process: its curve of (seconds, passes an image, mean error), and how it ended."""
+    """Run one search in this process: its result, and its curve of (seconds, passes per image, mean error)."""
     import torch
 
     from ganmetrics.generators import open_generator
@@ -56,22 +57,23 @@ def measure(run_directory: Path, data_root: str, method: str, n_images: int, ste
     targets = read_test_images(source, generator, reading({"data_root": data_root}), resize=True).pixels
     options: dict[str, Any] = {"method": method, "batch_size": n_images}
     options |= {"steps": steps} if method == "xiang-li" else {}
-    invert(generator, targets[:32], **{**options, "steps": 2})  # threads, and whatever torch does the first time
+    invert(generator, targets[:32], **{**options, "steps": 2})  # warm-up
     errors, curve, passes = torch.full((n_images,), float("nan"), dtype=torch.float64), [], 0.0
     start = time.perf_counter()
 
-    def note(rows: torch.Tensor, found: torch.Tensor) -> None:
+    def note(rows: torch.Tensor, current: torch.Tensor) -> None:
         nonlocal passes
         passes += len(rows)
-        now = found.double()
-        errors[rows] = now if method == "xiang-li" else torch.fmin(errors[rows], now)
+        current = current.double()
+        errors[rows] = current if method == "xiang-li" else torch.fmin(errors[rows], current)
         if not errors.isnan().any():
             curve.append((time.perf_counter() - start, passes / n_images, float(errors.mean())))
 
     result = invert(generator, targets, callback=note, **options)
     seconds = time.perf_counter() - start
     curve.append((seconds, passes / n_images, float(result.errors.mean())))
-    # Pool and regression come before the first pass with a gradient; other passes without one only measure the result.
+    # Passes without gradient: the pool and the regression, before the search, and one per image to measure the result,
+    # which is not counted.
     extra = FORWARD * (result.passes.forward - n_images) / n_images if method == "auto" else 0.0
     return {
         "method": method,
@@ -90,24 +92,24 @@ def measure(run_directory: Path, data_root: str, method: str, n_images: int, ste
 
 
 def reached(curve: Sequence[Sequence[float]], level: float) -> tuple[float, float] | None:
-    """Seconds and passes at which a curve is first as low as `level`."""
+    """Seconds and passes at the first point of a curve with error <= `level`; None if there is none."""
     return next(((t, passes) for t, passes, error in curve if error <= level), None)
 
 
 def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At each of MARKS: the published search's mean, and what both took to get there."""
+    """For each of MARKS: the mean error of the published search, and the seconds and passes of both to reach it."""
     by_name = {row["method"]: row for row in rows}
-    found = []
+    comparisons = []
     published = by_name["xiang-li"]["curve"]
     for mark in (mark for mark in MARKS if mark < len(published)):
-        seconds, passes, level = published[mark]  # pass `mark` + 1 sees where `mark` steps have led
+        seconds, passes, level = published[mark]  # pass `mark` + 1 measures the result of `mark` steps
         ours = reached(by_name["auto"]["curve"], level)
-        found.append({"steps": mark, "level": level, "seconds": seconds, "passes": passes, "ours": ours})
-    return found
+        comparisons.append({"steps": mark, "level": level, "seconds": seconds, "passes": passes, "ours": ours})
+    return comparisons
 
 
 def report(rows: Sequence[dict[str, Any]]) -> str:
-    """The table of the page."""
+    """The table of docs/reconstruction.md."""
     lines = ["published   mean error     published          auto                 auto is faster",
              "    steps               seconds  passes   seconds  passes    in seconds  in passes"]  # fmt: skip
     for row in ratios(rows):
@@ -127,7 +129,7 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Mean error against seconds and against passes."""
+    """Plot the mean error against seconds and against passes."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -163,33 +165,34 @@ def load(path: Path = OUT) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default_root = os.environ.get("GANMETRICS_DATA", str(ROOT.parent / "shared" / "data"))
-    parser.add_argument("--data-root", default=default_root, help="with MNIST/raw inside")
-    parser.add_argument("--run", type=Path, help="run directory of the generator; trained where it is not there")
+    parser.add_argument("--data-root", default=default_root, help="folder that contains MNIST/raw")
+    parser.add_argument("--run", type=Path, help="run directory of the generator; trained if it does not exist")
     parser.add_argument("--n-images", type=int, default=500)
     parser.add_argument("--steps", type=int, default=1000, help="of the published search")
     parser.add_argument("--max-steps", type=int, default=1500, help="of the generator's training")
-    parser.add_argument("--threads", type=int, help="for every process; all cores without")
+    parser.add_argument("--threads", type=int, help="of each process; default: all cores")
     parser.add_argument("--out", type=Path, default=OUT, help="rows, one JSON object a line")
     parser.add_argument("--picture", type=Path, help="the curves as a PNG")
     parser.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.only:
-        print(json.dumps(measure(given.run, given.data_root, given.only, given.n_images, given.steps)))
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps(measure(options.run, options.data_root, options.only, options.n_images, options.steps)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        run_directory = (given.run or Path(folder) / "dcgan").resolve()
-        train(run_directory, given.data_root, given.max_steps)
+        run_directory = (options.run or Path(folder) / "dcgan").resolve()
+        train(run_directory, options.data_root, options.max_steps)
         about, rows = circumstances(("torch",)), []
         for method in METHODS:
             argv = [sys.executable, "-m", "benchmarks.inversion", "--run", str(run_directory), "--only", method]
-            argv += ["--data-root", given.data_root, "--n-images", str(given.n_images), "--steps", str(given.steps)]
-            ran = run(argv, threads=given.threads)
+            argv += ["--data-root", options.data_root, "--n-images", str(options.n_images)]
+            argv += ["--steps", str(options.steps)]
+            ran = run(argv, threads=options.threads)
             if ran.code:
                 sys.exit(f"{method}: {ran.err}")
             rows.append({**json.loads(ran.out), "peak_mb": round(ran.peak), "cpu_seconds": round(ran.cpu, 1), **about})
-    given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    if given.picture is not None:
-        draw(rows, given.picture)
+    options.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if options.picture is not None:
+        draw(rows, options.picture)
     print(report(rows))
 
 

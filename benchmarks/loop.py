@@ -1,9 +1,9 @@
-"""What the training frame costs: DCGAN under `reference_models.train` against a bare PyTorch loop of the same networks.
+"""The cost of `reference_models.train`: DCGAN, compared with a plain PyTorch loop over the same networks.
 
-The bare loop is pytorch/examples' DCGAN on images that are in memory already: the same losses, optimisers and numbers
-printed, no checkpoint, no moving average, no gradient norms, no grids. Both run in this process, in turns, the order
-reversed every other round; a row is one round. `loop` is the time of a step by the run's own log (median), `whole` is
-all of `train` without opening the data: two checkpoints and the grids included.
+The plain loop is the DCGAN of pytorch/examples with the images in memory: the same losses, optimisers and measured
+values, but no checkpoints, moving average, gradient norms or image grids. Both run in this process alternately; the
+order is reversed every other round. `loop` is the median time of a step according to the run's log. `whole` is the time
+of all of `train` divided by the steps, with two checkpoints and the grids, without opening the data.
 
     python -m benchmarks.loop [--steps 400] [--rounds 5] [--out results.jsonl]
 """
@@ -34,7 +34,7 @@ PACKAGES = ("torch", "accelerate")
 
 
 def bare(pixels: torch.Tensor, steps: int) -> float:
-    """Seconds a step of pytorch/examples' loop."""
+    """Seconds per step of the loop of pytorch/examples."""
     torch.manual_seed(0)
     generator, discriminator = DCGANGenerator(NZ, SIZE, 1, WIDTH), DCGANDiscriminator(SIZE, 1, WIDTH)
     criterion = nn.BCEWithLogitsLoss()
@@ -69,7 +69,7 @@ def bare(pixels: torch.Tensor, steps: int) -> float:
 
 
 def framed(pixels: torch.Tensor, steps: int) -> tuple[float, float]:
-    """Seconds a step of `train`: by its log, and of all that it does."""
+    """Seconds per step of `train`: according to its log, and of the whole call."""
     recipe = {"image_size": SIZE, "ngf": WIDTH, "ndf": WIDTH, "batch_size": BATCH, "nz": NZ}
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -85,34 +85,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="append one JSON object to this file")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     pixels = open_data("digits", Recipe(image_size=SIZE)).images.__getitems__(list(range(1797)))
-    bare(pixels, 20)
+    bare(pixels, 20)  # warm-up
     framed(pixels, 20)
     rows: list[tuple[float, float, float]] = []
-    for i in range(given.rounds):
+    for i in range(options.rounds):
         if i % 2:
-            loop, whole = framed(pixels, given.steps)
-            plain = bare(pixels, given.steps)
+            loop, whole = framed(pixels, options.steps)
+            plain = bare(pixels, options.steps)
         else:
-            plain = bare(pixels, given.steps)
-            loop, whole = framed(pixels, given.steps)
+            plain = bare(pixels, options.steps)
+            loop, whole = framed(pixels, options.steps)
         rows.append((plain, loop, whole))
         print(f"bare {plain * 1e3:.1f} ms   loop {loop / plain:.3f}   whole {whole / plain:.3f}", flush=True)
-    found: dict[str, Any] = {
-        "steps": given.steps,
-        "rounds": given.rounds,
+    result: dict[str, Any] = {
+        "steps": options.steps,
+        "rounds": options.rounds,
         "loop_ratio": statistics.median(loop / plain for plain, loop, _ in rows),
         "whole_ratio": statistics.median(whole / plain for plain, _, whole in rows),
         **circumstances(PACKAGES),
     }
     print(
-        f"median of {given.rounds} rounds, in times of the bare loop: "
-        f"loop {found['loop_ratio']:.3f}, whole {found['whole_ratio']:.3f}"
+        f"median of {options.rounds} rounds, in times of the bare loop: "
+        f"loop {result['loop_ratio']:.3f}, whole {result['whole_ratio']:.3f}"
     )
-    if given.out is not None:
-        with open(given.out, "a") as file:
-            file.write(json.dumps(found) + "\n")
+    if options.out is not None:
+        with open(options.out, "a") as file:
+            file.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

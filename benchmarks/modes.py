@@ -1,9 +1,10 @@
-"""Mode collapse counted: every unconditional loss on a ring of 8 and a grid of 25 Gaussians, three seeds.
+"""Counts mode collapse: every unconditional loss on a ring of 8 and a grid of 25 Gaussians, three seeds.
 
     python -m benchmarks.modes [--out results.jsonl] [--picture ring.png]
 
-Both networks are two layers of 128 tanh, Adam 1e-3 with beta1 0.5, batches of 512 (`reference_models/toy/mixtures.py`).
-A mode is covered when a sample within 3 standard deviations of it is nearest to it; such samples are of high quality.
+Both networks have two layers of 128 tanh units; Adam 1e-3 with beta1 0.5, batches of 512
+(`reference_models/toy/mixtures.py`). A sample within 3 standard deviations of its nearest mode is of high quality, and
+this mode is covered.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MIXTURES: dict[str, Callable[[], Mixture]] = {"ring": Mixture.ring, "grid": Mixt
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Modes of every seed, mean and sample standard deviation of the share of high quality."""
+    """Modes covered for each seed; mean and sample standard deviation of the share of high-quality samples."""
     lines = [f"{'':<11}{'loss':<24}{'modes, by seed':<18}{'high quality':>16}{'steps':>8}"]
     for mixture in dict.fromkeys(row["mixture"] for row in rows):
         for loss in LOSSES:
@@ -52,20 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--out", type=Path, help="write the rows to this file, one JSON object a line")
     parser.add_argument("--picture", type=Path, help="the first seed's samples of the first mixture, as a PNG")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     rows, drawn = [], []
-    for name in given.mixtures:
-        for seed in given.seeds:
+    for name in options.mixtures:
+        for seed in options.seeds:
             for loss in LOSSES:
-                found = fit(loss, MIXTURES[name](), steps=given.steps, seed=seed)
-                print(f"seed {seed}  {found}", flush=True)
-                rows.append({**found.to_dict(), "seed": seed, **circumstances(PACKAGES)})
-                if name == given.mixtures[0] and seed == given.seeds[0]:
-                    drawn.append(found)
-    if given.out is not None:
-        given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    if given.picture is not None:
-        draw(drawn, given.picture)
+                result = fit(loss, MIXTURES[name](), steps=options.steps, seed=seed)
+                print(f"seed {seed}  {result}", flush=True)
+                rows.append({**result.to_dict(), "seed": seed, **circumstances(PACKAGES)})
+                if name == options.mixtures[0] and seed == options.seeds[0]:
+                    drawn.append(result)
+    if options.out is not None:
+        options.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if options.picture is not None:
+        draw(drawn, options.picture)
     print(table(rows))
 
 

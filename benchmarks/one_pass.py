@@ -1,10 +1,10 @@
-"""What several metrics cost beside one: the pass over the images alone, and every metric's own step after it.
+"""The cost of several metrics compared with one: the pass over the images, and each metric's own step after it.
 
     python -m benchmarks.one_pass [--images 400] [--features efficientnet-lite0] [--weights FILE] [--rounds 5]
 
-Two measurements alternate, each in a fresh process on the same folders, none with the cache: `fid`, and every metric
-over real and fake images that the extractor allows. The pass (reading, decoding, network, statistics) is timed apart
-from the metrics' own steps; the ratio of the passes is the median over rounds of the pairs.
+Two measurements alternate, each in a fresh process on the same folders without the cache: `fid`, and all metrics over
+real and fake images that the extractor supports. The pass (reading, decoding, network, statistics) and the metrics' own
+steps are timed separately. The ratio of the two passes is computed in each round; the table shows its median.
 """
 
 from __future__ import annotations
@@ -37,39 +37,39 @@ def measure(names: Sequence[str], real: str, fake: str, options: dict[str, Any])
     settings = Settings.of(None, {**options, "cache": False, "progress": False})
     measurements = configured(names, settings)
     sides = [open_side(side, source, measurements, settings) for side, source in (("real", real), ("fake", fake))]
-    wanted = {side.name: needs(side.name, measurements) for side in sides}  # loads the network
+    wanted = {side.name: needs(side.name, measurements) for side in sides}  # loads the network, before the clock starts
     start = time.perf_counter()
     for side in sides:
         fill(side, wanted[side.name], settings)
     passed = time.perf_counter()
     steps, values = dict[str, float](), dict[str, float]()
-    for one in measurements:
+    for measurement in measurements:
         before = time.perf_counter()
-        values |= {name: score.value for name, score in scores([one], sides).items()}
-        steps[one.metric.name] = time.perf_counter() - before
+        values |= {name: score.value for name, score in scores([measurement], sides).items()}
+        steps[measurement.metric.name] = time.perf_counter() - before
     return {"names": list(names), "pass": passed - start, "steps": steps, "values": values}
 
 
 def available(features: str, weights: str | None) -> list[str]:
-    """Metrics over real and fake images that this extractor has vectors for; classes are not among the images here."""
+    """Metrics over real and fake images that this extractor supports; none over classes: these images have none."""
     from ganmetrics.errors import OptionError
     from ganmetrics.measurement.measurement import configured
     from ganmetrics.measurement.settings import Settings
     from ganmetrics.metrics import OF_IMAGES
 
-    settings, found = Settings(features=features, weights=weights, progress=False), []
+    settings, names = Settings(features=features, weights=weights, progress=False), []
     for name, entry in OF_IMAGES.items():
         if not entry.load().labelled:
             try:
-                found += [name] if configured([name], settings)[0].tap else []
+                names += [name] if configured([name], settings)[0].tap else []
             except OptionError:
                 continue
-    return found
+    return names
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Seconds of the passes, their ratio, and the steps."""
-    alone, together = ([row for row in rows if (row["names"] == ["fid"]) == one] for one in (True, False))
+    """Seconds of the passes, their ratio, and the seconds of the steps."""
+    alone, together = ([row for row in rows if (row["names"] == ["fid"]) == is_alone] for is_alone in (True, False))
     ratio = statistics.median(b["pass"] / a["pass"] for a, b in zip(alone, together, strict=True))
     n, extraction = 2 * rows[0]["images"], statistics.median(row["pass"] for row in alone)
     head = f"pass over {n} images, {rows[0]['features']}: {extraction:.1f} s for fid alone, "
@@ -87,25 +87,25 @@ def load(path: Path = OUT) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=400, help="a side")
+    parser.add_argument("--images", type=int, default=400, help="images of each side")
     parser.add_argument("--features", default="efficientnet-lite0")
-    parser.add_argument("--weights", help="for --features inception, where the official file is not here")
+    parser.add_argument("--weights", help="for --features inception, if the official file is not installed")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--only", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    options = {"features": given.features, "weights": given.weights}
-    if given.only:
-        print(json.dumps(measure(given.only, f"{given.folder}/real", f"{given.folder}/fake", options)))
+    options = parser.parse_args(arguments)
+    keywords = {"features": options.features, "weights": options.weights}
+    if options.only:
+        print(json.dumps(measure(options.only, f"{options.folder}/real", f"{options.folder}/fake", keywords)))
         return
     about, rows = circumstances(("torch", "timm")), []
-    everything = available(given.features, given.weights)
+    everything = available(options.features, options.weights)
     with tempfile.TemporaryDirectory() as folder:
-        synthetic_folders(Path(folder), given.images, 32, ".png")
-        argv = [sys.executable, "-m", "benchmarks.one_pass", "--folder", folder, "--features", given.features]
-        argv += ["--weights", str(Path(given.weights).resolve())] if given.weights else []
-        for turn in range(given.rounds):
+        synthetic_folders(Path(folder), options.images, 32, ".png")
+        argv = [sys.executable, "-m", "benchmarks.one_pass", "--folder", folder, "--features", options.features]
+        argv += ["--weights", str(Path(options.weights).resolve())] if options.weights else []
+        for turn in range(options.rounds):
             pair = [["fid"], everything]
             for names in pair if turn % 2 == 0 else pair[::-1]:
                 ran = run([*argv, "--only", *names])
@@ -114,13 +114,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows.append(
                     {
                         **json.loads(ran.out),
-                        "images": given.images,
-                        "features": given.features,
+                        "images": options.images,
+                        "features": options.features,
                         "peak_mb": round(ran.peak),
                         **about,
                     }
                 )
-    given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(table(rows))
 
 

@@ -1,11 +1,11 @@
 """Parzen-window log-likelihood: ours against scikit-learn's KernelDensity and Goodfellow's own loop, on MNIST.
 
-One run, every tool in a fresh process on the same images: 10,000 samples, 10,000 validation, 10,000 test. Times are of
-the computation alone (data loaded, modules imported), one bandwidth over the test set, or a grid of 20 over the
-validation set and then the test set. Rivals that would take an hour run on fewer test points (`--rival-points`), and
-every row says its rate in pairs of points a second and bandwidth, which is what the ratios are of.
+Each tool runs in a fresh process on the same images: 10,000 samples, 10,000 validation, 10,000 test. Times are of the
+computation only, with data loaded and modules imported: one bandwidth over the test set, or a grid of 20 over the
+validation set and then the best one over the test set. The other tools would take up to an hour, so they run on fewer
+test points (`--rival-points`). Ratios compare rates: pairs of points and bandwidths per second.
 
-    python -m benchmarks.parzen --data-root DIR [--out FILE]      DIR as torchvision has it, with MNIST/raw inside
+    python -m benchmarks.parzen --data-root DIR [--out FILE]      DIR: torchvision's folder, contains MNIST/raw
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def ours(sets: Sets, n_bandwidths: int, dtype: str) -> dict[str, Any]:
-    """`KernelSums`, as `ganmetrics parzen` runs it; "bytes" is what images are, "float32" and "float64" are points."""
+    """`KernelSums` as in `ganmetrics parzen`; dtype "bytes" as for images, "float32" and "float64" as for points."""
     import torch
 
     from ganmetrics.metrics.numerics.bandwidth import log_grid
@@ -56,7 +56,7 @@ def ours(sets: Sets, n_bandwidths: int, dtype: str) -> dict[str, Any]:
     if dtype != "bytes":
         tensors = [tensor.to(getattr(torch, dtype)) / 255 for tensor in tensors]
     samples, validation, test = tensors
-    KernelSums(test[:100], [BANDWIDTH]).update(samples[:100])  # threads and the int8 trial
+    KernelSums(test[:100], [BANDWIDTH]).update(samples[:100])  # warm-up: threads and the int8 check
 
     def density(points: torch.Tensor, bandwidths: Sequence[float]) -> torch.Tensor:
         sums = KernelSums(points, bandwidths)
@@ -76,7 +76,7 @@ def ours(sets: Sets, n_bandwidths: int, dtype: str) -> dict[str, Any]:
 
 
 def product(sets: Sets) -> dict[str, Any]:
-    """The floor: `samples @ test.T` in float32 and nothing else."""
+    """Lower bound of the time: only `samples @ test.T` in float32."""
     import torch
 
     samples, test = (torch.from_numpy(np.ascontiguousarray(sets[i])).float() for i in (0, 2))
@@ -87,7 +87,7 @@ def product(sets: Sets) -> dict[str, Any]:
 
 
 def scikit_learn(sets: Sets, points: int, leaf_size: int) -> dict[str, Any]:
-    """KernelDensity on [0, 1] float64; one leaf is brute force, 40 is its default tree."""
+    """KernelDensity on float64 in [0, 1]; a leaf of all samples is brute force, leaf_size 40 its default tree."""
     from sklearn.neighbors import KernelDensity
 
     samples, test = sets[0] / 255, sets[2][:points] / 255
@@ -113,7 +113,7 @@ def goodfellow(sets: Sets, points: int, batch: int = 10) -> dict[str, Any]:
 
 
 def growing(root: Path, n_samples: int) -> dict[str, Any]:
-    """`gm.parzen_log_likelihood` on many samples (MNIST repeated, with noise) from a `.npy`; for its peak memory."""
+    """`gm.parzen_log_likelihood` on many samples from a `.npy` (see `write_many`), for its peak memory."""
     import ganmetrics as gm
 
     score = gm.parzen_log_likelihood(
@@ -123,6 +123,7 @@ def growing(root: Path, n_samples: int) -> dict[str, Any]:
 
 
 def write_many(root: Path, folder: Path, sizes: Sequence[int]) -> None:
+    """Write `.npy` files of many samples (MNIST repeated, with noise), and of 1,000 validation and test images."""
     samples, validation, test = load(root)
     draw = np.random.default_rng(0)
     for size in sizes:
@@ -135,7 +136,7 @@ def write_many(root: Path, folder: Path, sizes: Sequence[int]) -> None:
 
 
 def tools(points: int) -> dict[str, Callable[[Path], dict[str, Any]]]:
-    """Name: what runs in the process of its own."""
+    """What the process of each tool computes, by the tool's name."""
     return {
         "float32 product alone": lambda root: product(load(root)),
         "ours": lambda root: ours(load(root), 1, "bytes"),
@@ -173,7 +174,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def report(rows: Sequence[dict[str, Any]]) -> str:
-    """Both tables, from the rows as `--out` keeps them."""
+    """Both tables, from rows as `--out` writes them."""
     growing_rows = [row for row in rows if row["tool"].startswith("memory ")]
     lines = [
         table([row for row in rows if row not in growing_rows]),
@@ -192,8 +193,8 @@ def load_results(path: Path) -> list[dict[str, Any]]:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, required=True, help="where torchvision put MNIST")
-    parser.add_argument("--rival-points", type=int, default=1000, help="test points for the rivals (default 1000)")
+    parser.add_argument("--data-root", type=Path, required=True, help="torchvision's folder of MNIST")
+    parser.add_argument("--rival-points", type=int, default=1000, help="test points for the other tools (default 1000)")
     parser.add_argument("--sizes", default="10000,200000,1000000", help="numbers of samples for the memory rows")
     parser.add_argument("--rounds", type=int, default=3, help="of our own rows and the product; medians are shown")
     parser.add_argument("--only", help=argparse.SUPPRESS)
@@ -204,16 +205,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     root = options.data_root.resolve()
-    known = tools(options.rival_points)
+    by_name = tools(options.rival_points)
     if options.only:
         kind, _, argument = options.only.partition(" ")
         if kind == "write":
             write_many(root, Path(argument), [int(size) for size in options.sizes.split(",")])
         else:
-            print(json.dumps(growing(root, int(argument)) if kind == "memory" else known[options.only](root)))
+            print(json.dumps(growing(root, int(argument)) if kind == "memory" else by_name[options.only](root)))
         return
     rows = []
-    for name in known:
+    for name in by_name:
         rounds = options.rounds if name.startswith(("ours", "float32")) else 1
         measured = sorted(
             (measure(name, root, options.rival_points) for _ in range(rounds)), key=lambda r: r["seconds"]

@@ -1,9 +1,9 @@
-"""Random weights with the layout of the FID Inception file, for tests and benchmarks that cannot have the real one.
+"""Random weights with the layout of the FID Inception file, for tests and benchmarks without the official file.
 
-The arithmetic is the real network's and so are the cost and the file (566 entries, 95 MB); only the features mean
-nothing. Convolutions are drawn as He et al. 2015 (arXiv:1502.01852), then batch norm is calibrated on synthetic
-images, so that every layer stays in a healthy range, and the classifier is scaled so that the Inception Score of
-varied images is clearly above 1. The same seed gives the same weights up to the rounding of the convolutions.
+Arithmetic, cost and file layout (566 entries, 95 MB) are those of the official network; only the features have no
+meaning. Convolutions are drawn as in He et al. 2015 (arXiv:1502.01852). Batch norm is then calibrated on synthetic
+images, so that the values of every layer stay in a normal range. The classifier is scaled so that the Inception Score
+of varied images is clearly above 1. The same seed gives the same weights up to the rounding of the convolutions.
 
     python -m benchmarks.synthetic_inception OUT.pth --seed 0
 """
@@ -28,7 +28,7 @@ def make(seed: int = 0, calibration: Tensor | None = None) -> dict[str, Tensor]:
     """A state dict of the official layout: names, order, shapes and dtypes.
 
     Args:
-        seed: of all weights, and of the calibration images where none are given.
+        seed: of all weights, and of the calibration images if none are given.
         calibration: images `(N, 3, 299, 299)` in [-1, 1]; 32 of `varied_images` by default (about 5 s on 2 cores).
     """
     rng = torch.Generator().manual_seed(seed)
@@ -48,7 +48,7 @@ def varied_images(n_images: int, *, generator: torch.Generator) -> Tensor:
 
 
 def _blobs(cells: int, i: int, rng: torch.Generator) -> Tensor:
-    """One image of about `cells` blobs a side; the index varies contrast, sharpness, colour and noise."""
+    """One image of about `cells` x `cells` blobs; `i` varies contrast, sharpness, colour and noise."""
     coarse = torch.randn(1, 3, cells, cells, generator=rng)
     smooth = F.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=False)[0]
     colour = torch.eye(3) if i % 2 else torch.ones(3, 3) / 3 + 0.2 * torch.randn(3, 3, generator=rng)
@@ -64,7 +64,7 @@ def _draw(module: nn.Module, rng: torch.Generator) -> None:
         nn.init.normal_(module.weight, 0.0, (2 / fan_in) ** 0.5, generator=rng)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.uniform_(module.weight, 0.5, 1.5, generator=rng)
-        # At bias 0 a random network this deep is chaotic: rounding and resizing would count for more than the image.
+        # With bias 0 a random network this deep is chaotic: rounding and resizing would matter more than the image.
         nn.init.normal_(module.bias, 0.5, 0.3, generator=rng)
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, generator=rng)
@@ -72,17 +72,17 @@ def _draw(module: nn.Module, rng: torch.Generator) -> None:
 
 
 def _calibrate_batch_norm(network: nn.Module, images: Tensor) -> None:
-    """In one batch, each layer's statistics are those of what the calibrated layers before it pass on."""
+    """Set the statistics of each layer from one batch that has passed the layers before it, already calibrated."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = None  # the statistics become the batch's own instead of moving a tenth of the way
+        norm.momentum = None  # statistics become those of this batch, not a moving average
     network.train()
     network(images)
     network.eval()
 
 
 def _calibrate_classifier(network: InceptionV3, images: Tensor, rng: torch.Generator) -> None:
-    """Blind to what all images have in common (one class would win everywhere), then scaled to LOGIT_SPREAD."""
+    """Remove the component that all images share (else one class would always win), then scale to LOGIT_SPREAD."""
     pooled = torch.cat([network(batch)["2048"] for batch in images.split(8)])
     common = F.normalize(pooled.mean(0), dim=0)
     weight = network.fc.weight
@@ -91,7 +91,7 @@ def _calibrate_classifier(network: InceptionV3, images: Tensor, rng: torch.Gener
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write the state dict, and say where."""
+    """Write the state dict and print its path."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,11 +1,11 @@
-"""What a CPU gives and where its time goes: the share of the processor's convolution rate reached, start-up, memory,
-processes, metric steps beside extraction, and a profile of one `fid`.
+"""Speed on a CPU: the share of the processor's convolution rate that is reached, start-up time, memory, several
+processes, the metrics' own steps compared with extraction, and a profile of one `fid`.
 
     python -m benchmarks.cpu --weights inception.pth --out benchmarks/results/cpu.jsonl
     python -m benchmarks.cpu --weights inception.pth --parts network,profile --rounds 9
 
-Each part runs in a fresh process, one after the other, and hands over its figures as they are measured, so that Ctrl-C
-leaves those that are there. See README.md in this folder for what each figure means.
+The parts run one after the other, each in a fresh process, and report each figure immediately, so that figures already
+measured survive Ctrl-C. See benchmarks/README.md for the meaning of each figure.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ SMOKE = {
 
 
 def rows_of(part: str, options: argparse.Namespace) -> Iterator[Row]:
-    """The figures of one part as its process prints them. Raises CalledProcessError where it fails."""
-    given = {**vars(options), "weights": str(options.weights.resolve()), "out": None}
-    argv = [sys.executable, "-m", "benchmarks.cpu", "--child", part, json.dumps(given)]
+    """The figures of one part, as soon as its process prints them. Raises CalledProcessError if the process fails."""
+    fields = {**vars(options), "weights": str(options.weights.resolve()), "out": None}
+    argv = [sys.executable, "-m", "benchmarks.cpu", "--child", part, json.dumps(fields)]
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for line in child.stdout:
@@ -51,9 +51,9 @@ def rows_of(part: str, options: argparse.Namespace) -> Iterator[Row]:
         raise subprocess.CalledProcessError(child.returncode, argv[:5])
 
 
-def child(part: str, given: str) -> None:
-    """One part, in this process: a JSON line a figure on stdout, progress on stderr."""
-    options = argparse.Namespace(**json.loads(given))
+def child(part: str, fields: str) -> None:
+    """Run one part in this process: one line of JSON for each figure on stdout, progress on stderr."""
+    options = argparse.Namespace(**json.loads(fields))
     module = importlib.import_module(f"benchmarks.cpu.{PARTS[part]}")
     try:
         for row in getattr(module, f"measure_{part}")(options):
@@ -63,14 +63,14 @@ def child(part: str, given: str) -> None:
 
 
 def load(path: Path) -> list[Row]:
-    """The figures of a results file; of a part that was measured more than once those of its last run."""
+    """The figures of a results file; for a part that was measured more than once, those of its last run."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     last = {row["part"]: row["date"] for row in rows}
     return [row for row in rows if row["date"] == last[row["part"]]]
 
 
 def report(rows: Sequence[Row]) -> str:
-    """The table of every part that there are figures of."""
+    """The tables of all parts that have figures."""
     return "\n\n".join(
         table([row for row in rows if row["part"] == part])
         for part, table in TABLES.items()
@@ -79,7 +79,7 @@ def report(rows: Sequence[Row]) -> str:
 
 
 def features_and_counts(text: str) -> list[tuple[str, int]]:
-    """`inception:1000,efficientnet-lite0:100000` as pairs."""
+    """Pairs from text such as `inception:1000,efficientnet-lite0:100000`."""
     pairs = [item.rpartition(":") for item in text.split(",")]
     if any(not name or not count.isdecimal() for name, _, count in pairs):
         raise argparse.ArgumentTypeError(f"expected FEATURES:N[,FEATURES:N...], got {text!r}")
@@ -87,7 +87,7 @@ def features_and_counts(text: str) -> list[tuple[str, int]]:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Options; --smoke puts its own, tiny numbers in the place of all that say how much is measured."""
+    """Parsed options; --smoke replaces all amounts by tiny ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="the Inception file, official or synthetic")
     parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), help="comma-separated")
@@ -108,7 +108,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=50_000, help="steps: vectors a side")
     parser.add_argument("--metrics", type=lambda text: text.split(","), help="steps: comma-separated; all by default")
     parser.add_argument("--profile-images", type=int, default=300, help="profile: images a side")
-    parser.add_argument("--smoke", action="store_true", help="everything, tiny; the figures mean nothing")
+    parser.add_argument("--smoke", action="store_true", help="quick trial with tiny amounts; the figures mean nothing")
     parser.set_defaults(peers=True)
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.parts) - set(PARTS)):
@@ -124,12 +124,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure part after part, write each figure as it comes, print the tables at the end or at Ctrl-C."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["--child"]:
-        child(*given[1:])
+    """Measure all parts, write each figure immediately, print the tables at the end or after Ctrl-C."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    if argv[:1] == ["--child"]:
+        child(*argv[1:])
         return 0
-    options, rows, code = parse(given), list[Row](), 0
+    options, rows, code = parse(argv), list[Row](), 0
     try:
         for part in options.parts:
             print(f"{part} ...", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """The share of the processor's convolution rate that the FID Inception reaches, from single layers to whole images.
 
-All of it in one process and in turns, round after round, on batches of the size that `extract` takes on a CPU: clock
-speeds drift, and only figures of one round are compared.
+Everything is measured in one process, alternately, in rounds, with the batch size that `extract` uses on a CPU. Only
+figures of the same round are compared, because the processor's clock speed changes over time.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ CPU = torch.device("cpu")
 
 
 def convolutions(network: nn.Module, batch_size: int = 1) -> list[Shape]:
-    """Every convolution of a network on `(N, 3, 299, 299)`, with the shape of its input, in the order of the calls."""
-    found: list[Shape] = []
+    """All convolutions of a network on `(N, 3, 299, 299)`, each with the shape of its input, in calling order."""
+    shapes: list[Shape] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(module, nn.Conv2d)
-        found.append((module, (batch_size, *inputs[0].shape[1:])))
+        shapes.append((module, (batch_size, *inputs[0].shape[1:])))
 
-    hooks = [one.register_forward_pre_hook(note) for one in network.modules() if isinstance(one, nn.Conv2d)]
+    hooks = [layer.register_forward_pre_hook(note) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     with torch.no_grad():
         network(torch.zeros(1, 3, SIZE, SIZE))
     for hook in hooks:
         hook.remove()
-    return found
+    return shapes
 
 
 def gflop(shape: Shape) -> float:
-    """Two operations a product and sum, of one whole batch."""
+    """GFLOP of one convolution of a whole batch; a multiplication and an addition count as two operations."""
     conv, size = shape
-    weight = conv.weight.to("meta")
+    weight = conv.weight.to("meta")  # on "meta" only the shape is computed
     out = F.conv2d(torch.empty(size, device="meta"), weight, None, conv.stride, conv.padding)
     return 2 * out.numel() * weight[0].numel() / 1e9
 
 
 def alone(shape: Shape) -> Callable[[], Any]:
-    """One convolution with ReLU as oneDNN likes it best, ready to be called on an input of its own."""
+    """A call of one convolution with ReLU, in the layout that oneDNN is fastest with, on a random input."""
     conv, size = shape
     x = torch.randn(size).to(memory_format=torch.channels_last)
     if available(torch.float32):
@@ -70,7 +70,7 @@ def alone(shape: Shape) -> Callable[[], Any]:
 
 
 def friendly(batch_size: int) -> list[Shape]:
-    """A few convolutions of the network's own kind that leave oneDNN nothing to wish for."""
+    """A few shapes similar to the network's own on which oneDNN is fast."""
     return [
         (nn.Conv2d(n_in, n_out, kernel, padding=(kernel[0] // 2, kernel[1] // 2)),
          (batch_size, n_in, edge, edge))
@@ -79,7 +79,7 @@ def friendly(batch_size: int) -> list[Shape]:
 
 
 def seconds(call: Callable[[], Any], burst: float) -> float:
-    """Of one call, when it is called again and again for a while."""
+    """Mean seconds of one call, repeated for `burst` seconds, after one call as warm-up."""
     call()
     calls, start = 0, time.perf_counter()
     while calls < 2 or time.perf_counter() - start < burst:
@@ -89,27 +89,27 @@ def seconds(call: Callable[[], Any], burst: float) -> float:
 
 
 def best_rate(burst: float, batch_size: int = CPU_BATCH) -> float:
-    """GFLOP/s that oneDNN reaches here on the best of a few convolutions."""
+    """GFLOP/s of oneDNN on the fastest of `friendly` convolutions."""
     with exact_arithmetic(CPU):
         return max(gflop(shape) / seconds(alone(shape), burst) for shape in friendly(batch_size))
 
 
 def gflop_of_an_image() -> float:
-    """What all convolutions of the network take for one image; the layer behind the logits is 0.004 beside it."""
+    """GFLOP of all convolutions of the network for one image; the final linear layer (0.004) is not counted."""
     return sum(map(gflop, convolutions(InceptionV3())))
 
 
 def networks(options: argparse.Namespace) -> tuple[NetworkExtractor, dict[str, Callable[[Tensor], Any]]]:
-    """The extractor as the package builds it, and the same network in other forms; by what they are called."""
-    given = Options(weights=Path(options.weights))
-    extractor = inception.build("", given)
+    """The extractor as the package builds it; and by name, this network and other forms of it."""
+    own = Options(weights=Path(options.weights))
+    extractor = inception.build("", own)
 
     def fresh() -> InceptionV3:
         network = InceptionV3()
         network.load_state_dict(load_state_dict(Path(options.weights)))
         return network.eval().requires_grad_(False)
 
-    folded, plain = place(fresh().fold_batch_norm(torch.float32), given), fresh()
+    folded, plain = place(fresh().fold_batch_norm(torch.float32), own), fresh()
     forms: dict[str, Callable[[Tensor], Any]] = {
         "the package's network": lambda x: extractor.network(x, ("2048",)),
         "folded, channels-last": folded,
@@ -124,7 +124,7 @@ def networks(options: argparse.Namespace) -> tuple[NetworkExtractor, dict[str, C
 
 
 def measure_network(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rows of `what`, round, seconds of a batch, GFLOP/s, images/s."""
+    """Rows with `what`, round, gflop_s, images_s; with --compile also the seconds of compiling."""
     torch.manual_seed(0)
     extractor, forms = networks(options)
     an_image = gflop_of_an_image()
@@ -162,7 +162,7 @@ def measure_network(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def extraction_rate(extractor: NetworkExtractor, images: np.ndarray) -> float:
-    """Images a second of what `fid` does with an array `(N, H, W, 3)` before its last step."""
+    """Images per second from an array `(N, H, W, 3)` to moments: all of `fid` except the distance."""
     moments, source = Moments(), open_images(images)
     start = time.perf_counter()
     extract(source, {extractor: {"2048": [moments.update]}}, progress=False)

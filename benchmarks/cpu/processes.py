@@ -1,4 +1,4 @@
-"""Start-up, peak memory, and several processes: fresh processes of the command line, measured from outside."""
+"""Start-up time, peak memory and several processes: command lines in fresh processes, measured from outside."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from benchmarks.peers.fid import synthetic_folders
 from benchmarks.process import Ran, cores, run
 
 OURS = [sys.executable, "-m", "ganmetrics"]
-CORPUS = 200  # different images behind the many names of a large folder
+CORPUS = 200  # different images; large folders consist of hard links to them
+# Ends the process when the network has processed its first batch.
 FIRST_BATCH = """
 import os, sys
 from ganmetrics.features.extractor import NetworkExtractor
 extract = NetworkExtractor.extract
-def once(*given):
-    extract(*given)
+def once(*args):
+    extract(*args)
     os._exit(0)
 NetworkExtractor.extract = once
 from ganmetrics.cli import main
@@ -31,8 +32,8 @@ FIRST_BATCH_OF_PYTORCH_FID = """
 import os, sys
 from pytorch_fid.inception import InceptionV3
 forward = InceptionV3.forward
-def once(*given):
-    forward(*given)
+def once(*args):
+    forward(*args)
     os._exit(0)
 InceptionV3.forward = once
 from benchmarks.peers.tools import main
@@ -41,20 +42,20 @@ main(["pytorch-fid", *sys.argv[1:]])
 
 
 def finished(argv: Sequence[str], *, threads: int | None = None) -> Ran:
-    """A process that ended well. Raises RuntimeError with its last words where it did not."""
+    """Run a process. Raises RuntimeError with the last line of its stderr if it fails."""
     ran = run(argv, threads=threads)
     if ran.code:
-        said = (ran.err.strip().splitlines() or [f"exit code {ran.code}"])[-1]
-        raise RuntimeError(f"{' '.join(argv[2:4])} ...: {said}")
+        message = (ran.err.strip().splitlines() or [f"exit code {ran.code}"])[-1]
+        raise RuntimeError(f"{' '.join(argv[2:4])} ...: {message}")
     return ran
 
 
-def told(what: str, ran: Ran) -> None:
+def print_progress(what: str, ran: Ran) -> None:
     print(f"  {what:40} {ran.wall:8.2f} s {ran.peak:8.0f} MB", file=sys.stderr, flush=True)
 
 
 def measure_startup(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rows of `what`, round, seconds, goal (None for what is there to compare with)."""
+    """Rows with `what`, round, seconds, goal (None for commands that are only for comparison)."""
     with tempfile.TemporaryDirectory() as folder:
         real, fake = map(str, synthetic_folders(Path(folder), 2, 32, ".png"))
         weights = options.weights
@@ -80,12 +81,12 @@ def measure_startup(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for turn in range(1, options.rounds + 1):
             for what, argv, goal in plan if turn % 2 else plan[::-1]:
                 ran = finished(argv)
-                told(what, ran)
+                print_progress(what, ran)
                 yield {"what": what, "round": turn, "seconds": ran.wall, "goal": goal}
 
 
 def many(root: Path, n: int) -> Path:
-    """A folder of n small PNG images that were written once each and linked: quick also for 100,000."""
+    """A folder of n small PNG images, hard links to CORPUS files, so that 100,000 are made quickly."""
     corpus = root / "corpus"
     if not corpus.exists():
         corpus.mkdir()
@@ -100,19 +101,20 @@ def many(root: Path, n: int) -> Path:
 
 
 def measure_memory(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rows of `what`, images, peak_mb, wall_s: `stats` of every size, `fid` and pytorch-fid of the smallest."""
+    """Rows with `what`, images, peak_mb, wall_s: `stats` for each size; `fid` and pytorch-fid for the first."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         for number, (features, n) in enumerate(options.memory):
             source = str(many(root, n))
-            given = ["--features", features, "--device", "cpu", "--quiet"]
-            given += ["--weights", options.weights] if features == "inception" else []
+            arguments = ["--features", features, "--device", "cpu", "--quiet"]
+            arguments += ["--weights", options.weights] if features == "inception" else []
             yield _peak(
-                f"ganmetrics stats, {features}", n, [*OURS, "stats", source, "-o", f"{name}/{number}.npz", *given]
+                f"ganmetrics stats, {features}", n, [*OURS, "stats", source, "-o", f"{name}/{number}.npz", *arguments]
             )
         features, n = options.memory[0]
-        source, more = str(many(root, n)), ["--weights", options.weights] if features == "inception" else []
-        argv = [*OURS, "fid", source, source, "--features", features, "--device", "cpu", "--no-cache", "--quiet", *more]
+        source, weights = str(many(root, n)), ["--weights", options.weights] if features == "inception" else []
+        argv = [*OURS, "fid", source, source, "--features", features, "--device", "cpu", "--no-cache", "--quiet"]
+        argv += weights
         yield _peak(f"ganmetrics fid, {features}", 2 * n, argv)
         if options.peers:
             argv = [sys.executable, "-m", "benchmarks.peers.tools", "pytorch-fid", source, source, options.weights]
@@ -121,12 +123,12 @@ def measure_memory(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def _peak(what: str, images: int, argv: Sequence[str]) -> dict[str, Any]:
     ran = finished(argv)
-    told(f"{what}, {images} images", ran)
+    print_progress(f"{what}, {images} images", ran)
     return {"what": what, "images": images, "peak_mb": ran.peak, "wall_s": ran.wall}
 
 
 def measure_ranks(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rows of `what`, round, value, wall_s, seconds (without start-up, as the score tells), images, cores."""
+    """Rows with `what`, round, value, wall_s, seconds (the score's own, without start-up), images, cores."""
     n_cores = cores() or 1
     n_ranks = max(2, n_cores)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"]
@@ -137,11 +139,12 @@ def measure_ranks(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         real, fake = map(str, synthetic_folders(Path(folder), options.ranks_images, 32, ".png"))
-        given = ["fid", real, fake, "--weights", options.weights, "--device", "cpu", "--no-cache", "--quiet", "--json"]
+        arguments = ["fid", real, fake, "--weights", options.weights, "--device", "cpu", "--no-cache"]
+        arguments += ["--quiet", "--json"]
         for turn in range(1, options.rounds + 1):
             for what, argv, threads in plan if turn % 2 else [plan[0], *plan[:0:-1]]:
-                ran = finished([*argv, *given], threads=threads)
-                told(what, ran)
+                ran = finished([*argv, *arguments], threads=threads)
+                print_progress(what, ran)
                 score = json.loads(ran.out.strip().splitlines()[-1])
                 yield {
                     "what": what,

@@ -1,9 +1,9 @@
-"""Where the wall time of one `ganmetrics fid` over small images goes: parts that add up to it.
+"""The wall time of one `ganmetrics fid` over small images, split into parts that add up to it.
 
-    python -m benchmarks.cpu.profile STARTED REAL FAKE WEIGHTS      (STARTED: the clock as the process was started)
+    python -m benchmarks.cpu.profile STARTED REAL FAKE WEIGHTS      (STARTED: time.time() before the process started)
 
-Timers stand around the package's own calls, and around the tensor operations of the network by their names; a part is
-what its timer counted less the parts within it. What no timer stood around is "everything else".
+Timers wrap calls of the package and, by name, the tensor operations of the network. The time of a part excludes the
+parts inside it. Time outside all timers is "everything else".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-BEGUN = time.time()  # the interpreter and what it comes with are there
+BEGUN = time.time()  # end of the part "interpreter": Python and the imports above are loaded
 KINDS = {"conv": "convolutions", "pool": "pooling", "cat": "concatenation"}
 ORDER = (
     "interpreter", "import torch", "import the package", "network: load, fold, pack", "finding images",
@@ -30,11 +30,11 @@ ORDER = (
 
 
 class Stopwatch:
-    """Seconds by part; of parts within each other each second counts for the inner one alone."""
+    """Seconds by part; in nested parts each second counts only for the innermost one."""
 
     def __init__(self) -> None:
         self.spent: defaultdict[str, float] = defaultdict(float)
-        self._open = [0.0]
+        self._open = [0.0]  # for each part that is running: seconds already counted for parts inside it
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -49,7 +49,7 @@ class Stopwatch:
             self._open[-1] += passed
 
     def around(self, owner: Any, attribute: str, name: str) -> None:
-        """Time every call of a function or method from now on."""
+        """Wrap a function or method so that all further calls are timed."""
         call = getattr(owner, attribute)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -59,7 +59,7 @@ class Stopwatch:
         setattr(owner, attribute, timed)
 
     def around_iteration(self, owner: Any, name: str) -> None:
-        """Time what its iterators make their caller wait for."""
+        """Wrap `owner.__iter__` so that the time the caller waits for each item is counted."""
         original = owner.__iter__
 
         def timed(*args: Any) -> Iterator[Any]:
@@ -75,7 +75,7 @@ class Stopwatch:
 
 
 def run(started: float, real: str, fake: str, weights: str) -> dict[str, Any]:
-    """Seconds by part up to here, the score's value, and the clock at the end."""
+    """Measure `gm.fid` in this process: seconds by part, the score's value, and the time at the end."""
     watch = Stopwatch()
     watch.spent["interpreter"] = BEGUN - started
     with watch.part("import torch"):
@@ -84,7 +84,7 @@ def run(started: float, real: str, fake: str, weights: str) -> dict[str, Any]:
     with watch.part("import the package"):
         import ganmetrics as gm
 
-        importlib.import_module("ganmetrics.evaluation")  # what `gm.fid` is imported from
+        importlib.import_module("ganmetrics.evaluation")  # `gm.fid` imports it at its first use
         from ganmetrics.features import inception
         from ganmetrics.features.extractor import NetworkExtractor, Options
         from ganmetrics.images.reader import Reader
@@ -101,7 +101,7 @@ def run(started: float, real: str, fake: str, weights: str) -> dict[str, Any]:
                 return function(*args, **(kwargs or {}))
 
     class Network:
-        """The extractor's own, with a timer around each operation."""
+        """The extractor's network with a timer around each operation."""
 
         def __init__(self, network: Callable):
             self.network = network
@@ -130,7 +130,7 @@ def run(started: float, real: str, fake: str, weights: str) -> dict[str, Any]:
 
 
 def measure_profile(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rows of `what`, seconds, images, threads, in the order of ORDER."""
+    """Rows with `what`, seconds, images, threads, in the order of ORDER."""
     from benchmarks.cpu.processes import finished
     from benchmarks.peers.fid import synthetic_folders
 
@@ -139,15 +139,15 @@ def measure_profile(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         started = time.time()
         argv = [sys.executable, "-m", "benchmarks.cpu.profile", str(started), real, fake, options.weights]
         ran = finished(argv)
-    found = json.loads(ran.out.strip().splitlines()[-1])
-    parts = {**found["parts"], "exit": max(0.0, started + ran.wall - found["ended"])}
+    result = json.loads(ran.out.strip().splitlines()[-1])
+    parts = {**result["parts"], "exit": max(0.0, started + ran.wall - result["ended"])}
     for what in ORDER:
-        images, value = 2 * options.profile_images, found["value"]
+        images, value = 2 * options.profile_images, result["value"]
         yield {
             "what": what,
             "seconds": parts.get(what, 0.0),
             "images": images,
-            "threads": found["threads"],
+            "threads": result["threads"],
             "value": value,
         }
 

@@ -1,7 +1,7 @@
-"""Each metric's own step on ready vectors, beside the extraction of as many images at the rate of the same run.
+"""Each metric's own step on ready vectors, compared with the time to extract as many images in the same run.
 
-Vectors come as the evaluator gives them: in batches as small as those of a network on a CPU, into the statistic that
-the metric keeps (in memory, or on disk beyond a limit), and the score is computed from there.
+As in an evaluation, vectors are added to the metric's statistic in the small batches of a network on a CPU (the
+statistic is in memory, or on disk above a limit), and the score is computed from the statistic.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from ganmetrics.runtime.arithmetic import exact_arithmetic
 BLOCK = 4096
 DIMS = {"features": TAPS["2048"], "logits": TAPS["logits-unbiased"], "spatial": TAPS["spatial"]}
 CLASSES = 10
-EXTRACTED = 12  # batches for one reading of the rate
+EXTRACTED = 12  # batches for one measurement of the extraction rate, at most
 
 
 def vectors(kind: str, side: str, n: int) -> Iterator[Tensor]:
-    """`(n, D)` float32 in blocks, from a seed: positive and correlated like pooled features, or spread like logits."""
+    """Random `(n, D)` float32 in blocks, fixed seed: positive and correlated like pooled features, or like logits."""
     dim = DIMS[kind]
     rng = torch.Generator().manual_seed(list(DIMS).index(kind))
     mix = torch.randn(64, dim, generator=rng) / 5
@@ -45,8 +45,8 @@ def vectors(kind: str, side: str, n: int) -> Iterator[Tensor]:
         yield 5 * block if kind == "logits" else 0.4 * block.exp()
 
 
-def kept(metric: Metric, side: str, n: int) -> tuple[Any, float]:
-    """The metric's statistic of one side, filled batch by batch, and the seconds that took."""
+def filled_statistic(metric: Metric, side: str, n: int) -> tuple[Any, float]:
+    """The metric's statistic of one side, filled batch by batch, and the seconds for that."""
     statistic, spent = metric.statistic(), 0.0
     for block in vectors(metric.kind, side, n):
         start = time.perf_counter()
@@ -62,13 +62,13 @@ def available() -> list[str]:
 
 
 def measure_steps(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rows of `what` (a metric), n, dim, sides, keep_s, score_s; and of "extraction", images_s."""
+    """Rows with `what` (a metric), n, dim, sides, keep_s, score_s; rows with `what` "extraction" have images_s."""
     settings = Settings(weights=options.weights, progress=False)
     about = {"threads": torch.get_num_threads(), "n": options.n}
     images = np.random.default_rng(0).integers(0, 256, (EXTRACTED * CPU_BATCH, 32, 32, 3), dtype=np.uint8)
     images = images[: CPU_BATCH * options.batches]
     extractor = inception.build("", Options(weights=Path(options.weights)))
-    extraction_rate(extractor, images[:CPU_BATCH])
+    extraction_rate(extractor, images[:CPU_BATCH])  # warm-up
 
     def rate() -> dict[str, Any]:
         measured = extraction_rate(extractor, images)
@@ -77,23 +77,24 @@ def measure_steps(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     filled: dict[tuple, tuple[Any, float]] = {}
     names = options.metrics or available()
-    for name in sorted(names, key=lambda name: METRICS[name].load().kind):  # one kind of vectors on disk at a time
+    # Sorted by kind, so that only one kind of vectors is stored at a time.
+    for name in sorted(names, key=lambda name: METRICS[name].load().kind):
         yield rate()
         metric = METRICS[name].load().configured(settings.rules, settings)
-        filled = {key: one for key, one in filled.items() if key[0] == metric.kind}
+        filled = {key: value for key, value in filled.items() if key[0] == metric.kind}
         keep = 0.0
-        held, labels = dict[str, Any](), dict[str, list[str]]()
+        statistics, labels = dict[str, Any](), dict[str, list[str]]()
         with exact_arithmetic(torch.device("cpu")):
             for side in metric.sides:
                 key = (metric.kind, metric.statistic, side)
                 if key not in filled:
-                    filled[key] = kept(metric, side, options.n)
-                held[side], spent = filled[key]
+                    filled[key] = filled_statistic(metric, side, options.n)
+                statistics[side], spent = filled[key]
                 keep += spent
                 if metric.labelled:
                     labels[side] = [f"class {i % CLASSES}" for i in range(options.n)]
             start = time.perf_counter()
-            values = metric.over(held, labels).results()
+            values = metric.over(statistics, labels).results()
         score = time.perf_counter() - start
         first, result = next(iter(values.items()))
         print(f"  {name:24} keeping {keep:6.1f} s  score {score:7.1f} s  {first} {result.value:.6g}", file=sys.stderr)

@@ -1,12 +1,15 @@
-"""Everything that only a GPU can tell, in one command of a few minutes.
+"""All checks and measurements that need a GPU, in one command of a few minutes.
 
     python -m benchmarks.gpu --weights inception.pth --out results.jsonl
     python -m benchmarks.gpu --weights inception.pth --device cpu --smoke
 
-Parts: `agreement` (every metric on every extractor, on the device against the CPU; a value that is off ends with exit
-code 1), `network` (images/s and the share of the device's matrix rate, by dtype and way to run it), `precision` (the
-error on FID of each stated choice), `steps` (the metrics' own steps on the CPU and on the device) and `peers` (images/s
-from start to exit beside torch-fidelity, each in its own process, in turns). See README.md in this folder.
+Parts:
+- `agreement`: every metric on every extractor, on the device and on the CPU; a wrong value gives exit code 1;
+- `network`: images/s and share of the device's matrix rate, by dtype and way to run the network;
+- `precision`: the error of FID with each option of docs/speed.md;
+- `steps`: the metrics' own steps on the CPU and on the device;
+- `peers`: images/s from start to exit, compared with torch-fidelity, each in its own process, alternately.
+See benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -37,8 +40,9 @@ from ganmetrics.runtime.device import resolve_device
 
 Row = dict[str, Any]
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "timm", "torch-fidelity", "ganmetrics")
-RELATIVE = 1e-3  # of a value on the device from the one on the CPU
-STEPWISE = {"precision", "recall", "density", "coverage", "authenticity"}  # counts, where a rounding moves one image
+RELATIVE = 1e-3  # allowed difference between device and CPU, relative to the value
+# Shares of counted images: a rounding error changes them in steps of one image.
+STEPWISE = {"precision", "recall", "density", "coverage", "authenticity"}
 GOAL = 5.0  # times torch-fidelity's images/s
 CHOICES: dict[str, dict[str, Any]] = {
     "bfloat16": {"dtype": "bfloat16"},
@@ -54,7 +58,7 @@ SMOKE = {
 
 
 def folders(root: Path, n: int, size: int, suffix: str) -> tuple[Path, Path]:
-    """Real and fake images of `fid_peers`, in two class folders each."""
+    """Real and fake images of `benchmarks.peers.fid`, each in two class folders."""
     root.mkdir()
     both = fid_peers.synthetic_folders(root, n, size, suffix)
     for folder in both:
@@ -64,40 +68,41 @@ def folders(root: Path, n: int, size: int, suffix: str) -> tuple[Path, Path]:
     return both
 
 
-def asked_of(features: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Keywords of a measurement on an extractor, without a device."""
+def keywords(features: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of a measurement with an extractor, without the device."""
     weights = {"weights": options.weights} if features == "inception" else {}
     return {"features": features, "progress": False, "cache": False, **weights}
 
 
 def measurable(features: str, n: int, options: argparse.Namespace) -> list[str]:
-    """Metrics whose vectors this extractor has, and which take so few images."""
-    settings = Settings(device="cpu", **asked_of(features, options))
-    found = []
+    """Metrics that this extractor supports and that accept n images of each side."""
+    settings = Settings(device="cpu", **keywords(features, options))
+    names = []
     for name in OF_IMAGES:
         metric = METRICS[name].load().configured(settings.rules, settings)
         if getattr(settings.extractor, f"{metric.kind}_tap") and all(metric.least(side) <= n for side in metric.sides):
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def measure_agreement(options: argparse.Namespace) -> Iterator[Row]:
-    """Rows of features, metric, the value on the CPU and on the device, how far it is off, and whether that is fine."""
+    """Rows with features, metric, values on the CPU and the device, their difference, and whether it is allowed."""
     with tempfile.TemporaryDirectory() as root:
         real, fake = folders(Path(root) / "images", options.n, options.size, ".png")
         for features in options.features:
             names = measurable(features, options.n, options)
-            found = []
+            scores = []
             for device in ("cpu", options.device):
                 try:
-                    found.append(gm.evaluate(real, fake, names, device=device, **asked_of(features, options)))
+                    scores.append(gm.evaluate(real, fake, names, device=device, **keywords(features, options)))
                 except PartialError as partial:
-                    found.append(partial.scores)
+                    scores.append(partial.scores)
                     yield {"features": features, "run_on": device, "error": str(partial), "right": False}
             missing = [name for name in OF_IMAGES if name not in names]
             yield {"features": features, "not_measured": missing, "right": True}
-            for name in sorted(found[0].keys() | found[1].keys()):
-                yield {"features": features, "metric": name, **compared(name, *(one.get(name) for one in found))}
+            for name in sorted(scores[0].keys() | scores[1].keys()):
+                row = compared(name, *(by_name.get(name) for by_name in scores))
+                yield {"features": features, "metric": name, **row}
         pair = [
             gm.parzen_log_likelihood(real / "class0", real / "class1", fake, device=device, progress=False)
             for device in ("cpu", options.device)
@@ -107,7 +112,7 @@ def measure_agreement(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def reconstructed(device: str) -> gm.Score:
-    """Of images that a small generator made, by the published search, for some steps."""
+    """Reconstruction loss of a small generator on its own images: 30 steps of the published search."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network: Any = torch.nn.Sequential(
@@ -123,36 +128,31 @@ def reconstructed(device: str) -> gm.Score:
 
 
 def compared(name: str, cpu: gm.Score | None, device: gm.Score | None) -> Row:
-    """Two values of one metric; a value that only one of them has is wrong."""
+    """Two values of one metric and whether their difference is allowed; a missing value is wrong."""
     if cpu is None or device is None:
         return {"right": False, "error": f"no value on {'the CPU' if cpu is None else 'the device'}"}
-    off = abs(device.value - cpu.value)
+    difference = abs(device.value - cpu.value)
     counts = max(n for n in (cpu.n_real, cpu.n_fake) if n is not None)
     allowed = 2 / counts if name in STEPWISE else RELATIVE * abs(cpu.value)
-    return {
-        "cpu": cpu.value,
-        "device": device.value,
-        "off": off,
-        "allowed": allowed,
-        "right": off <= allowed * (1 + 1e-9),
-    }
+    right = difference <= allowed * (1 + 1e-9)  # a difference of exactly two images may be rounded up
+    return {"cpu": cpu.value, "device": device.value, "off": difference, "allowed": allowed, "right": right}
 
 
 def measure_precision(options: argparse.Namespace) -> Iterator[Row]:
-    """Rows of features and choice: the Frechet distance in float32 by Pillow, with the choice, relative difference."""
+    """Rows with features and choice: the Frechet distance by default and with the option, relative difference."""
     with tempfile.TemporaryDirectory() as root:
         pairs = {
             suffix: folders(Path(root) / suffix[1:], options.precision_n, size, suffix)
             for suffix, size in ((".png", options.size), (".jpg", 16 * options.size))
         }
         for features in [name for name in options.features if name != "pixels"]:
-            asked = {**asked_of(features, options), "device": options.device}
-            plain = {suffix: gm.fid(*pair, **asked).value for suffix, pair in pairs.items()}
+            common = {**keywords(features, options), "device": options.device}
+            plain = {suffix: gm.fid(*pair, **common).value for suffix, pair in pairs.items()}
             for choice in options.choices:
                 suffix = ".jpg" if choice == "jpeg decoder" else ".png"
                 row: Row = {"features": features, "choice": choice, "n": options.precision_n, "plain": plain[suffix]}
                 try:
-                    value = gm.fid(*pairs[suffix], **asked, **CHOICES[choice]).value
+                    value = gm.fid(*pairs[suffix], **common, **CHOICES[choice]).value
                 except GanMetricsError as error:
                     yield {**row, "error": str(error)}
                     continue
@@ -160,7 +160,7 @@ def measure_precision(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def measure_steps(options: argparse.Namespace) -> Iterator[Row]:
-    """Rows of metric and device: seconds to keep ready vectors and to compute the score, with them on that device."""
+    """Rows with metric and device: seconds to store vectors that are on the device, and to compute the score."""
     for name in ("fid", "is", "kid", "prdc", "vendi"):
         for where in dict.fromkeys(("cpu", options.device)):
             device, settings = torch.device(where), Settings(device=where, progress=False)
@@ -169,10 +169,10 @@ def measure_steps(options: argparse.Namespace) -> Iterator[Row]:
             with exact_arithmetic(device):
                 for side in metric.sides:
                     for block in vectors(metric.kind, side, options.vectors):
-                        here = block.to(device)
+                        block = block.to(device)
                         synchronized(device)
                         start = time.perf_counter()
-                        for batch in here.split(64):
+                        for batch in block.split(64):
                             metric.update(batch, side)
                         synchronized(device)
                         keep += time.perf_counter() - start
@@ -185,7 +185,7 @@ def measure_steps(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def decompositions(options: argparse.Namespace) -> Iterator[Row]:
-    """What a Frechet distance is made of, float64, on a covariance-like matrix: where should it run?"""
+    """Seconds of the decompositions and the product in a Frechet distance, float64, on the CPU and on the device."""
     dim = min(2048, 32 * options.vectors)
     rows = torch.randn(2 * dim, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for where in dict.fromkeys(("cpu", options.device)):
@@ -193,7 +193,7 @@ def decompositions(options: argparse.Namespace) -> Iterator[Row]:
         matrix = (rows.T @ rows / len(rows)).to(device)
         calls = {"cholesky": torch.linalg.cholesky, "eigvalsh": torch.linalg.eigvalsh, "svdvals": torch.linalg.svdvals}
         for name, call in {**calls, "product": lambda a: a @ a}.items():
-            call(matrix[:32, :32].contiguous())
+            call(matrix[:32, :32].contiguous())  # warm-up
             synchronized(device)
             start = time.perf_counter()
             call(matrix)
@@ -202,7 +202,7 @@ def decompositions(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def measure_peers(options: argparse.Namespace) -> Iterator[Row]:
-    """Rows of tool and round, as in `fid_peers`; and one with the ratio of the medians."""
+    """Rows with tool and round, as in `benchmarks.peers.fid`; then one with the ratio of the medians."""
     tools = ["torch-fidelity", "ganmetrics:torch-fidelity"]
     rates: dict[str, list[float]] = {tool: [] for tool in tools}
     with tempfile.TemporaryDirectory() as root:
@@ -229,14 +229,14 @@ PARTS = {
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Options; --smoke puts its own, tiny numbers in the place of all that say how much is measured."""
+    """Parsed options; --smoke replaces all amounts by tiny ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="the Inception file, official or synthetic")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), help="comma-separated")
     parser.add_argument("--rounds", type=int, default=3, help="of peers")
     parser.add_argument("--out", type=Path, help="append the figures to this file, one JSON object a line")
-    parser.add_argument("--smoke", action="store_true", help="everything, tiny; the figures mean nothing")
+    parser.add_argument("--smoke", action="store_true", help="quick trial with tiny amounts; the figures mean nothing")
     parser.set_defaults(
         n=100, precision_n=500, peer_n=5000, vectors=10_000, size=32, burst=0.5, matrix=8192,
         batch_sizes=[32, 64, 128, 256], features=[name for name in EXTRACTORS if name != "timm"], choices=list(CHOICES),
@@ -257,7 +257,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure part after part, print and write each figure as it comes; 1 where a value on the device is wrong."""
+    """Measure all parts, print and write each figure immediately. Returns 1 if a value on the device is wrong."""
     options = parse(arguments)
     about = {**circumstances(PACKAGES), "device": device_name(options.device), "smoke": options.smoke}
     wrong = 0
@@ -276,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def continued(rows: Iterator[Row]) -> Iterator[Row]:
-    """The same rows; a part that breaks off says why in its last one, and leaves the others their turn."""
+    """The same rows; if the part fails, one more row with the error, so that the other parts still run."""
     try:
         yield from rows
     except Exception as error:
@@ -284,12 +284,12 @@ def continued(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def device_name(device: str) -> str:
-    """What the machine calls it."""
+    """Name of the GPU as CUDA reports it; for other devices the device's own string."""
     return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 
 
 def shown(value: Any) -> str:
-    """Six digits of a number."""
+    """Text of a value, floating point with six digits."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

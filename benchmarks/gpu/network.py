@@ -1,6 +1,6 @@
-"""The FID Inception alone on a device: images/s by dtype, batch size and way to run it, beside what the device gives.
+"""The FID Inception alone on a device: images/s by dtype, batch size and way to run it.
 
-The share is of the rate that one large matrix product reaches there in the same run and the same dtype.
+Each rate is also given as a share of the rate of one large matrix product in the same run and dtype.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfl
 
 
 def synchronized(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
+    """Wait until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(call: Callable[[], Any], device: torch.device, burst: float) -> float:
-    """Of one call, warmed up, called again and again for a while; the device is waited for at both ends."""
+    """Mean seconds of one call, repeated for `burst` seconds after a warm-up; waits for the device before and after."""
     for _ in range(3):
         call()
     synchronized(device)
@@ -70,7 +70,10 @@ class Features(nn.Module):
 
 
 def captured(network: nn.Module, x: Tensor) -> Callable[[], Tensor]:
-    """As a CUDA graph, the input copied in; https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs ."""
+    """The network as a CUDA graph; each call copies the input into it.
+
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs: warm-up on a side stream, then capture.
+    """
     static, side = x.clone(memory_format=torch.preserve_format), torch.cuda.Stream(x.device)
     side.wait_stream(torch.cuda.current_stream(x.device))
     with torch.cuda.stream(side):
@@ -91,7 +94,7 @@ def captured(network: nn.Module, x: Tensor) -> Callable[[], Tensor]:
 
 @contextmanager
 def tuned() -> Iterator[None]:
-    """With cuDNN's search for the quickest algorithm."""
+    """Turn on cuDNN's search for the fastest algorithm."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     try:
@@ -101,10 +104,10 @@ def tuned() -> Iterator[None]:
 
 
 def compiled(network: nn.Module, x: Tensor, mode: str) -> Callable[[], Tensor]:
-    """By torch.compile, outside of a first call."""
-    torch._dynamo.reset()
-    quick = torch.compile(network, mode=mode)
-    return lambda: quick(x)
+    """The network with torch.compile; compiling happens in the first call."""
+    torch._dynamo.reset()  # else code compiled for another mode or shape could be reused
+    optimised = torch.compile(network, mode=mode)
+    return lambda: optimised(x)
 
 
 WAYS: dict[str, Callable[[nn.Module, Tensor], Callable[[], Tensor]]] = {
@@ -115,7 +118,7 @@ WAYS: dict[str, Callable[[nn.Module, Tensor], Callable[[], Tensor]]] = {
 
 
 def measure_network(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rows of `what` "device rate" (tflops of a product and a convolution) and of each way to run the network."""
+    """Rows with `what` "device rate" (TFLOP/s of a matrix product and a convolution), and for each way to run."""
     device = torch.device(options.device)
     for name in options.dtypes:
         dtype = DTYPES[name]
@@ -136,14 +139,14 @@ def measure_network(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def ways(
     extractor: NetworkExtractor, dtype: torch.dtype, device: torch.device, batch_size: int, options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    """One row for each; those beside the plain one for the middle batch size alone, on CUDA alone."""
+    """One row for each way to run the network; compiled and graph rows only on CUDA, at the middle batch size."""
     network = Features(extractor.network)
     x = torch.randn(batch_size, 3, 299, 299, device=device).to(dtype, memory_format=torch.channels_last)
     expected = network(x).clone()
 
     def row(what: str, call: Callable[[], Tensor]) -> dict[str, Any]:
-        off = float((call().double() - expected.double()).abs().max() / expected.double().abs().max())
-        return {"what": what, "images_s": batch_size / seconds(call, device, options.burst), "difference": off}
+        difference = float((call().double() - expected.double()).abs().max() / expected.double().abs().max())
+        return {"what": what, "images_s": batch_size / seconds(call, device, options.burst), "difference": difference}
 
     yield row("plain", lambda: network(x))
     with tuned():
@@ -153,5 +156,5 @@ def ways(
     for what, make in WAYS.items():
         try:
             yield row(what, make(network, x))
-        except Exception as error:  # a way that does not work here is a finding, and the others go on
+        except Exception as error:  # record a way that fails on this device and continue
             yield {"what": what, "error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}

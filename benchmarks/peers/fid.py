@@ -1,7 +1,7 @@
-"""FID of ganmetrics and of each peer: same folders, same weights, one run; value, speed, wall time, peak memory.
+"""FID of ganmetrics and of other tools, on the same folders and weights: value, speed, wall time, peak memory.
 
-Each measurement is a fresh process, timed from its start to its exit (imports, loading, network, Frechet term), and
-every other round runs the tools in the opposite order. See README.md in this folder.
+Each measurement is a fresh process, timed from its start to its exit (imports, loading, network, Frechet term). The
+order of the tools is reversed every other round. See benchmarks/README.md.
 
     python -m benchmarks.peers.fid --synthetic 600 --weights inception.pth --rounds 3 --out results.jsonl
 """
@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.cpu.tables import aligned
 from benchmarks.process import circumstances, run
 
-OURS = {  # protocol: the peer it must agree with
+OURS = {  # protocol: the tool it must agree with
     "tensorflow": "torch-fidelity",
     "pytorch-fid": "pytorch-fid",
     "torch-fidelity": "torch-fidelity",
@@ -36,10 +36,14 @@ EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run of one tool; `value` is None where it failed, and `error` says why in one line.
+    """One run of one tool.
 
-    conv_gflop_s, gflop_an_image: the rate that oneDNN reached on convolutions just before the round, and what the
-        network takes for an image; None in results from before they were measured.
+    Attributes:
+        value: FID; None if the tool failed.
+        images_per_s: images of both folders divided by `wall_s`; None if the tool failed.
+        error: the reason of a failure in one line.
+        conv_gflop_s: GFLOP/s of oneDNN's best convolution just before the round; None in older results.
+        gflop_an_image: GFLOP of the network's convolutions for one image; None in older results.
     """
 
     tool: str
@@ -56,27 +60,27 @@ class Measurement:
 def command(
     tool: str, real: Path, fake: Path, weights: Path, workers: int | None = None, device: str = "cpu"
 ) -> list[str]:
-    """The process that measures `tool`: ours through its command line, a peer through `benchmarks.peers.tools`."""
+    """Arguments of the process that measures `tool`: our command line, or `benchmarks.peers.tools` for other tools."""
     if tool.startswith("ganmetrics:"):
         options = ["--weights", str(weights), "--protocol", tool.split(":")[1], "--device", device, "--json", "--quiet"]
-        options += ["--no-cache"]  # every round measures both folders, as the peers do
+        options += ["--no-cache"]  # every round measures both folders, as the other tools do
         options += [] if workers is None else ["--num-workers", str(workers)]
         return [sys.executable, "-m", "ganmetrics", "fid", str(real), str(fake), *options]
-    given = [str(real), str(fake), str(weights), str(workers), device]
-    return [sys.executable, "-m", "benchmarks.peers.tools", tool, *given]
+    arguments = [str(real), str(fake), str(weights), str(workers), device]
+    return [sys.executable, "-m", "benchmarks.peers.tools", tool, *arguments]
 
 
 def measure(
     tool: str, argv: Sequence[str], *, n_images: int, round_: int = 1, threads: int | None = None
 ) -> Measurement:
-    """One measurement; a tool that fails gives one with an error instead of an exception."""
+    """Run one tool; if it fails, the measurement has an error and no exception is raised."""
     code, out, err, wall, peak, _ = run(argv, threads=threads)
     try:
         value = float(json.loads(out.strip().splitlines()[-1])["value"])
         return Measurement(tool, round_, value, wall, n_images / wall, peak)
     except (IndexError, ValueError, KeyError, TypeError):
         lines = [line.strip() for line in err.splitlines() if line.strip()] or [f"exit code {code}, no value printed"]
-        without_folders = re.sub(r"(?:[A-Za-z]:)?[/\\]\S*[/\\]", "", lines[-1])  # results are published
+        without_folders = re.sub(r"(?:[A-Za-z]:)?[/\\]\S*[/\\]", "", lines[-1])  # no folder names in published results
         return Measurement(tool, round_, None, wall, None, peak, without_folders[:200])
 
 
@@ -85,9 +89,9 @@ def count_images(folder: Path) -> int:
 
 
 def synthetic_folders(root: Path, n: int, size: int, suffix: str) -> tuple[Path, Path]:
-    """N + N images of real content: crops of scikit-learn's two photos and its scanned digits, one half each.
+    """Write N + N images of real content: half crops of scikit-learn's two photos, half its scanned digits.
 
-    Real images come from one photo and one half of the digits, fakes from the other, so that the distance is large.
+    Real images come from one photo and one half of the digits, fakes from the others, so that the distance is large.
     """
     import numpy as np
     from PIL import Image
@@ -110,35 +114,35 @@ def synthetic_folders(root: Path, n: int, size: int, suffix: str) -> tuple[Path,
 
 
 def matching_peer(tool: str, values: dict[str, float]) -> str | None:
-    """The peer that a protocol of ours must agree with, in its most exact mode among those that ran."""
+    """The tool that one of our protocols must agree with; its float64 mode if that ran."""
     peer = OURS[tool.split(":")[1]] if tool.startswith("ganmetrics:") else ""
     return next((name for name in (f"{peer}-float64", peer) if name in values), None)
 
 
 def table(measurements: Sequence[Measurement]) -> str:
-    """One aligned row a tool: medians over the rounds."""
-    good = [item for item in measurements if item.value is not None]
-    values = {item.tool: float(item.value) for item in reversed(good) if item.value is not None}
-    walls = {tool: statistics.median(item.wall_s for item in good if item.tool == tool) for tool in values}
+    """One aligned row for each tool: the first value, medians of the figures over the rounds."""
+    succeeded = [item for item in measurements if item.value is not None]
+    values = {item.tool: float(item.value) for item in reversed(succeeded) if item.value is not None}
+    walls = {tool: statistics.median(item.wall_s for item in succeeded if item.tool == tool) for tool in values}
     rows = [["tool", "value", "difference", "images/s", "wall s", "peak MB", "x pytorch-fid"]]
     for tool in dict.fromkeys(item.tool for item in measurements):
         if tool not in values:
             rows.append([tool, "failed", "", "", "", "", ""])
             continue
-        mine = [item for item in good if item.tool == tool]
+        runs = [item for item in succeeded if item.tool == tool]
         peer, base = matching_peer(tool, values), walls.get("pytorch-fid")
         rows.append(
             [
                 tool,
                 f"{values[tool]:.6f}",
                 f"{abs(values[tool] - values[peer]) / abs(values[peer]):.1e}" if peer else "",
-                f"{statistics.median(item.images_per_s or 0 for item in mine):.1f}",
+                f"{statistics.median(item.images_per_s or 0 for item in runs):.1f}",
                 f"{walls[tool]:.1f}",
-                f"{statistics.median(item.peak_mb for item in mine):.0f}",
+                f"{statistics.median(item.peak_mb for item in runs):.0f}",
                 f"{base / walls[tool]:.2f}" if base else "",
             ]
         )
-    return "\n".join([aligned(rows), *shares(good)])
+    return "\n".join([aligned(rows), *shares(succeeded)])
 
 
 def brief(measurements: Sequence[Measurement]) -> str:
@@ -147,27 +151,30 @@ def brief(measurements: Sequence[Measurement]) -> str:
     return table([item for item in measurements if item.tool in shown]).partition("\nfloor")[0]
 
 
-def shares(good: Sequence[Measurement]) -> list[str]:
-    """What the convolutions alone would take, and the share of that speed each of ours reaches, in its own rounds."""
+def shares(measurements: Sequence[Measurement]) -> list[str]:
+    """Two lines: images/s that the convolutions alone would allow, and the share of it that each protocol reaches.
+
+    Each share compares figures of the same round, because the clock speed of a processor changes between rounds.
+    """
     reached: dict[str, list[float]] = {}
     floors = []
-    for item in good:
+    for item in measurements:
         if item.conv_gflop_s and item.gflop_an_image and item.images_per_s:
             floors.append(item.conv_gflop_s / item.gflop_an_image)
             if item.tool.startswith("ganmetrics:"):
                 reached.setdefault(item.tool.partition(":")[2], []).append(item.images_per_s / floors[-1])
     if not floors:
         return []
-    size = next(item.gflop_an_image for item in good if item.gflop_an_image)
-    said = ", ".join(f"{protocol} {100 * statistics.median(found):.0f} %" for protocol, found in reached.items())
+    size = next(item.gflop_an_image for item in measurements if item.gflop_an_image)
+    listed = ", ".join(f"{protocol} {100 * statistics.median(ratios):.0f} %" for protocol, ratios in reached.items())
     return [
         f"floor: {size:.2f} GFLOP an image at oneDNN's convolution rate, {statistics.median(floors):.1f} images/s",
-        *([f"reached by ganmetrics, start-up and all: {said}"] if reached else []),
+        *([f"reached by ganmetrics, start-up and all: {listed}"] if reached else []),
     ]
 
 
 def floor(threads: int | None) -> dict[str, Any]:
-    """The rate of convolutions and the network's own count, measured in a process of its own; empty where it fails."""
+    """`conv_gflop_s` and `gflop_an_image` of `Measurement`, measured in a fresh process; empty if that fails."""
     ran = run([sys.executable, "-m", "benchmarks.cpu.network"], threads=threads)
     return {} if ran.code else json.loads(ran.out)
 
@@ -180,7 +187,7 @@ def load(path: Path) -> list[Measurement]:
 
 
 def setting(options: argparse.Namespace, n_images: int) -> dict[str, Any]:
-    """What the figures depend on: machine, versions, commit, date, and what was asked for."""
+    """What the figures depend on: machine, versions, commit, date, and the options."""
     synthetic = {"n": options.synthetic, "size": options.size, "jpeg": options.jpeg} if options.synthetic else None
     return {
         **circumstances(PACKAGES),
@@ -196,7 +203,7 @@ def default_tools(*, float64: bool) -> list[str]:
 
 
 def measurements(options: argparse.Namespace, real: Path, fake: Path, n_images: int) -> Iterator[Measurement]:
-    """All rounds, told on stderr one line each."""
+    """The measurements of all rounds; prints one line for each on stderr."""
     for round_ in range(1, options.rounds + 1):
         rate = floor(options.threads)
         for tool in options.tools if round_ % 2 else options.tools[::-1]:
@@ -209,12 +216,12 @@ def measurements(options: argparse.Namespace, real: Path, fake: Path, n_images: 
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Options; --tools is checked against the names known."""
+    """Parsed options; unknown names in --tools are an error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="the Inception file, official or synthetic")
     parser.add_argument("--real", type=Path, help="folder of real images")
     parser.add_argument("--fake", type=Path, help="folder of generated images")
-    parser.add_argument("--synthetic", type=int, metavar="N", help="instead of folders: N + N small images of our own")
+    parser.add_argument("--synthetic", type=int, metavar="N", help="instead of folders: make N + N small images")
     parser.add_argument("--size", type=int, default=32, help="edge of the synthetic images (default 32)")
     parser.add_argument("--jpeg", action="store_true", help="synthetic images as JPEG instead of PNG")
     parser.add_argument("--rounds", type=int, default=1)
@@ -236,7 +243,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write each result as it comes, print the table at the end or at Ctrl-C."""
+    """Measure, write each result immediately, print the table at the end or after Ctrl-C. Returns the exit code."""
     options = parse(arguments)
     done: list[Measurement] = []
     code = 0

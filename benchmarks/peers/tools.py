@@ -1,15 +1,15 @@
-"""The tools people quote, each through its own public Python API, on two folders and one given Inception file.
+"""Other FID tools, each through its own public Python API, on two folders and one Inception file.
 
-pytorch-fid 0.3, torch-fidelity 0.4, clean-fid 0.1.35 and torchmetrics 1.9 all mean to compute FID and give different
-numbers (resize rule, scaling, precision). Nothing of their arithmetic is touched here: only the weights are handed
-in, and `scipy.linalg.sqrtm` gets back the argument that SciPy 1.18 removed. Defaults are each tool's own, float32.
+pytorch-fid 0.3, torch-fidelity 0.4, clean-fid 0.1.35 and torchmetrics 1.9 all compute FID, but with different results
+(resize rule, scaling, precision). Their arithmetic is not changed: only the weights are replaced, and
+`scipy.linalg.sqrtm` gets back the argument that SciPy 1.18 removed. Defaults are each tool's own, float32.
 
-What they make of a folder: pytorch-fid takes lower-case extensions of the folder itself, the others also its
-subfolders. They stack images before resizing, so a folder must hold one size (clean-fid excepted).
+pytorch-fid reads only files with lower-case extensions in the folder itself; the other tools also read subfolders. All
+but clean-fid stack images before resizing, so all images of a folder must have the same size.
 
     python -m benchmarks.peers.tools TOOL REAL FAKE WEIGHTS [WORKERS [DEVICE]]        prints {"value": ...}
 
-A device other than the CPU is for pytorch-fid and torch-fidelity.
+A device other than the CPU works only for pytorch-fid and torch-fidelity.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def torch_fidelity_metrics(
 ) -> dict[str, float]:
     """`torch_fidelity.calculate_metrics` with `fid=True`, `isc=True`, ...; the fakes are its first input.
 
-    `float64` is its `feature_extractor_internal_dtype="float64"` made to work: in 0.4.0 the table in
-    `helpers.text_to_dtype` maps that name to torch.float32, so that asking for it changes nothing.
+    float64: what `feature_extractor_internal_dtype="float64"` should do. In 0.4.0 the table in `helpers.text_to_dtype`
+        maps that name to torch.float32, so the option has no effect.
     """
     import torch_fidelity
     from torch_fidelity import feature_extractor_inceptionv3 as extractor
@@ -102,7 +102,7 @@ def torch_fidelity_inception_score(
 def clean_fid_value(
     real: Folder, fake: Folder, weights: Folder, *, batch_size: int = 32, workers: int = 0, mode: str = "clean"
 ) -> float:
-    """FID of `cleanfid.fid.compute_fid`; its TorchScript Inception is replaced by the same network with our file."""
+    """FID of `cleanfid.fid.compute_fid`; its TorchScript network is replaced by the same network with `weights`."""
     from cleanfid import fid
 
     with sqrtm_with_disp():
@@ -122,9 +122,9 @@ def clean_fid_value(
 def torchmetrics_value(
     real: Folder, fake: Folder, weights: Folder, *, batch_size: int = 32, workers: int = 0, float64: bool = False
 ) -> float:
-    """FID of `torchmetrics.image.fid`, fed as a user would; `float64` is the mode its documentation recommends.
+    """FID of `torchmetrics.image.fid`, used as in its documentation; `float64` is the mode that it recommends.
 
-    `workers` is there for uniformity: the loop that feeds it loads in this process.
+    `workers` is ignored, it only makes the signature the same as for the other tools: images load in this process.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -140,7 +140,7 @@ def torchmetrics_value(
 def torchmetrics_inception_score(
     fake: Folder, weights: Folder, *, splits: int = 10, batch_size: int = 32, seed: int = 0
 ) -> tuple[float, float]:
-    """Inception Score and spread of `torchmetrics.image.inception`; `seed` fixes its permutation, which it does not."""
+    """Inception Score and spread of `torchmetrics.image.inception`; `seed` fixes its random permutation."""
     from torchmetrics.image.fid import NoTrainInceptionV3
     from torchmetrics.image.inception import InceptionScore
 
@@ -162,11 +162,11 @@ PEERS: dict[str, Callable[..., float]] = {
     "torchmetrics": torchmetrics_value,
     "torchmetrics-float64": partial(torchmetrics_value, float64=True),
 }
-"""FID of each tool: `(real, fake, weights, *, batch_size=..., workers=0) -> float`, batch size by default its own."""
+"""FID of each tool: `(real, fake, weights, *, batch_size=..., workers=0) -> float`; default: the tool's batch size."""
 
 
 def batches(folder: Folder, batch_size: int) -> Iterator[Tensor]:
-    """Images of a folder and its subfolders, sorted, as uint8 `(N, 3, H, W)`: the loop a torchmetrics user writes."""
+    """Batches uint8 `(N, 3, H, W)` of a folder and its subfolders, sorted: what a torchmetrics user would write."""
     from PIL import Image
     from torchvision.transforms.functional import pil_to_tensor
 
@@ -184,7 +184,7 @@ def sqrtm_with_disp() -> Iterator[None]:
 
     def sqrtm(matrix: Any, disp: bool = True, blocksize: int = 64) -> Any:
         root = original(matrix)
-        return root if disp else (root, float("nan"))  # the second is an error estimate that nobody reads
+        return root if disp else (root, float("nan"))  # the tools ignore the second value, an error estimate
 
     has_disp = "disp" in inspect.signature(original).parameters
     with warnings.catch_warnings(), mock.patch.object(scipy.linalg, "sqrtm", original if has_disp else sqrtm):
@@ -194,7 +194,7 @@ def sqrtm_with_disp() -> Iterator[None]:
 
 @contextmanager
 def _pytorch_fid_weights(weights: Folder) -> Iterator[None]:
-    """pytorch-fid has no option for the file: its download function returns ours instead."""
+    """Let pytorch-fid's download function return `weights`, because it has no option for a file."""
     from pytorch_fid import inception
 
     def load(*args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -205,7 +205,7 @@ def _pytorch_fid_weights(weights: Folder) -> Iterator[None]:
 
 
 def _inception_on_0_255(weights: Folder) -> Callable[[Tensor], Tensor]:
-    """What clean-fid's TorchScript file computes: 299 px, floats in 0..255 -> pool features `(N, 2048)`."""
+    """The same as clean-fid's TorchScript file: images of 299 px, floats in 0..255 -> pool features `(N, 2048)`."""
     from pytorch_fid.inception import InceptionV3
 
     with _pytorch_fid_weights(weights):
@@ -214,13 +214,13 @@ def _inception_on_0_255(weights: Folder) -> Callable[[Tensor], Tensor]:
 
 
 def own_workers(tool: str) -> int:
-    """Loading processes each tool starts when nobody says otherwise."""
+    """Number of loading processes that the tool starts by default."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {"pytorch-fid": min(cores, 8), "torch-fidelity": min(4, 2 * cores), "clean-fid": 12}.get(tool, 0)
 
 
 def main(arguments: list[str]) -> None:
-    """One value as JSON on stdout; whatever the tool itself prints goes to stderr."""
+    """Print one value as JSON on stdout; the tool's own output goes to stderr."""
     tool, real, fake, weights, *rest = arguments
     workers = own_workers(tool) if rest[:1] in ([], ["None"]) else int(rest[0])
     device = {"device": rest[1]} if rest[1:] and rest[1] != "cpu" else {}

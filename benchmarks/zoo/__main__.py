@@ -1,14 +1,15 @@
 """The reference models on MNIST: trained within minutes on one core, sampled and scored; three seeds each.
 
-Every run is the command line as a user would type it, in a process of its own with one thread, so that two go side by
-side on two cores. Trained on `mnist:train[0:50000]`; scores are of 10,000 samples (the Parzen window, with its
-bandwidth chosen on `mnist:train[50000:60000]`, against `mnist:test`) and of 2,000 (FD and IS on the embedded extractor,
-the reference being 2,000 test images at the size of the samples); the reconstruction loss is of 200 test images. The
-row `real images` scores 2,000 training images in the same way: what a perfect generator would get.
+Each run uses the command line as a user would, in its own process with one thread, so that two runs fit on two cores.
+Training images are `mnist:train[0:50000]`. Scores:
+- Parzen window: 10,000 samples, bandwidth chosen on `mnist:train[50000:60000]`, against `mnist:test`;
+- FD and IS: 2,000 samples, efficientnet-lite0, against 2,000 test images of the same size;
+- reconstruction loss: 200 test images.
+The row `real images` scores 2,000 training images in the same way: the result of a perfect generator.
 
     python -m benchmarks.zoo --data-root DIR --work zoo/ [--out results.jsonl] [--picture zoo.png]
 
-A run that was stopped goes on where it was; what is scored already is not scored again.
+A stopped run is resumed; stored scores are not computed again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks.zoo.scores import measure, real_rows, reference
 
 
 class Failed(SystemExit):
-    """A command that did not work, with what it said."""
+    """A command failed; the message contains its stderr."""
 
 
 def command(module: str, *arguments: str | Path, threads: int = 1) -> tuple[str, float]:
@@ -39,7 +40,7 @@ def command(module: str, *arguments: str | Path, threads: int = 1) -> tuple[str,
 
 
 def train(work: Path, root: Path, name: str, seed: int, share: float) -> None:
-    """Train one run to its end and keep its processor time (one thread's), over all of its parts."""
+    """Train one run to its end; store its processor time, summed over the parts of a resumed run."""
     plan, folder = PLANS[name], folder_of(work, name, seed)
     steps = max(1, round(plan.steps * share))
     spent, resume = folder.with_suffix(".seconds"), list[str]()
@@ -58,29 +59,29 @@ def train(work: Path, root: Path, name: str, seed: int, share: float) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, required=True, help="where torchvision put MNIST")
+    parser.add_argument("--data-root", type=Path, required=True, help="torchvision's folder of MNIST")
     parser.add_argument("--work", type=Path, required=True, help="folder for runs and samples")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=list(PLANS), default=list(PLANS), metavar="NAME")
-    parser.add_argument("--share", type=float, default=1.0, help="of the steps; 0.01 to see that it works")
-    parser.add_argument("--side-by-side", type=int, default=2, help="trainings at once, one thread each")
+    parser.add_argument("--share", type=float, default=1.0, help="of the steps; 0.01 for a quick trial")
+    parser.add_argument("--side-by-side", type=int, default=2, help="number of trainings at a time, one thread each")
     parser.add_argument("--out", type=Path, help="write the rows to this file, one JSON object a line")
     parser.add_argument("--picture", type=Path, help="samples as a PNG")
     parser.add_argument("--tracked-picture", type=Path, help="reconstruction loss over training as a PNG")
-    given = parser.parse_args(arguments)
-    given.work.mkdir(parents=True, exist_ok=True)
-    runs = [(name, seed) for seed in given.seeds for name in given.only]
-    with ThreadPoolExecutor(given.side_by_side) as pool:
-        list(pool.map(lambda one: train(given.work, given.data_root, one[0], one[1], given.share), runs))
-    rows = [measure(given.work, given.data_root, name, seed) for name, seed in runs]
-    rows = real_rows(given.work, given.data_root) + sorted(rows, key=lambda row: given.only.index(row["name"]))
-    if given.out is not None:
-        given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    if given.picture is not None:
-        real = reference(given.data_root, 32, "test").permute(0, 2, 3, 1).numpy()
-        picture(given.work, rows, given.seeds[0], real, given.picture)
-    if given.tracked_picture is not None:
-        tracked_picture(rows, given.tracked_picture)
+    options = parser.parse_args(arguments)
+    options.work.mkdir(parents=True, exist_ok=True)
+    runs = [(name, seed) for seed in options.seeds for name in options.only]
+    with ThreadPoolExecutor(options.side_by_side) as pool:
+        list(pool.map(lambda pair: train(options.work, options.data_root, pair[0], pair[1], options.share), runs))
+    rows = [measure(options.work, options.data_root, name, seed) for name, seed in runs]
+    rows = real_rows(options.work, options.data_root) + sorted(rows, key=lambda row: options.only.index(row["name"]))
+    if options.out is not None:
+        options.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if options.picture is not None:
+        real = reference(options.data_root, 32, "test").permute(0, 2, 3, 1).numpy()
+        picture(options.work, rows, options.seeds[0], real, options.picture)
+    if options.tracked_picture is not None:
+        tracked_picture(rows, options.tracked_picture)
     print(table(rows))
 
 

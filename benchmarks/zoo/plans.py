@@ -1,4 +1,4 @@
-"""What `benchmarks.zoo` trains and on what it scores."""
+"""The runs that `benchmarks.zoo` trains, and the images for training and scoring."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRACKED = ("--score-metric", "reconstruction", "--score-method", "xiang-li", "--
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained: the variant, what its recipe is changed to, for how many steps."""
+    """One training: the variant, the number of steps, and the options that change its recipe."""
 
     variant: str
     steps: int
@@ -43,4 +43,5 @@ NORMALISATIONS = {"wngan": "weight norm", "wngan, batch norm": "batch norm", "wn
 
 
 def folder_of(work: Path, name: str, seed: int) -> Path:
+    """The folder of a run; commas and spaces of the plan's name are removed."""
     return work / f"{name.replace(', ', '-').replace(',', '')}-{seed}"

@@ -1,4 +1,4 @@
-"""What `benchmarks.zoo` measured, as a table and as pictures."""
+"""Results of `benchmarks.zoo` as tables and pictures."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def _cell(group: Sequence[dict[str, Any]], key: str, digits: int, width: int) ->
 
 
 def picture(work: Path, rows: Sequence[dict[str, Any]], seed: int, real: Any, path: Path) -> None:
-    """Samples of each, the first ones of the seed without choosing, over real images `(N, H, W, 1)`."""
+    """The first samples of each plan, not selected, above real images `(N, H, W, 1)`."""
     import matplotlib
     import numpy as np
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    kept = {name: folder_of(work, name, seed).with_suffix(".npz") for name in PLANS}
-    strips = {name: _strip(np.load(path)["arr_0"]) for name, path in kept.items() if path.exists()}
+    sample_files = {name: folder_of(work, name, seed).with_suffix(".npz") for name in PLANS}
+    strips = {name: _strip(np.load(file)["arr_0"]) for name, file in sample_files.items() if file.exists()}
     strips["real"] = _strip(real)
     figure, axes = plt.subplots(len(strips), 1, figsize=(9.4, 1.25 * len(strips)), layout="constrained")
     for ax, (name, strip) in zip(axes, strips.items(), strict=True):
@@ -61,7 +61,7 @@ def picture(work: Path, rows: Sequence[dict[str, Any]], seed: int, real: Any, pa
 
 
 def _strip(images: Any) -> Any:
-    """Two rows of sixteen."""
+    """Two rows of COLUMNS images as one array."""
     import numpy as np
 
     rows = [np.hstack([np.pad(im[..., 0], 1) for im in images[i : i + COLUMNS]]) for i in (0, COLUMNS)]
@@ -69,7 +69,7 @@ def _strip(images: Any) -> Any:
 
 
 def tracked_table(rows: Sequence[dict[str, Any]], steps: Sequence[int] = (500, 1000, 2000, 4000)) -> str:
-    """The same as numbers: mean over seeds, and lowest to highest seed at the end."""
+    """Reconstruction loss during training: mean over seeds, and lowest and highest seed at the end."""
     lines = [f"{'step':<12}" + "".join(f"{step:>9}" for step in steps) + "     by seed at the end"]
     for name, label in NORMALISATIONS.items():
         runs = [dict(row["tracked"]) for row in rows if row["name"] == name and row.get("tracked")]
@@ -80,7 +80,7 @@ def tracked_table(rows: Sequence[dict[str, Any]], steps: Sequence[int] = (500, 1
 
 
 def tracked_picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Reconstruction loss of the running set over training: weight norm, batch norm, none."""
+    """Curves of the reconstruction loss of the running set during training: weight norm, batch norm, none."""
     import matplotlib
 
     matplotlib.use("Agg")
