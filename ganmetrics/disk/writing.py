@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     flushed to the disk before the move. Raises OSError.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.part")
     try:
         with open(temporary, "xb") as file:
             yield file
