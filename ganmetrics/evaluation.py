@@ -55,7 +55,7 @@ def evaluate(
     Args:
         real: any source, or statistics; None if no metric needs it.
         fake: any source, or statistics.
-        metrics: names of `ganmetrics.metrics.METRICS`. Each uses the extractor of the settings, or its own if it is
+        metrics: names of `ganmetrics.metrics.OF_IMAGES`. Each uses the extractor of the settings, or its own if it is
             named, as in "prdc@timm:vgg16".
         report: path of an HTML page to write, with sample images and their nearest neighbours; see docs/report.md.
         distributed: True if every process of torchrun or `accelerate launch` makes this call with the same sources.

@@ -25,6 +25,8 @@ def stats(source: Any, *, settings: Settings | None = None, **options: Any) -> f
 
 def shared_stats(source: Any, settings: Settings, group: Alone) -> files.StatisticsFile:
     """`stats`, read by several processes: rank 0 returns those of all images, the others those of their part."""
+    if settings.confidence:
+        raise OptionError("confidence: statistics files hold moments, without images to resample; leave it out")
     (measurement,) = configured(["fid"], settings)
     side = Side("fake", source, opened=settings.open(source))
     fill(side, [measurement.need], settings, group=group)
@@ -42,7 +44,7 @@ def shared_stats(source: Any, settings: Settings, group: Alone) -> files.Statist
 def merge(paths: Sequence[Any]) -> files.StatisticsFile:
     """Merge statistics files of shards; the result equals one pass over all images.
 
-    Raises OptionError for no file; StatisticsError for files measured in unlike ways, for files of other tools, which
+    Raises OptionError for no file; StatisticsError for files measured differently, for files of other tools, which
     do not store their count, and for a file named twice.
     """
     if not paths:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.images import Summary, to_uint8
 from ganmetrics.images.fingerprint import mark_of_bytes, of_images
-from ganmetrics.measurement.batch import class_names, extracted, require_fit, update_statistics
+from ganmetrics.measurement.batch import class_names, extracted, require_fit, require_mergeable, update_statistics
 from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
 from ganmetrics.measurement.measurement import configured, of_side, require_counts
 from ganmetrics.measurement.reading import check, feeds, fill, open_side
@@ -127,6 +127,7 @@ class Streaming:
         summary = Summary()
         summary.add([batch])
         target, wanted = self._sides[side], needs(side, measurements)
+        target.own_file()
         consumers = feeds(target, wanted)
         with restored_random():
             vectors = extracted(batch, consumers, self.settings.batch_size)
@@ -135,6 +136,7 @@ class Streaming:
             update_statistics(vectors, consumers)
         if labelled:
             target.batch_labels += classes
+        target.cached.clear()
         target.summary.join(summary)
 
     def _require_side(self, side: str) -> None:
@@ -179,7 +181,11 @@ class Streaming:
             )
         side, other_side = self._sides["fake"], other._sides["fake"]
         # Equal needs of both objects differ in their extractor object, so they are matched by measurement.
-        for need, other_need in {measurement.need: added.need for measurement, added in pairs}.items():
+        matched = {measurement.need: added.need for measurement, added in pairs}
+        for need, other_need in matched.items():  # check all before the first merge
+            kept, added_kept = side.statistic_for(need), other_side.statistic_for(other_need)
+            require_mergeable(kept, added_kept, need.extractor, other_need.extractor)
+        for need, other_need in matched.items():
             statistic = side.statistic_for(need)
             statistic.merge(other_side.statistic_for(other_need))  # type: ignore[arg-type] # same metric, same type
         side.batch_labels += other_side.batch_labels

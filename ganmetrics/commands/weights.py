@@ -54,7 +54,7 @@ def weights_fetch(name: str, quiet: bool) -> None:
     click.echo(printable(f"{file.path} ({file.origin}, SHA-256 verified)"))
 
 
-@weights.command("verify", short_help="Compare the SHA-256 of a file with the published one")
+@weights.command("verify", short_help="Compare the SHA-256 of a file with the published one.")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--name", default="inception", show_default=True, help="The weights it should be.")
 def weights_verify(path: Path | None, name: str) -> None:

@@ -61,6 +61,8 @@ def extract(
             for extractor, consumers in feeds.items():
                 feed(extractor, stacks, consumers, finite)
             bar.update(sum(map(len, stacks)))
+            if i == 1:
+                trim()  # the first batch is checked against the plain operators, which frees about 20 MB
             if i % ASK == 0:
                 finite.check()
         finite.check()

@@ -11,9 +11,11 @@ from torch import Tensor
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import Feeds, default_batch_size, feed
 from ganmetrics.features.extractor import Extractor, Finite
+from ganmetrics.features.pixels import Pixels
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.transfer import Statistic
 
 Vectors = dict[tuple[Extractor, str], list[Tensor]]
 
@@ -49,6 +51,20 @@ def require_fit(statistic: Moments | Samples, blocks: Sequence[Tensor]) -> None:
         kinds = {(statistic.dtype or blocks[0].dtype) == torch.uint8, *(block.dtype == torch.uint8 for block in blocks)}
         if len(kinds) > 1:
             raise StatisticsError("expected all vectors as bytes or all in floating point, got both")
+
+
+def require_mergeable(statistic: Statistic, other: Statistic, extractor: Extractor, other_extractor: Extractor) -> None:
+    """Raises StatisticsError if a statistic cannot take in another of the same metric, measured by another object."""
+    kinds = [type(kept).__name__.lower() for kept in (statistic, other)]
+    if kinds[0] != kinds[1]:
+        raise StatisticsError(f"merge: expected {kinds[0]}, got {kinds[1]}; give both objects the same --confidence")
+    dims = statistic.dim, other.dim
+    if None not in dims and dims[0] != dims[1]:
+        raise StatisticsError(f"merge: expected statistics of {dims[0]} dimensions, got {dims[1]}")
+    shapes = [one.shape for one in (extractor, other_extractor) if isinstance(one, Pixels)]
+    known = [tuple(shape) for shape in shapes if shape is not None]
+    if len(set(known)) > 1:
+        raise StatisticsError(f"merge: expected images of shape {known[0]}, got {known[1]}")
 
 
 def update_statistics(vectors: Vectors, feeds: Feeds) -> None:

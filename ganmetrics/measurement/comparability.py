@@ -19,7 +19,7 @@ PRECISION = {"dtype": None, "jpeg_decoder": "pillow"}
 
 
 def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[dict[str, Any], list[str]]:
-    """The protocol shared by all sides, and warnings. Raises StatisticsError if they were measured in unlike ways."""
+    """The protocol shared by all sides, and warnings. Raises StatisticsError if they were measured differently."""
     settings = measurement.settings
     described: dict[str, Mapping[str, Any]] = {}
     warnings: list[str] = []

@@ -44,6 +44,8 @@ def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
     by_features = {"": settings}
     measurements: dict[str, Measurement] = {}
     for requested in [names] if isinstance(names, str) else names:
+        if not isinstance(requested, str):
+            raise OptionError(f"metrics: expected names such as 'fid', got {requested!r}")
         name, at, features = requested.partition("@")
         if name not in METRICS:
             raise OptionError(f"metrics: expected some of {expected}, got {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -66,7 +66,7 @@ def _summary_from_file(file: files.StatisticsFile) -> Summary:
 def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
     """Raises what would make scores impossible, before any image is read.
 
-    Raises StatisticsError for sides measured in unlike ways, fewer images than a metric needs, or different classes;
+    Raises StatisticsError for sides measured differently, fewer images than a metric needs, or different classes;
     OptionError for images without classes if a metric needs them.
     """
     for measurement in measurements:
@@ -152,9 +152,17 @@ def fill(
         cache.keep()
 
 
-def feeds(side: Side, wanted: Iterable[Need]) -> Feeds:
-    """For each extractor and tap, the `update` methods of the statistics of these needs, each statistic once."""
+def feeds(side: Side, wanted: Sequence[Need]) -> Feeds:
+    """For each extractor and tap, the `update` methods of the statistics of these needs, each statistic once.
+
+    Raises StatisticsError for statistics from a file that would be updated with vectors of several feature spaces.
+    """
     by_tap: dict[Extractor, dict[str, dict[Statistic, None]]] = {}
+    if side.file is not None and len({(need.extractor, need.tap) for need in wanted}) > 1:
+        raise StatisticsError(
+            f"{side.name}: statistics from a file are of one feature space, and the metrics read several; "
+            "give the images, or measure each feature space on its own"
+        )
     for need in wanted:
         by_tap.setdefault(need.extractor, {}).setdefault(need.tap, {})[side.statistic_for(need)] = None
     return {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ganmetrics.images import ImageSource, Summary
@@ -28,6 +29,7 @@ class Side:
         statistics: one statistic for each need, filled in one pass over the images.
         cached: the needs whose statistics were read from the cache.
         batch_labels: class names passed with batches, in the order of the images.
+        owns_file: whether the statistics of the file are a copy that may be updated.
     """
 
     name: str
@@ -38,17 +40,23 @@ class Side:
     statistics: dict[Need, Statistic] = field(default_factory=dict)
     cached: set[Need] = field(default_factory=set)
     batch_labels: list[str] = field(default_factory=list)
+    owns_file: bool = False
 
     def statistic_for(self, need: Need) -> Statistic:
-        """The statistic for a need; a new, empty one if there is none yet."""
+        """The statistic for a need; a new, empty one if there is none yet. Of a file always its moments."""
         if self.file is not None:
             return self.file.moments
         if need not in self.statistics:
             self.statistics[need] = need.keep()
         return self.statistics[need]
 
+    def own_file(self) -> None:
+        """Copy the statistics of a file object that the caller may use elsewhere, before they are updated."""
+        if self.file is not None and not self.owns_file:
+            self.file, self.owns_file = replace(self.file, moments=copy.deepcopy(self.file.moments)), True
+
     def moments(self, need: Need) -> Moments:
-        """The same as moments."""
+        """The moments for a need, computed from the vectors if those are kept."""
         statistic = self.statistic_for(need)
         return statistic if isinstance(statistic, Moments) else statistic.moments()
 

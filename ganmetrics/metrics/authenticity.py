@@ -36,7 +36,7 @@ def authentic(real: Vectors, fake: Vectors, *, device: Device = None) -> Tensor:
 
 
 class Authenticity(SingleValued):
-    """Streaming form.
+    """Authenticity as a metric.
 
     device: where distances are computed; None means the first CUDA device, or the CPU.
     """

@@ -148,7 +148,7 @@ class Metric(ABC):
         self.statistics[side].update(vectors)
 
     def merge(self, other: Self) -> None:
-        """Add everything that another has seen; equal to one pass over both."""
+        """Add everything that another has seen; equal to one pass over both (class labels are not merged)."""
         for side in self.sides:
             self.statistics[side].merge(other.statistics[side])
 

@@ -33,7 +33,7 @@ def moments_of(vectors: Tensor) -> Moments:
 
 
 class ClassFrechetDistance(FrechetDistance):
-    """Streaming form; `protocol["per_class"]` has the distance of every class."""
+    """Class-wise Fréchet distance as a metric; `protocol["per_class"]` has the distance of every class."""
 
     entry = METRICS["class-fid"]
     statistic = Samples

@@ -58,7 +58,7 @@ def cmmd(real: Samples, fake: Samples, *, device: Device = None) -> tuple[float,
 
 
 class ClipDistance(SingleValued):
-    """Streaming form. Argument `device`: see `Gram`."""
+    """CLIP maximum mean discrepancy as a metric. Argument `device`: see `Gram`."""
 
     entry = METRICS["cmmd"]
     canonical = ("timm-vit_large_patch14_clip_quickgelu_336.openai", "embedding")

@@ -62,7 +62,7 @@ def ddof_of(options: MetricOptions) -> int:
 
 
 class FrechetDistance(SingleValued):
-    """Streaming form.
+    """Fréchet distance as a metric.
 
     Args:
         ddof: 1 divides covariances by n - 1 (TTUR and most tools), 0 by n (stylegan3).

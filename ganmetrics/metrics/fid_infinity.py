@@ -41,7 +41,10 @@ def value_at_infinity(sizes: Tensor, distances: Tensor) -> tuple[float, float]:
 
 
 class FidInfinity(FrechetDistance):
-    """Streaming form. `spread` is the standard error of the fit: what other subsets of the same images would change."""
+    """FID-infinity as a metric.
+
+    `spread` is the standard error of the fit: what other subsets of the same images would change.
+    """
 
     entry = METRICS["fid-infinity"]
     statistic = Samples

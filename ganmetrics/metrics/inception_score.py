@@ -95,7 +95,7 @@ def _permutation(n: int, splits: Splits) -> Tensor:
 
 
 class InceptionScore(SingleValued):
-    """Streaming form over logits `(N, K)`."""
+    """Inception Score as a metric over logits `(N, K)`."""
 
     entry = METRICS["is"]
     canonical = ("inception", "logits-unbiased")

@@ -28,7 +28,7 @@ def mean_pairwise_distance(total: Tensor, n: Tensor) -> Tensor:
 
 
 class IntraClassDiversity(SingleValued):
-    """Streaming form; `protocol["per_class"]` has the diversity of every class."""
+    """Intra-class diversity as a metric; `protocol["per_class"]` has the diversity of every class."""
 
     entry = METRICS["intra-class-diversity"]
     canonical = ("inception", "2048")

@@ -152,7 +152,7 @@ def _gather(store: Samples, indices: Tensor) -> Iterator[Samples]:
 
 
 class KernelInceptionDistance(SingleValued):
-    """Streaming form.
+    """Kernel Inception Distance as a metric.
 
     Args:
         subsets: how subsets are drawn; None uses all pairs of all images.

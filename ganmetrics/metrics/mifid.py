@@ -65,7 +65,7 @@ def _one_less_cosine(own: Tensor, other: Tensor, index: Tensor) -> Tensor:
 
 
 class MemorizationInformedDistance(SingleValued):
-    """Streaming form.
+    """Memorization-informed Fréchet distance as a metric.
 
     Args:
         ddof: 1 divides the covariances of its FID by n - 1, 0 by n.

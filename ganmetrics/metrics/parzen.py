@@ -41,7 +41,7 @@ def log_likelihood(x: Tensor, samples: Tensor, bandwidth: float, *, memory: int 
 
 
 class ParzenLogLikelihood(SingleValued):
-    """Streaming form over points `(N, D)` of three sides: samples, validation, test.
+    """Parzen-window log-likelihood as a metric over points `(N, D)` of three sides: samples, validation, test.
 
     Args:
         rule: how the bandwidth is chosen, on the validation points only.

@@ -115,7 +115,7 @@ def _influence(covered: Mapping[int, Tensor], neighbours: Tensor, span: int) -> 
 
 
 class PRDC(Metric):
-    """Streaming form.
+    """Precision, recall, density and coverage as a metric.
 
     Args:
         precision_recall, density_coverage: the manifold of each pair of values.

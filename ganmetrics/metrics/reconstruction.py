@@ -49,7 +49,7 @@ def summarised(errors: Tensor) -> Result:
 
 
 class ReconstructionLoss(SingleValued):
-    """Streaming form over pairs of vectors `(N, D)` in [0, 1]: reconstructions and test images."""
+    """Reconstruction loss as a metric over pairs of vectors `(N, D)` in [0, 1]: reconstructions and test images."""
 
     entry = METRICS["reconstruction"]
     canonical = ("pixels", "features")

@@ -13,7 +13,10 @@ from ganmetrics.metrics.index import METRICS
 
 
 class SpatialFrechetDistance(FrechetDistance):
-    """Streaming form. It needs images on both sides, because statistics files hold the pooled features."""
+    """Spatial Fréchet distance as a metric.
+
+    It needs images on both sides, because statistics files hold the pooled features.
+    """
 
     entry = METRICS["sfid"]
     canonical = ("inception", "spatial")

@@ -75,7 +75,7 @@ def entropy_influence(unit_vectors: Iterable[Tensor], n: int, eigenvalues: Tenso
 
 
 class VendiScore(SingleValued):
-    """Streaming form."""
+    """Vendi score as a metric."""
 
     entry = METRICS["vendi"]
     canonical = ("inception", "2048")

@@ -84,12 +84,13 @@ class RunDirectory:
         for target in (self.last, self.best):
             finish_swap(target)
         for path in [*self.path.iterdir(), *self.samples.iterdir()]:
-            if unfinished(path):
+            if unfinished(path) or (path.suffix == ".part" and path.is_file()):  # NAME.part: of earlier versions
                 path.unlink()
 
     @staticmethod
     def _is_ours(path: Path) -> bool:
-        return (unfinished(path) or path.name) in OURS or path.name.split(".")[0] in ("last", "best")
+        name = unfinished(path) or path.name.removesuffix(".part")  # earlier versions wrote NAME.part
+        return name in OURS or path.name.split(".")[0] in ("last", "best")
 
     @contextmanager
     def locked(self, writes: bool) -> Iterator[None]:

@@ -74,6 +74,45 @@ def test_other_files_are_not_unfinished_ones(name: str) -> None:
     assert unfinished(Path(name)) is None
 
 
+def test_a_name_of_any_length_that_the_file_system_takes(tmp_path: Path) -> None:
+    """The temporary name is longer than the final one: names above 232 bytes failed, after the work."""
+    for length in (232, 233, 255):
+        name = "n" * (length - 4) + ".png"
+        require_writable(tmp_path / name, ".png")
+        with write_whole(tmp_path / name) as file:
+            file.write(b"x")
+        assert (tmp_path / name).read_bytes() == b"x"
+    with pytest.raises(OptionError, match=r"its name has more than 255 bytes; choose a shorter one$"):
+        require_writable(tmp_path / ("n" * 252 + ".png"), ".png")
+
+
+def test_an_error_names_the_file_and_not_its_temporary_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, write_whole(tmp_path / "gone" / "x.png"):
+        pass
+    assert caught.value.filename == str(tmp_path / "gone" / "x.png")
+
+
+def test_permissions_and_links_of_what_is_replaced(tmp_path: Path) -> None:
+    private, linked, link = tmp_path / "private", tmp_path / "linked", tmp_path / "link"
+    private.write_bytes(b"before")
+    private.chmod(0o600)
+    linked.write_bytes(b"before")
+    link.symlink_to(linked)
+    for path in (private, link):
+        with write_whole(path) as file:
+            file.write(b"after")
+        assert path.read_bytes() == b"after"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert linked.read_bytes() == b"before"
+    assert not link.is_symlink()
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(OptionError, match=r"is no regular file; choose another name$"):
+        require_writable(tmp_path / "x.png", ".png", overwrite=True)
+
+
 def test_what_can_be_written(tmp_path: Path) -> None:
     require_writable(tmp_path / "new.PNG", ".png", ".gif")
     (tmp_path / "there.gif").touch()

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+import ganmetrics as gm
+from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.measurement.measurement import configured
 from ganmetrics.measurement.reading import feeds, fill
 from ganmetrics.measurement.settings import Settings
@@ -94,3 +96,60 @@ def test_labels_are_those_of_the_images_that_were_read(left_out: list[int]) -> N
     side.summary.left_out = left_out
     assert side.labels == [label for i, label in enumerate(source.labels) if i not in left_out]
     assert Side("fake").labels is None
+
+
+def test_a_statistics_object_of_the_caller_is_not_changed(rng: np.random.Generator) -> None:
+    """Two evaluators that were given one object changed each other."""
+    statistics = gm.stats(images(rng), **OPTIONS)
+    one, other = (gm.FID(real=statistics, **OPTIONS) for _ in range(2))
+    fake, more = images(rng), images(rng)
+    for metric in (one, other):
+        metric.update(fake)
+    before = other.compute().value
+    one.update(more, side="real")
+    assert one.compute().n_real == 24
+    assert other.compute().value == before
+    assert statistics.moments.count == 12
+
+
+def test_a_file_is_of_one_feature_space(rng: np.random.Generator) -> None:
+    """With two extractors of equal width every batch counted twice."""
+    moments = gm.stats(images(rng), **OPTIONS).moments
+    two = gm.Evaluator(["fid", "fid@efficientnet-lite0"], real=moments, **OPTIONS)
+    with pytest.raises(
+        StatisticsError, match=r"^real: statistics from a file are of one feature space, and the metrics"
+    ):
+        two.update(images(rng), side="real")
+    assert moments.count == 12
+
+
+@pytest.mark.parametrize(
+    ("names", "theirs", "shape", "message"),
+    [
+        (["fid", "prdc"], {}, (1, 5, 5), "merge: expected statistics of 16 dimensions, got 25"),
+        (["fid"], {}, (1, 2, 8), "merge: expected images of shape (1, 4, 4), got (1, 2, 8)"),
+        (["fid"], {"confidence": True}, (1, 4, 4),
+         "merge: expected moments, got samples; give both objects the same --confidence"),
+    ],
+)  # fmt: skip
+def test_a_merge_that_cannot_be_changes_nothing(
+    names: list[str], theirs: dict[str, bool], shape: tuple[int, ...], message: str, rng: np.random.Generator
+) -> None:
+    one, other = gm.Evaluator(names, **OPTIONS), gm.Evaluator(names, **{**OPTIONS, **theirs})
+    one.update(images(rng))
+    other.update(torch.from_numpy(rng.integers(0, 256, (9, *shape), dtype=np.uint8)))
+    with pytest.raises(StatisticsError) as caught:
+        one.merge(other)
+    assert str(caught.value) == message
+    one.update(images(rng), side="real")
+    assert {score.n_fake for score in one.compute().values()} == {12}
+
+
+def test_statistics_have_no_confidence(rng: np.random.Generator) -> None:
+    with pytest.raises(OptionError, match=r"^confidence: statistics files hold moments, without images to resample"):
+        gm.stats(images(rng), confidence=True, **OPTIONS)
+
+
+def test_a_metric_is_named_by_a_string() -> None:
+    with pytest.raises(OptionError, match=r"^metrics: expected names such as 'fid', got 3$"):
+        configured(["fid", 3], Settings(**OPTIONS))  # type: ignore[list-item]

@@ -50,3 +50,13 @@ def test_an_operator_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) 
         assert not FLOAT32_PRODUCTS.available()
         torch.testing.assert_close(products.inner_products(x, y), x @ y.T)
     FLOAT32_PRODUCTS.forget()
+
+
+def test_an_overflow_is_no_reason_to_refuse_the_operator() -> None:
+    """The plain product overflows to the same infinities."""
+    x, y = torch.rand(40, 64) + 1, torch.rand(50, 64) + 1
+    before = FLOAT32_PRODUCTS.available()
+    FLOAT32_PRODUCTS.forget()
+    assert torch.isinf(products.inner_products(x * 1e25, y * 1e25)).all()
+    assert FLOAT32_PRODUCTS.available() == before
+    FLOAT32_PRODUCTS.forget()

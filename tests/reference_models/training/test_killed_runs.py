@@ -82,7 +82,9 @@ def test_asked_to_stop(number: int, code: int, workers: int, forks: Processes, t
 KEY = "0123456789abcdef"  # as `write_whole` draws one
 
 
-@pytest.mark.parametrize("left", [f".config.json.{KEY}.part", f".log.jsonl.{KEY}.part", "last.new", "samples", ".lock"])
+@pytest.mark.parametrize(
+    "left", [f".config.json.{KEY}.part", f".log.jsonl.{KEY}.part", "config.json.part", "last.new", "samples", ".lock"]
+)
 def test_what_a_kill_left_before_the_first_checkpoint_hinders_nobody(left: str, tmp_path: Path) -> None:
     """A half-written config.json once passed for a stranger's file."""
     (tmp_path / "run").mkdir()
@@ -100,6 +102,7 @@ def test_a_log_line_that_a_kill_cut_short_is_written_again(tmp_path: Path) -> No
         file.write('{"step": 3, "epoch": 0.1}\n{"step": 4, "ep')
     (tmp_path / "run/samples/000009.png").write_bytes(b"from after the checkpoint")
     (tmp_path / f"run/samples/.000002.png.{KEY}.part").write_bytes(b"half")
+    (tmp_path / "run/samples/000002.png.part").write_bytes(b"half, of an earlier version")
     run("dcgan", tmp_path / "run", 4, resume=True)
     assert [line["step"] for line in log(tmp_path / "run") if "epoch" in line] == [1, 2, 3, 4]
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
