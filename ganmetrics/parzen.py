@@ -150,7 +150,7 @@ class Parzen:
         )
 
     def read(self, source: Any) -> Parzen:
-        """Use the samples of a source instead of those so far."""
+        """Replace the samples by those of a source."""
         self._sides["samples"] = self._read("samples", source)
         return self
 
@@ -292,5 +292,5 @@ class Parzen:
         widths = {name: high - low for name, (low, high) in ranges.items()}
         if max(widths.values()) > 10 * min(widths.values()) > 0:
             listed = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges.items())
-            texts.append(f"the three sets are scaled unlike one another: {listed}")
+            texts.append(f"the three sets have different scales: {listed}")
         return texts

@@ -79,7 +79,9 @@ class Streaming:
         self._sides["real"] = side
 
     def reference(self) -> str | None:
-        """Identifies the real side: the checksum of its images or statistics; None if `read_real` was not called.
+        """Identifies the real side: the checksum of its images or statistics.
+
+        None if `read_real` was not called, or the real side was reset since.
 
         The checksum reads all images again, at the speed of SHA-256. A source that can be read only once has no
         checksum; its name is returned.

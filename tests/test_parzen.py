@@ -181,7 +181,7 @@ def test_points_and_pixels_together(digits: np.ndarray) -> None:
     points = gm.parzen_log_likelihood(flat / 255, digits[400:600], digits[600:800], layout="NHW", bandwidths=0.2)
     assert points.value == pytest.approx(images.value, abs=1e-3)
     wrong = gm.parzen_log_likelihood(flat * 1.0, digits[400:600], digits[600:800], layout="NHW", bandwidths=0.2)
-    assert any("scaled unlike one another: samples from 0 to 255" in warning for warning in wrong.warnings)
+    assert any("have different scales: samples from 0 to 255" in warning for warning in wrong.warnings)
 
 
 @pytest.mark.parametrize("kind", ["true", "kmeans"])

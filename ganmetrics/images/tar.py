@@ -93,7 +93,7 @@ def _numbers(first: str, last: str) -> list[str]:
 
 
 def contents(path: str) -> Contents:
-    """Read from the headers only. Damage ends the list with an image that cannot be read."""
+    """What an archive holds, by its headers alone; damage becomes a last image that cannot be read."""
     listing = Contents()
     try:
         with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:

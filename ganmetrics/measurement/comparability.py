@@ -52,8 +52,8 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
     for key, usual in PRECISION.items():
         values = {str(protocol.get(key, usual)) for protocol in described.values()}
         if len(values) > 1:
-            unlike = f"{key.replace('_', ' ')}s: {' and '.join(sorted(values))}"
-            warnings.append(f"the two sides were measured in unlike {unlike}")
+            different = f"{key.replace('_', ' ')}s: {' and '.join(sorted(values))}"
+            warnings.append(f"the two sides were measured with different {different}")
     return merged, warnings
 
 
@@ -91,7 +91,7 @@ def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str
                 both = " and ".join(str(value or UNSAID.get(key)) for value in values)
                 advice = ADVICE.get(key, "--features, --weights and --protocol")
                 raise StatisticsError(
-                    f"{names[0]} and {other} were measured in unlike ways: {key} is {both}; "
+                    f"{names[0]} and {other} were measured differently: {key} is {both}; "
                     f"measure both with the same {advice}"
                 )
 

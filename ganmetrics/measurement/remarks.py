@@ -45,13 +45,15 @@ def _pair_remarks(real: Side, fake: Side) -> list[str]:
     if all(sizes) and not set(sizes[0]) & set(sizes[1]):
         texts.append(
             f"real images are {_common(sizes[0])} and fake ones {_common(sizes[1])}: "
-            "resizing unlike sizes alone moves the value"
+            "resizing different sizes changes the value by itself"
         )
     totals = [max(1, sum(side.summary.sizes.values())) for side in (real, fake)]
     lossy = [side.summary.formats.get("JPEG", 0) / total for side, total in zip((real, fake), totals, strict=True)]
     if all(sizes) and abs(lossy[0] - lossy[1]) > 0.9:
         jpeg, other = ("real", "fake") if lossy[0] > lossy[1] else ("fake", "real")
-        texts.append(f"the {jpeg} images are JPEG and the {other} ones are not: compression alone moves the value")
+        texts.append(
+            f"the {jpeg} images are JPEG and the {other} ones are not: compression changes the value by itself"
+        )
     return texts
 
 

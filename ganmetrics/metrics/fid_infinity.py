@@ -74,7 +74,7 @@ class FidInfinity(FrechetDistance):
         return Result(max(raw, 0.0), spread=error, raw=raw, warnings=warnings, protocol=protocol)
 
     def replicates(self, n: int, seed: int) -> dict[str, Tensor]:
-        """Those of FID, because images change all subsets alike, plus noise with the fit's standard error."""
+        """The replicates of FID (an image changes all subsets alike) plus noise with the standard error of the fit."""
         by_name = super().replicates(n, seed)
         # A third stream of random numbers: resampling the two sides uses [seed, 0] and [seed, 1].
         noise = np.random.default_rng([seed, len(self.sides)]).standard_normal(n)

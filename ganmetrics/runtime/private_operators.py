@@ -49,7 +49,7 @@ class PrivateOperator(ABC, Generic[Work]):
 
     @abstractmethod
     def shape(self, work: Work) -> Hashable:
-        """All properties of the work by which the operator may choose its algorithm."""
+        """The sizes by which the operator may choose its algorithm; layouts are covered by the trials."""
 
     @abstractmethod
     def part(self, work: Work, result: Tensor) -> tuple[Work, Tensor]:

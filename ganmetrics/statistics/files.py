@@ -58,7 +58,7 @@ def write(path: str | os.PathLike[str], statistics: StatisticsFile, *, overwrite
     """Write as a whole or not at all, so that nobody reads half a file. On StatisticsError an existing file stays."""
     moments = statistics.moments
     if not moments.count:
-        raise StatisticsError("no images of known count: there are no statistics to write")
+        raise StatisticsError("cannot write statistics: there are no images, or their number is unknown")
     require_writable(path, overwrite=overwrite)
     rows = moments.rows()
     sigma = _covariance(moments)

@@ -116,7 +116,7 @@ def test_unofficial_inception_weights_are_a_warning_in_every_score(cli: Cli, syn
     assert f"real (kept.npz): {warning}" in from_files["warnings"]
     other = cli("fid", "kept.npz", "digits[3:6]", *named, "--protocol", "clean-fid")
     assert other.error == (
-        "real (kept.npz) and fake were measured in unlike ways: resize is tf1-bilinear and pil-bicubic; "
+        "real (kept.npz) and fake were measured differently: resize is tf1-bilinear and pil-bicubic; "
         "measure both with the same --features, --weights and --protocol"
     )
 

@@ -87,20 +87,20 @@ def test_skipped_and_odd_images_are_told_at_once_and_stay_with_the_file(cli: Cli
 def test_unlike_protocols_are_not_compared(cli: Cli, whole: dict[str, Any]):
     assert cli("stats", "digits[0:2]", "-o", "lite.npz", "--features", "efficientnet-lite0").code == 0
     assert cli("fid", "whole.npz", "lite.npz").error == (
-        f"real (whole.npz) and fake (lite.npz) were measured in unlike ways: features is pixels and "
+        f"real (whole.npz) and fake (lite.npz) were measured differently: features is pixels and "
         f"efficientnet-lite0; {SAME}"
     )
     assert cli("merge", "whole.npz", "lite.npz", "-o", "new.npz").error == (
-        f"whole.npz and lite.npz were measured in unlike ways: features is pixels and efficientnet-lite0; {SAME}"
+        f"whole.npz and lite.npz were measured differently: features is pixels and efficientnet-lite0; {SAME}"
     )
     protocol = {**json.loads(str(whole["protocol"])), "dtype": "bfloat16"}
     rewritten("half.npz", whole, protocol=json.dumps(protocol))
     assert cli("merge", "whole.npz", "half.npz", "-o", "new.npz").error == (
-        "whole.npz and half.npz were measured in unlike ways: dtype is float32 and bfloat16; measure both with the "
+        "whole.npz and half.npz were measured differently: dtype is float32 and bfloat16; measure both with the "
         "same --dtype (and --allow-tf32)"
     )
     (score,) = cli("fid", "whole.npz", "half.npz", "--json").scores
-    assert "the two sides were measured in unlike dtypes: bfloat16 and float32" in score["warnings"]
+    assert "the two sides were measured with different dtypes: bfloat16 and float32" in score["warnings"]
     assert not Path("new.npz").exists()
 
 
@@ -108,7 +108,7 @@ def test_unlike_protocols_are_told_before_any_image_is_read(cli: Cli, monkeypatc
     assert cli("stats", "digits[0:2]", "-o", "lite.npz", "--features", "efficientnet-lite0").code == 0
     monkeypatch.setattr("ganmetrics.measurement.shared_reading.extract", None)
     assert cli("fid", "lite.npz", "fake", *PIXELS).error == (
-        f"real (lite.npz) and fake were measured in unlike ways: features is efficientnet-lite0 and pixels; {SAME}"
+        f"real (lite.npz) and fake were measured differently: features is efficientnet-lite0 and pixels; {SAME}"
     )
 
 

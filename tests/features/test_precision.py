@@ -150,12 +150,12 @@ def test_tf32_is_told_apart_everywhere(images: torch.Tensor, tmp_path: Path) -> 
         kept[name] = tmp_path / f"{name}.npz"
         files.write(kept[name], gm.stats(images, allow_tf32=tf32, **LITE))
     score = gm.fid(kept["exact"], images, allow_tf32=True, **LITE)
-    assert "the two sides were measured in unlike dtypes: float32 and tf32" in score.warnings
+    assert "the two sides were measured with different dtypes: float32 and tf32" in score.warnings
     assert gm.fid(images, kept["short"], allow_tf32=True, **LITE).protocol["dtype"] == "tf32"
-    with pytest.raises(StatisticsError, match="unlike ways: dtype is float32 and tf32"):
+    with pytest.raises(StatisticsError, match="measured differently: dtype is float32 and tf32"):
         gm.merge(list(kept.values()))
     exact, short = (gm.FID(real=images, allow_tf32=tf32, **LITE) for tf32 in (False, True))
-    with pytest.raises(StatisticsError, match="unlike ways: dtype is float32 and tf32"):
+    with pytest.raises(StatisticsError, match="measured differently: dtype is float32 and tf32"):
         exact.merge(short)
     keys = {
         reference_cache.cache_key(configured(["fid"], gm.Settings(allow_tf32=tf32, **LITE))[0].need, "0")

@@ -135,7 +135,7 @@ def test_a_score_says_who_decoded(photo_patches: Callable[..., np.ndarray], tmp_
     kept = tmp_path / "plain.npz"
     files.write(kept, gm.stats(real, **LITE))
     score = gm.fid(kept, fake, jpeg_decoder="torchvision", **LITE)
-    assert "the two sides were measured in unlike jpeg decoders: pillow and torchvision-cpu" in score.warnings
+    assert "the two sides were measured with different jpeg decoders: pillow and torchvision-cpu" in score.warnings
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
