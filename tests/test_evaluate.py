@@ -18,7 +18,8 @@ from ganmetrics.errors import PartialError, StatisticsError
 from ganmetrics.measurement.measurement import configured, require_counts
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.report.page import require_writable
-from tests.conftest import PIXELS, Cli, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import PIXELS, Cli
 
 QUIET = (*PIXELS, "--quiet")
 

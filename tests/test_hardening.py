@@ -16,7 +16,8 @@ import ganmetrics as gm
 from ganmetrics.errors import GanMetricsError, OptionError, SourceError, StatisticsError
 from ganmetrics.metrics.fid import frechet_distance
 from ganmetrics.metrics.inception_score import InceptionScore
-from tests.conftest import REPOSITORY, Cli, write_folder
+from tests.conftest import REPOSITORY, write_folder
+from tests.helpers.commands import Cli
 
 OPTIONS = {"features": "pixels", "device": "cpu", "progress": False}
 

@@ -12,7 +12,8 @@ import ganmetrics as gm
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.runtime.memory import parse_memory
-from tests.conftest import Cli, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import Cli
 
 
 def test_command_line(cli: Cli, tmp_path: Path, digits: np.ndarray) -> None:

@@ -17,8 +17,8 @@ from ganmetrics.held_out import require_disjoint
 from ganmetrics.metrics.inversion.search import METHODS, Search
 from ganmetrics.metrics.reconstruction import ReconstructionLoss, mean_squared_errors
 from ganmetrics.report.reconstructions import chosen
-from tests.conftest import Cli
 from tests.helpers import generators as g
+from tests.helpers.commands import Cli
 from tests.helpers.generators import photos, small
 
 

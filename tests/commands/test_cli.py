@@ -16,7 +16,7 @@ import torch
 
 import ganmetrics
 from ganmetrics.features import weights
-from tests.conftest import PIXELS, Cli, Ran
+from tests.helpers.commands import PIXELS, Cli, Ran
 
 LITE = ("--features", "efficientnet-lite0")
 KEYS = [
@@ -164,14 +164,6 @@ def test_an_option_of_another_metric_is_wrong_usage(cli: Cli):
     ran = cli("fid", "a", "b", "--splits", "2")
     assert (ran.code, ran.out) == (2, "")
     assert "No such option" in ran.err
-
-
-def test_help_of_every_command(cli: Cli):
-    for command in ((), ("fid",), ("is",), ("stats",), ("merge",), ("weights",), ("weights", "verify")):
-        ran = cli(*command, "--help")
-        assert (ran.code, ran.err) == (0, "")
-        assert ran.out.startswith(" ".join(("Usage: ganmetrics", *command)))
-    assert cli("--version") == Ran(0, f"ganmetrics, version {ganmetrics.__version__}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PIXELS, Cli, Ran
+from tests.helpers.commands import PIXELS, Cli, Ran
 from tests.helpers.spoiled import BYTES, spoil
 
 pytestmark = pytest.mark.usefixtures("real_and_fake")

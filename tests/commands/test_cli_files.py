@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from ganmetrics.statistics import files
-from tests.conftest import PIXELS, Cli, Ran, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import PIXELS, Cli, Ran
 from tests.helpers.spoiled import BYTES, spoil
 
 NOT_OURS = "expected a statistics file (.npz with mu and sigma)"

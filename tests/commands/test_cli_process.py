@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import GANMETRICS, PIXELS, cpu_seconds, run_cli, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import GANMETRICS, PIXELS, cpu_seconds, run_cli
 
 SCRIPT = Path(sys.executable).with_name("ganmetrics")
 

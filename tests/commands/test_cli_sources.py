@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import timm
 
-from tests.conftest import PIXELS, Cli, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import PIXELS, Cli
 from tests.helpers.spoiled import BYTES
 
 KINDS = ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"

@@ -9,6 +9,7 @@ import pytest
 
 import ganmetrics.cli
 import reference_models.cli
+from tests.helpers.commands import Cli, Ran
 
 GROUPS = {"ganmetrics": ganmetrics.cli.cli, "reference-models": reference_models.cli.cli}
 
@@ -40,3 +41,11 @@ def test_no_line_of_a_list_of_commands_is_cut(name: str, group: click.Group) -> 
 def test_every_command_stands_in_one_section(group: click.Group) -> None:
     shown = [name for names in group.sections.values() for name in names]  # type: ignore[attr-defined]
     assert sorted(shown) == sorted(group.commands)
+
+
+def test_help_of_every_command(cli: Cli):
+    for command in ((), ("fid",), ("is",), ("stats",), ("merge",), ("weights",), ("weights", "verify")):
+        ran = cli(*command, "--help")
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.startswith(" ".join(("Usage: ganmetrics", *command)))
+    assert cli("--version") == Ran(0, f"ganmetrics, version {ganmetrics.__version__}\n", "")

@@ -15,8 +15,9 @@ from ganmetrics.features import EXTRACTORS
 from ganmetrics.metrics import METRICS
 from ganmetrics.protocols import PROTOCOLS
 from reference_models.index import VARIANTS
-from tests.conftest import REPOSITORY, run_cli
+from tests.conftest import REPOSITORY
 from tests.docs.test_reference_models import help_of
+from tests.helpers.commands import run_cli
 
 README = (REPOSITORY / "README.md").read_text()
 NUMBER = re.compile(r"\d+\.\d+")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import ganmetrics as gm
-from tests.conftest import REPOSITORY, torchrun
+from tests.conftest import REPOSITORY
+from tests.helpers.commands import torchrun
 
 PAGE = (REPOSITORY / "docs" / "training_loops.md").read_text()
 BLOCKS = re.findall(r"^```python *(\w*)\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)

@@ -17,7 +17,7 @@ from ganmetrics.measurement.measurement import configured
 from ganmetrics.protocols import DTYPES
 from ganmetrics.runtime import arithmetic, device
 from ganmetrics.statistics import files
-from tests.conftest import run_cli
+from tests.helpers.commands import run_cli
 from tests.helpers.small_network import Pooled, small
 
 CPU = torch.device("cpu")

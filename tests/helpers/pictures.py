@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganmetrics.images import open_images, read_batches
+from ganmetrics.images import Summary, open_images, read_batches
 
 _DRAWN = np.random.default_rng(3).integers(0, 256, (5, 7, 4), np.uint8)
 GREY, RGB = np.ascontiguousarray(_DRAWN[..., 0]), np.ascontiguousarray(_DRAWN[..., 1:])
@@ -37,3 +37,9 @@ def read(source: Any, batch_size: int = 4, num_workers: int | None = None, **opt
     assert all(size == batch_size for size in sizes[:-1])
     assert opened.n_images in (None, sum(sizes))
     return torch.cat([stack for batch in batches for stack in batch])
+
+
+def whole(source: Any, batch_size: int = 4, **options: Any) -> tuple[torch.Tensor, Summary]:
+    """All images of a source as one stack, and the reader's summary."""
+    reader = read_batches(open_images(source, **options), batch_size)
+    return torch.cat([stack for batch in reader for stack in batch]), reader.summary

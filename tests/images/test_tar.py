@@ -16,7 +16,8 @@ import torch
 import ganmetrics as gm
 from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images import open_images, read_batches
-from tests.conftest import PIXELS, Cli, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import PIXELS, Cli
 from tests.helpers.pictures import png
 
 

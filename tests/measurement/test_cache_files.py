@@ -16,8 +16,8 @@ import pytest
 from ganmetrics.errors import OptionError
 from ganmetrics.measurement import cache_files as entries
 from ganmetrics.runtime.memory import size
-from tests.conftest import PIXELS, Cli, run_cli
 from tests.helpers.cached import fid, stored, without_origin
+from tests.helpers.commands import PIXELS, Cli, run_cli
 
 pytestmark = pytest.mark.usefixtures("statistics_cache")
 

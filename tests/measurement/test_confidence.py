@@ -23,7 +23,8 @@ from ganmetrics.metrics.numerics.resampling import counts, linear
 from ganmetrics.protocols import Splits
 from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.moments import Moments
-from tests.conftest import Cli, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import Cli
 
 
 def fid_of(x: Tensor, y: Tensor, ddof: int = 1) -> FrechetDistance:

@@ -18,7 +18,7 @@ from ganmetrics.metrics.numerics import gram
 from ganmetrics.metrics.numerics.gram import Gram
 from ganmetrics.metrics.numerics.resampling import counts
 from ganmetrics.protocols import PROTOCOLS
-from tests.conftest import Cli
+from tests.helpers.commands import Cli
 from tests.helpers.kernels import like_inception, metric_of, store
 
 

@@ -16,7 +16,8 @@ from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.authenticity import Authenticity, authentic
 from ganmetrics.metrics.mifid import MemorizationInformedDistance, least_cosine_distances
 from ganmetrics.protocols import PROTOCOLS, MetricOptions
-from tests.conftest import PIXELS, Cli, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import PIXELS, Cli
 
 
 def fed(metric, real: Tensor, fake: Tensor):

@@ -16,7 +16,8 @@ import ganmetrics as gm
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.prdc import KYNKAANNIEMI, NAEEM, PRDC, Manifold
 from ganmetrics.protocols import PROTOCOLS, MetricOptions
-from tests.conftest import PIXELS, Cli, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import PIXELS, Cli
 from tests.helpers.manifolds import NAMES, fed, prdc, two_sides
 
 

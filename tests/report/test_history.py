@@ -13,7 +13,7 @@ from ganmetrics.errors import OptionError
 from ganmetrics.history import Scored
 from ganmetrics.report import history, svg
 from ganmetrics.score import Score
-from tests.conftest import Cli
+from tests.helpers.commands import Cli
 from tests.report.test_report import HOSTILE, Page
 
 pytest.importorskip("jinja2", reason="the page needs jinja2")

@@ -20,7 +20,8 @@ from ganmetrics.report.checks import percent
 from ganmetrics.report.contents import number, per_class
 from ganmetrics.report.words import sentence, title
 from ganmetrics.score import Score
-from tests.conftest import PIXELS, REPOSITORY, Cli
+from tests.conftest import REPOSITORY
+from tests.helpers.commands import PIXELS, Cli
 from tests.helpers.pages import Page, folder_of, page_of
 
 pytest.importorskip("jinja2", reason="the page needs jinja2")

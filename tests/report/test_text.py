@@ -14,7 +14,7 @@ from ganmetrics.measurement.measurement import configured
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.report.text import FORMATS
 from ganmetrics.score import Score
-from tests.conftest import PIXELS, Cli
+from tests.helpers.commands import PIXELS, Cli
 
 PROTOCOL = {"features": "pixels", "resize": None, "dtype": "float32"}
 FID = Score("fid", 12.345678, "lower", n_real=600, n_fake=500, protocol=PROTOCOL)

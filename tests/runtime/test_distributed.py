@@ -22,8 +22,9 @@ import torch.distributed as dist
 from ganmetrics.errors import ImageError, ProcessError
 from ganmetrics.measurement.shared_reading import borders
 from ganmetrics.runtime import distributed, launcher
-from tests.conftest import QUICK, TORCHRUN, Cli, run_cli, torchrun, write_folder
+from tests.conftest import write_folder
 from tests.helpers import together
+from tests.helpers.commands import QUICK, TORCHRUN, Cli, run_cli, torchrun
 
 
 def said(err: str) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from reference_models import VARIANTS
 from reference_models.checkpoints.checkpoint import Checkpoint
-from tests.conftest import Cli, Ran, cpu_seconds
+from tests.helpers.commands import Cli, Ran, cpu_seconds
 from tests.helpers.runs import TINY, options, run
 
 PROGRAM = [sys.executable, "-m", "reference_models"]

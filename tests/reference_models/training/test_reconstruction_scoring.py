@@ -14,7 +14,8 @@ from reference_models import Cadence, Scoring
 from reference_models.checkpoints.checkpoint import Checkpoint
 from reference_models.errors import CheckpointError, RecipeError
 from reference_models.training.scoring import _seen_in_training
-from tests.conftest import Cli, write_folder
+from tests.conftest import write_folder
+from tests.helpers.commands import Cli
 from tests.helpers.runs import NEVER, OFTEN, log, run, weights
 from tests.helpers.runs import options as command
 from tests.reference_models.variants.test_variants import digits

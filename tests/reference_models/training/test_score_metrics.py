@@ -15,7 +15,7 @@ from reference_models import Cadence, Scoring
 from reference_models.checkpoints.checkpoint import Checkpoint
 from reference_models.errors import RecipeError
 from reference_models.training.scoring import OF_SAMPLES, is_score
-from tests.conftest import Cli
+from tests.helpers.commands import Cli
 from tests.helpers.runs import bits, log, run, weights
 from tests.helpers.runs import options as command
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed import TCPStore
 
-from tests.conftest import QUICK, torchrun
+from tests.helpers.commands import QUICK, torchrun
 from tests.helpers.runs import Processes, bits, log, options, weights
 
 
