@@ -59,7 +59,7 @@ def available(features: str, weights: str | None) -> list[str]:
 
     settings, names = Settings(features=features, weights=weights, progress=False), []
     for name, entry in OF_IMAGES.items():
-        if not entry.load().labelled:
+        if not entry.labelled:
             try:
                 names += [name] if configured([name], settings)[0].tap else []
             except OptionError:

@@ -230,7 +230,7 @@ class StreamingMetrics(Named):
 
 def streaming_class(entry: Entry) -> type[Named]:
     """The class of a metric over images: `gm.FID` from the entry of "fid"."""
-    labels = ", labels=names" if entry.load().labelled else ""
+    labels = ", labels=names" if entry.labelled else ""
     real = 'real="real/"' if "real" in entry.sides else ""
     kind = StreamingMetrics if entry.parts else StreamingMetric
     doc = f"{entry.title}; `{entry.streaming}({real})`, `update(fakes, value_range=(-1, 1){labels})`, `compute()`."

@@ -52,7 +52,7 @@ def some(name: str, images: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torc
 
 def fed(metric: Any, sides: dict[str, torch.Tensor]) -> dict[str, float]:
     """The values after both sides came in batches."""
-    labelled = METRICS[metric.name].load().labelled
+    labelled = METRICS[metric.name].labelled
     for side, whole in sides.items():
         for start in range(0, len(whole), 25):
             labels = {"labels": CLASSES_OF[start : start + 25][: len(whole)]} if labelled else {}
@@ -77,7 +77,7 @@ def test_batches_give_what_the_whole_gives(
     found = fed(CLASSES[name](**given), sides)
     assert torch.equal(torch.rand(3), following)  # nothing was drawn from the caller's random numbers
     assert list(found) == list(METRICS[name].values)
-    if METRICS[name].load().labelled:
+    if METRICS[name].labelled:
         return  # classes are given with batches, or by folders, which the metric's own tests read
     read = CLASSES[name](**({"real": sides["real"]} if "real" in sides else {}), **given)
     assert fed(read, {"fake": sides["fake"]}) == pytest.approx(found, rel=1e-6)

@@ -19,7 +19,7 @@ RIGHT = {3, 4}
 DAY = 86_400
 
 
-@click.group(cls=Commands, short_help="List or clear the cached statistics of reference images")
+@click.group(cls=Commands, short_help="List or clear cached statistics of real images")
 def cache() -> None:
     """List or clear the cached statistics of reference images."""
 

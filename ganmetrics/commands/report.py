@@ -7,7 +7,7 @@ import click
 from ganmetrics.printable import printable
 
 
-@click.command("report", short_help="Curves of training runs measured by a Monitor, as a page")
+@click.command("report", short_help="Curves of runs measured by a Monitor, as a page")
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="HTML", help="The page; replaces only a report.")
 def report(files: tuple[str, ...], output: str) -> None:

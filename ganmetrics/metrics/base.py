@@ -55,7 +55,6 @@ class Metric(ABC):
         kind: which output of an extractor it needs: "features", "logits" or "spatial".
         statistic: what it keeps of these vectors: Moments, or Samples, which hold the vectors themselves.
         moments_serve: the sides for which moments are enough, so that a statistics file can replace the images.
-        labelled: whether it needs the class of every image.
         noun: the name of the metric in messages; empty means its title.
         statistics: what it computes from, by side.
         labels: class names in the order of the vectors, by side; only for a labelled metric.
@@ -66,7 +65,6 @@ class Metric(ABC):
     kind: ClassVar[Kind]
     statistic: type[Moments] | type[Samples]
     moments_serve: ClassVar[Sequence[str]] = ()
-    labelled: ClassVar[bool] = False
     noun: ClassVar[str] = ""
     _cached: tuple[list[Any], Any] | None = None  # of `once`: statistics and counts, result
 
@@ -80,6 +78,11 @@ class Metric(ABC):
     @property
     def sides(self) -> Sequence[str]:
         return self.entry.sides
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it needs the class of every image."""
+        return self.entry.labelled
 
     @classmethod
     @abstractmethod

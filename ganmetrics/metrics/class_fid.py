@@ -38,7 +38,6 @@ class ClassFrechetDistance(FrechetDistance):
     entry = METRICS["class-fid"]
     statistic = Samples
     moments_serve = ()
-    labelled = True
 
     def compute(self) -> Result:
         """Raises StatisticsError if the sides have different classes, or fewer than two images of a class."""

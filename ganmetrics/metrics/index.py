@@ -30,6 +30,7 @@ class Entry:
         options: the fields of `MetricOptions` that it uses, apart from the seed.
         parts: for a metric with several values, their names, each with its better direction.
         ranges: smallest and largest possible value, by name of the value; intervals are cut there.
+        labelled: whether it needs the class of every image.
         streaming: name of the class that takes batches (`gm.FID`); empty for a metric that is not over images.
         says: one sentence per value, by its name, for readers who do not know the metric.
     """
@@ -46,6 +47,7 @@ class Entry:
     options: Sequence[str] = ()
     parts: Mapping[str, Better] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    labelled: bool = False
     streaming: str = ""
     says: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,11 +96,11 @@ ENTRIES = (
                         "ones."}),
     Entry("class-fid", "class-fd", "class_fid", "ClassFrechetDistance", "Class-wise Fréchet Inception Distance", SIDES,
           "lower", "0", "[Miyato & Koyama 2018](https://arxiv.org/abs/1802.05637)", ("ddof",),
-          ranges={"class-fid": FROM_0}, streaming="ClassFID",
+          ranges={"class-fid": FROM_0}, labelled=True, streaming="ClassFID",
           says={"class-fid": "The Fréchet distance of each class by itself, and their mean."}),
     Entry("intra-class-diversity", "intra-class-diversity", "intra_class_diversity", "IntraClassDiversity",
           "Intra-class diversity", ("fake",), "higher", "1", "[Odena et al. 2017](https://arxiv.org/abs/1610.09585)",
-          ranges={"intra-class-diversity": FROM_0}, streaming="IntraClassDiversity",
+          ranges={"intra-class-diversity": FROM_0}, labelled=True, streaming="IntraClassDiversity",
           says={"intra-class-diversity": "How unlike each other the fakes of one class are; 0 where a class is one "
                                          "image."}),
     Entry("vendi", "vendi", "vendi", "VendiScore", "Vendi score", ("fake",), "higher", "images",

@@ -33,7 +33,6 @@ class IntraClassDiversity(SingleValued):
     entry = METRICS["intra-class-diversity"]
     canonical = ("inception", "2048")
     kind, statistic = "features", Samples
-    labelled = True
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> IntraClassDiversity:

@@ -14,7 +14,7 @@ from ganmetrics.printable import printable
 from reference_models.index import VARIANTS, get_variant
 from reference_models.recipe import Setting, settings
 
-SCORED = list(OF_IMAGES)
+SCORED = [name for name, entry in OF_IMAGES.items() if not entry.labelled]  # samples have no classes yet
 RUNNING = [
     click.option("--data", metavar="NAME",
                  help="digits, mnist, fashion-mnist, cifar10 (mnist:train[0:50000]), a folder, zip or npz."),

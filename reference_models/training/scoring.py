@@ -100,7 +100,7 @@ class SampleScorer:
 
     def __init__(self, scoring: Scoring, images: Images, *, dataroot: str | None, device: torch.device):
         self.scoring = scoring
-        labelled = [name for name in scoring.of_samples if METRICS[name.partition("@")[0]].load().labelled]
+        labelled = [name for name in scoring.of_samples if METRICS[name.partition("@")[0]].labelled]
         if labelled:
             raise RecipeError(f"--score-metric {labelled[0]}: needs class labels, and these samples have none")
         self._evaluator = gm.Evaluator(

@@ -197,6 +197,6 @@ def test_writing_never_destroys(rng: np.random.Generator, tmp_path: Path) -> Non
         files.write(tmp_path / "x.txt", file)
     with pytest.raises(StatisticsError, match="its folder does not exist"):
         files.write(tmp_path / "no" / "x.npz", file)
-    with pytest.raises(StatisticsError, match="no statistics to write"):
+    with pytest.raises(StatisticsError, match="cannot write statistics: there are no images"):
         files.write(tmp_path / "y.npz", StatisticsFile(Moments()))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npz"]

@@ -10,7 +10,6 @@ import pytest
 import ganmetrics as gm
 import reference_models
 from ganmetrics.metrics import METRICS
-from ganmetrics.metrics.index import Entry
 from reference_models import Cadence, Scoring
 from reference_models.checkpoints.checkpoint import Checkpoint
 from reference_models.errors import RecipeError
@@ -116,16 +115,11 @@ def test_what_cannot_be_asked_for(asked: Any) -> None:
         Scoring(metric=asked)
 
 
-def test_metrics_over_classes_are_refused_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Labelled(Entry):
-        def load(self) -> Any:
-            return type("Labelled", (super().load(),), {"labelled": True})
-
-    monkeypatch.setitem(METRICS, "fid", Labelled(**vars(METRICS["fid"])))
-    with pytest.raises(RecipeError, match=r"^--score-metric fid: needs class labels, and these samples have none$"):
-        run("gan", tmp_path / "run", 3, cadence=looking())
+@pytest.mark.parametrize("name", [name for name, entry in METRICS.items() if entry.labelled])
+def test_metrics_over_classes_are_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    cadence = Cadence(scoring=Scoring(metric=name, every=2, n_samples=20), progress=False)
+    with pytest.raises(RecipeError, match=f"^--score-metric {name}: needs class labels, and these samples have none$"):
+        run("gan", tmp_path / "run", 3, cadence=cadence)
     assert not (tmp_path / "run").exists()
 
 
