@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import numbers
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -47,6 +49,39 @@ class Score:
 
     def __float__(self) -> float:
         return self.value
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """The value as an array of no dimensions, as NumPy and TensorBoard ask for it."""
+        import numpy as np
+
+        return np.array(self.value, dtype=dtype)
+
+    def __format__(self, spec: str) -> str:
+        """`f"{score:.2f}"` formats the value; without a format it is the text of `str`."""
+        return format(self.value, spec) if spec else str(self)
+
+    def __round__(self, digits: int | None = None) -> float:
+        return round(self.value, digits)
+
+    def __lt__(self, other: Any) -> bool:
+        return self._compared(other, operator.lt)
+
+    def __le__(self, other: Any) -> bool:
+        return self._compared(other, operator.le)
+
+    def __gt__(self, other: Any) -> bool:
+        return self._compared(other, operator.gt)
+
+    def __ge__(self, other: Any) -> bool:
+        return self._compared(other, operator.ge)
+
+    def _compared(self, other: Any, comparison: Callable[[Any, Any], bool]) -> bool:
+        """By value, with a number or a score of the same metric. Raises TypeError for a score of another metric."""
+        if isinstance(other, Score):
+            if other.metric != self.metric:
+                raise TypeError(f"{self.metric} and {other.metric} are different metrics: their values do not compare")
+            return comparison(self.value, other.value)
+        return comparison(self.value, other) if isinstance(other, numbers.Real) else NotImplemented
 
     @property
     def digits(self) -> int:
@@ -104,3 +139,6 @@ class Score:
             return cls(**{**fields, "interval": None if ends is None else tuple(ends)})
         except (ValueError, TypeError, AttributeError) as error:
             raise OptionError(f"expected one score as `--json` prints it, got {line[:60]!r}: {error}") from error
+
+
+numbers.Number.register(Score)  # NumPy and TensorBoard take it for a scalar

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from ganmetrics.errors import GanMetricsError, PartialError, StatisticsError
@@ -17,6 +18,8 @@ from ganmetrics.measurement.side import Side, metric_over_sides
 from ganmetrics.metrics.base import Metric
 from ganmetrics.runtime.guards import ordinary_modes
 from ganmetrics.score import Score
+
+ROUNDING = 1e-12  # relative difference below which values on resampled images are the same
 
 
 def scores(measurements: Iterable[Measurement], sides: Sequence[Side]) -> dict[str, Score]:
@@ -77,5 +80,16 @@ def _with_interval(
     values, within = replicates.get(name), metric.entry.ranges.get(name, ANY)
     if values is None:
         return score.with_(warnings=[*score.warnings, f"no 95 % interval: {metric.without_interval(name)}"])
+    if reason := _useless(values):
+        return score.with_(warnings=[*score.warnings, f"no 95 % interval: {reason}"])
     about = {"confidence": LEVEL, "resamples": len(values), "resampling_seed": settings.seed or 0}
     return score.with_(interval=interval(score.value, values, within=within), protocol={**score.protocol, **about})
+
+
+def _useless(values: Tensor) -> str:
+    """Why values on resampled images give no interval; empty if they do."""
+    if not bool(torch.isfinite(values).all()):
+        return "some sets of resampled images have no value; give more images"
+    # Equal values would give an interval of no width, which claims more than so few or so equal images can tell.
+    equal = float(values.max() - values.min()) <= ROUNDING * float(values.abs().max())
+    return "all sets of resampled images have the same value; give more images" if equal else ""

@@ -1,0 +1,87 @@
+"""A score in a person's hands: formatted, rounded, compared, serialised and logged like the number that it is."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ganmetrics as gm
+from ganmetrics.score import Score
+from tests.helpers.commands import Cli
+
+FID = Score("fid", 12.3456, "lower", interval=(11.0, 14.0))
+
+
+def test_it_is_formatted_and_rounded() -> None:
+    assert f"{FID:.2f}" == "12.35"
+    assert f"{FID:8.1f}|" == "    12.3|"
+    assert f"{FID}" == str(FID) == "fid 12.3456 [11.0000, 14.0000]"
+    assert (round(FID, 2), round(FID)) == (12.35, 12)
+
+
+def test_it_is_compared_with_numbers_and_scores_of_its_metric() -> None:
+    better = Score("fid", 9.0, "lower")
+    assert better < FID
+    assert better < FID
+    assert better <= better
+    assert FID >= 12.3456
+    assert FID < 20
+    assert FID < 20
+    assert not np.float64(10) > FID
+    assert min([FID, better]) is better
+    assert max({"a": FID, "b": better}.values()) is FID
+    assert sorted([FID, better]) == [better, FID]
+
+
+def test_scores_of_two_metrics_do_not_compare() -> None:
+    """The least of a FID and a KID means nothing."""
+    with pytest.raises(TypeError, match=r"^fid and kid are different metrics: their values do not compare$"):
+        _ = Score("kid", 0.001, "lower") > FID
+    with pytest.raises(TypeError):
+        _ = FID < "12"
+
+
+def test_it_is_written_as_json_and_as_a_scalar(tmp_path: Path) -> None:
+    assert json.loads(json.dumps({"fid": FID}, default=float)) == {"fid": 12.3456}
+    assert np.asarray(FID) == np.float64(12.3456)
+    assert np.mean([FID, Score("fid", 10.0, "lower")]) == pytest.approx(11.1728)
+    pytest.importorskip("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(tmp_path)) as writer:
+        writer.add_scalar("fid", FID, 3)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    read = EventAccumulator(str(tmp_path))
+    read.Reload()
+    (event,) = read.Scalars("fid")
+    assert (event.step, event.value) == (3, pytest.approx(12.3456, rel=1e-6))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_kid_of_very_few_images_has_no_interval(n: int, cli: Cli, rng: np.random.Generator) -> None:
+    """It was (-inf, -inf), and --json ended in a traceback."""
+    for side in ("real", "fake"):
+        np.save(f"{side}.npy", rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8))
+    (score,) = cli("kid", "real.npy", "fake.npy", "--features", "pixels", "--confidence", "--json").scores
+    assert math.isfinite(score["value"])
+    assert score["interval"] is None
+    assert "no 95 % interval: some sets of resampled images have no value; give more images" in score["warnings"]
+
+
+TWO_APART = (torch.eye(16)[:2].reshape(2, 1, 4, 4) * 200).to(torch.uint8)
+
+
+@pytest.mark.parametrize(("images", "value"), [(torch.full((6, 1, 4, 4), 9, dtype=torch.uint8), 1), (TWO_APART, 2)])
+def test_an_interval_of_no_width_is_none(images: torch.Tensor, value: float) -> None:
+    """Vendi of equal images, and of two: drawing them anew moves nothing but rounding."""
+    options = {"features": "pixels", "layout": "NCHW", "device": "cpu", "progress": False, "confidence": True}
+    score = gm.evaluate(None, images, ["vendi"], resamples=100, **options)["vendi"]
+    assert score.value == pytest.approx(value)
+    assert score.interval is None
+    assert "no 95 % interval: all sets of resampled images have the same value; give more images" in score.warnings
