@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
-from typing import Any
 
 import pytest
 import torch
@@ -13,29 +12,11 @@ from torch import Tensor, nn
 
 from ganmetrics.features import packing
 from ganmetrics.runtime import products
-from ganmetrics.runtime.arithmetic import exact_arithmetic
-from ganmetrics.runtime.private_operators import PrivateOperator
 from ganmetrics.runtime.products import FLOAT32_PRODUCTS, INT8_PRODUCTS
+from tests.helpers.operators import CONVOLUTIONS, needed, operators_afresh  # noqa: F401 - a fixture
 
 SIZES = (0, 1, 2, 3, 15, 16, 17, 31, 33, 63, 65)
-CONVOLUTIONS = packing.packed_convolution(torch.float32)
-
-
-@pytest.fixture(autouse=True)
-def afresh(seeded: None) -> Iterator[None]:
-    """Every operator tried and checked again, before and after; as while a score is measured."""
-    operators: tuple[PrivateOperator[Any], ...] = FLOAT32_PRODUCTS, INT8_PRODUCTS, CONVOLUTIONS
-    for operator in operators:
-        operator.forget()
-    with exact_arithmetic(torch.device("cpu")):
-        yield
-    for operator in operators:
-        operator.forget()
-
-
-def needed(operator: PrivateOperator[Any]) -> None:
-    if not operator.available():
-        pytest.skip("this torch or processor has no such operator")
+pytestmark = pytest.mark.usefixtures("operators_afresh")
 
 
 def plain(x: Tensor) -> Tensor:

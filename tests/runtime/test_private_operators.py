@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,30 +15,12 @@ from ganmetrics.features import packing
 from ganmetrics.features.inception_network import BasicConv2d
 from ganmetrics.metrics.parzen import log_likelihood
 from ganmetrics.runtime import products
-from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.private_operators import PrivateOperator
 from ganmetrics.runtime.products import FLOAT32_PRODUCTS, INT8_PRODUCTS, Bytes, Factors
+from tests.helpers.operators import CONVOLUTIONS, needed, operators_afresh  # noqa: F401 - a fixture
 from tests.metrics.test_parzen_density import reference
 
-SIZES = (0, 1, 2, 3, 15, 16, 17, 31, 33, 63, 65)
-CONVOLUTIONS = packing.packed_convolution(torch.float32)
-
-
-@pytest.fixture(autouse=True)
-def afresh(seeded: None) -> Iterator[None]:
-    """Every operator tried and checked again, before and after; as while a score is measured."""
-    operators: tuple[PrivateOperator[Any], ...] = FLOAT32_PRODUCTS, INT8_PRODUCTS, CONVOLUTIONS
-    for operator in operators:
-        operator.forget()
-    with exact_arithmetic(torch.device("cpu")):
-        yield
-    for operator in operators:
-        operator.forget()
-
-
-def needed(operator: PrivateOperator[Any]) -> None:
-    if not operator.available():
-        pytest.skip("this torch or processor has no such operator")
+pytestmark = pytest.mark.usefixtures("operators_afresh")
 
 
 def garbage(found: Tensor) -> Tensor:
