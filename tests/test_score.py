@@ -25,17 +25,18 @@ def test_it_is_formatted_and_rounded() -> None:
 
 
 def test_it_is_compared_with_numbers_and_scores_of_its_metric() -> None:
-    better = Score("fid", 9.0, "lower")
-    assert better < FID
-    assert better < FID
+    score, better, ten, twenty = FID, Score("fid", 9.0, "lower"), np.float64(10), 20
+    assert better < score
+    assert score > better
     assert better <= better
-    assert FID >= 12.3456
-    assert FID < 20
-    assert FID < 20
-    assert not np.float64(10) > FID
-    assert min([FID, better]) is better
-    assert max({"a": FID, "b": better}.values()) is FID
-    assert sorted([FID, better]) == [better, FID]
+    assert score >= 12.3456
+    assert score < twenty
+    assert twenty > score
+    assert not score < ten
+    assert ten < score
+    assert min([score, better]) is better
+    assert max({"a": score, "b": better}.values()) is score
+    assert sorted([score, better]) == [better, score]
 
 
 def test_scores_of_two_metrics_do_not_compare() -> None:
