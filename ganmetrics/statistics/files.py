@@ -72,7 +72,7 @@ def write(path: str | os.PathLike[str], statistics: StatisticsFile, *, overwrite
     }
     try:
         with writing.write_whole(path) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, **arrays)  # type: ignore[arg-type] # mypy takes an array for allow_pickle
     except OSError as error:
         raise StatisticsError(f"{printable(os.fspath(path))}: cannot be written ({reason_of(error)})") from error
 
