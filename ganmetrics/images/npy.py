@@ -6,6 +6,8 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,13 +27,7 @@ READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 def open_npy(path: str, rule: PixelRule) -> ArraySource:
     """One array of images, memory-mapped. Raises SourceError for a file that is not an array or needs pickle."""
-    name = printable(path)
-    try:
-        with open(path, "rb") as stream:
-            header = _header(stream, name)
-            return ArraySource(name, _mapped(path, header, stream.tell(), name), rule)
-    except OSError as error:
-        raise SourceError(f"{name}: cannot be read: {reason_of(error).lower()}") from error
+    return ArraySource(printable(path), mapped_npy(path), rule)
 
 
 def open_npz(path: str, rule: PixelRule) -> ArraySource:
@@ -41,15 +37,50 @@ def open_npz(path: str, rule: PixelRule) -> ArraySource:
     Raises SourceError if there is no such array or several, for a file of statistics, and if pickle is needed.
     """
     name = printable(path)
+    with _archive(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        key = _choose({key: _peek(archive, info, name) for key, info in members.items()}, name)
+        where = f"{name}: array {printable(key)!r}"
+        source = ArraySource(name, _member(path, archive, members[key], where), rule)
+        if key == "arr_0" and LABELS in members:
+            source.labels = _labels(path, archive, members[LABELS], len(source))
+        return source
+
+
+def shapes_in(path: str) -> dict[str, tuple[int, ...]]:
+    """The shape of every array of an `.npz`, from the headers only; empty for a member that is none.
+
+    Raises SourceError for a damaged or encrypted archive.
+    """
+    with _archive(path) as archive:
+        infos = archive.infolist()
+        return {info.filename.removesuffix(".npy"): _peek(archive, info, printable(path)) for info in infos}
+
+
+def array_in(path: str, key: str) -> np.ndarray:
+    """One array of an `.npz`: memory-mapped if stored uncompressed. Raises SourceError if it cannot be read."""
+    with _archive(path) as archive:
+        return _member(path, archive, archive.getinfo(f"{key}.npy"), f"{printable(path)}: array {printable(key)!r}")
+
+
+def mapped_npy(path: str) -> np.ndarray:
+    """The array of an `.npy`, memory-mapped. Raises SourceError for a file that is not an array or needs pickle."""
+    name = printable(path)
+    try:
+        with open(path, "rb") as stream:
+            header = _header(stream, name)
+            return _mapped(path, header, stream.tell(), name)
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read: {reason_of(error).lower()}") from error
+
+
+@contextmanager
+def _archive(path: str) -> Iterator[zipfile.ZipFile]:
+    """An opened `.npz`, whose faults become SourceErrors."""
+    name = printable(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            key = _choose({key: _peek(archive, info, name) for key, info in members.items()}, name)
-            where = f"{name}: array {printable(key)!r}"
-            source = ArraySource(name, _member(path, archive, members[key], where), rule)
-            if key == "arr_0" and LABELS in members:
-                source.labels = _labels(path, archive, members[LABELS], len(source))
-            return source
+            yield archive
     except zipfile.BadZipFile as error:
         raise SourceError(f"{name}: is no .npz archive, or a damaged one ({error})") from error
     except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
