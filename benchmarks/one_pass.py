@@ -37,10 +37,11 @@ def measure(names: Sequence[str], real: str, fake: str, options: dict[str, Any])
     settings = Settings.of(None, {**options, "cache": False, "progress": False})
     measurements = configured(names, settings)
     sides = [open_side(side, source, measurements, settings) for side, source in (("real", real), ("fake", fake))]
-    wanted = {side.name: needs(side.name, measurements) for side in sides}  # loads the network, before the clock starts
+    wanted = {side.name: needs(side, measurements) for side in sides}  # loads the network, before the clock starts
     start = time.perf_counter()
     for side in sides:
-        fill(side, wanted[side.name], settings)
+        if side.opened is not None:
+            fill(side, wanted[side.name], settings)
     passed = time.perf_counter()
     steps, values = dict[str, float](), dict[str, float]()
     for measurement in measurements:

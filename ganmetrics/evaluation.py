@@ -85,7 +85,7 @@ def _evaluate(
     measurements = configured(metrics, settings)
     sources = (("real", real), ("fake", fake))
     opened = [
-        open_side(side, source, measurements, settings)
+        open_side(side, source, measurements, settings, with_images=report is not None)
         for side, source in sources
         if source is not None or of_side(measurements, side)
     ]
@@ -95,9 +95,9 @@ def _evaluate(
     evidence = None if report is None else _evidence(report, measurements)
     check(measurements, sides)
     for side in sides:
-        if side.file is None:
+        if side.opened is not None:
             page_needs = [] if evidence is None else [evidence.need]
-            wanted = list(dict.fromkeys([*needs(side.name, measurements), *page_needs]))
+            wanted = list(dict.fromkeys([*needs(side, measurements), *page_needs]))
             fill(side, wanted, settings, () if evidence is None else evidence.watchers(side), group)
 
     def finish() -> dict[str, Score]:

@@ -121,7 +121,7 @@ class Parzen:
             device=resolve_device(self._settings.device),
             progress=self._settings.progress,
         )
-        self._need = Need(self._settings.extractor, "features", Samples, self._settings)
+        self._need = Need(self._settings, "features", Samples)
         self._sides = {"samples": self._side("samples")}
         if validation is not None:
             if not self.options.allow_same and same_source(validation, test):

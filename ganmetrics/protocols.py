@@ -24,8 +24,10 @@ class Splits:
     """How the Inception Score is averaged over splits.
 
     Attributes:
-        count: requested number of splits; "chunk" may cut fewer.
-        boundaries: "floor" cuts at i * N // count; "chunk" cuts as torch.chunk, in pieces of ceil(N / count).
+        count: requested number of splits; "chunk" may cut fewer, and "blocks" ignores it.
+        boundaries: "floor" cuts at i * N // count; "chunk" cuts as torch.chunk, in pieces of ceil(N / count); "blocks"
+            cuts after every `size` images, so the last split may be shorter.
+        size: images in a block.
         order: "given" keeps the order of the images; "numpy" shuffles by RandomState(seed).permutation, "torch" by
             randperm after manual_seed(seed).
         seed: seed of the shuffle.
@@ -33,7 +35,8 @@ class Splits:
     """
 
     count: int = 10
-    boundaries: Literal["floor", "chunk"] = "floor"
+    boundaries: Literal["floor", "chunk", "blocks"] = "floor"
+    size: int = 5000
     order: Literal["given", "numpy", "torch"] = "given"
     seed: int = 0
     ddof: int = 0
@@ -46,6 +49,7 @@ class Splits:
         return replace(
             self,
             count=self.count if options.splits is None else options.splits,
+            boundaries="floor" if options.splits is not None and self.boundaries == "blocks" else self.boundaries,
             order=order,
             seed=self.seed if options.seed is None else options.seed,
         )
@@ -124,6 +128,7 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol("tensorflow", "tf1-bilinear", "round", Splits()),
+        Protocol("adm", "tf1-bilinear", "round", Splits(boundaries="blocks")),
         Protocol("pytorch-fid", "bilinear", "round", None),
         Protocol("torch-fidelity", "tf1-bilinear", "round", Splits(order="numpy", seed=2020), Subsets(seed=2020)),
         Protocol("clean-fid", "pil-bicubic", "round", None, Subsets()),

@@ -18,6 +18,7 @@ from ganmetrics.measurement.side import Side, needs
 from ganmetrics.metrics.index import OF_IMAGES, SIDES, Better, Entry
 from ganmetrics.runtime.guards import restored_random
 from ganmetrics.score import Score
+from ganmetrics.statistics.transfer import contents
 
 
 class Streaming:
@@ -71,8 +72,8 @@ class Streaming:
             with restored_random():
                 side = open_side("real", source, self._measurements, self.settings)
                 check(self._measurements, [side])
-                if side.file is None:
-                    fill(side, needs("real", self._measurements), self.settings)
+                if side.opened is not None:
+                    fill(side, needs(side, self._measurements), self.settings)
         except BaseException:
             self.reset("real")  # keep no half-read side
             raise
@@ -89,11 +90,12 @@ class Streaming:
         side = self._sides.get("real")
         if side is None:
             return None
-        if side.file is not None:
-            moments = side.file.moments
-            parts = [moments.mean(), moments.covariance()]
-            return of_images(mark_of_bytes(part.contiguous().cpu().numpy().data) for part in parts)
-        return None if side.opened is None else side.opened.fingerprint() or side.opened.name
+        images = None if side.opened is None else side.opened.fingerprint() or side.opened.name
+        if side.file is None:
+            return images
+        arrays = (array for part in side.file.parts for array in contents(part.statistic))
+        statistics = of_images(mark_of_bytes(array.contiguous().cpu().numpy().data) for array in arrays)
+        return statistics if images is None else f"{statistics} {images}"
 
     def update(
         self,
@@ -128,13 +130,14 @@ class Streaming:
         classes = [] if labels is None else class_names(labels, len(batch))
         summary = Summary()
         summary.add([batch])
-        target, wanted = self._sides[side], needs(side, measurements)
+        target = self._sides[side]
         target.own_file()
-        consumers = feeds(target, wanted)
+        targets = target.targets(measurements)
+        consumers = feeds(targets)
         with restored_random():
             vectors = extracted(batch, consumers, self.settings.batch_size)
-            for need in wanted:  # check all before the first update
-                require_fit(target.statistic_for(need), vectors[need.extractor, need.tap])
+            for need, statistic in targets:  # check all before the first update
+                require_fit(statistic, vectors[need.extractor, need.tap])
             update_statistics(vectors, consumers)
         if labelled:
             target.batch_labels += classes

@@ -222,7 +222,8 @@ def test_a_page_that_cannot_be_written_after_all(cli: Cli, monkeypatch: pytest.M
 def test_statistics_for_a_metric_over_images_name_it(cli: Cli, real_and_fake: dict[str, np.ndarray]) -> None:
     assert cli("stats", "real", "-o", "real.npz", *QUIET).code == 0
     assert cli("evaluate", "real.npz", "fake", "-m", "fid,prdc", *QUIET).error == (
-        "prdc: needs the real images themselves, and real.npz holds statistics without them"
+        "prdc: needs the real images themselves, and real.npz holds statistics without them; "
+        "give the images, or statistics made with ganmetrics stats -m prdc"
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganmetrics.metrics.index import OF_IMAGES
 from ganmetrics.printable import printable
 from ganmetrics.protocols import DEFAULT, DTYPES, JPEG_DECODERS, PROTOCOLS
 from ganmetrics.report.text import FORMATS
@@ -102,6 +103,15 @@ OWN = {  # options of single metrics, named in their entries of the index
     "subset_size": click.option("--subset-size", type=click.IntRange(2),
                                 help="Images in each subset.  [default: 1000, where there are subsets]"),
 }  # fmt: skip
+
+
+def metric_names(context: click.Context, _: click.Parameter, values: Sequence[str]) -> list[str]:
+    """Split at commas. An unknown name is a usage error, raised before anything slow begins."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    for name in names:
+        if name.partition("@")[0] not in OF_IMAGES:
+            raise click.BadParameter(f"expected some of {', '.join(OF_IMAGES)}, got {name!r}")
+    return names
 
 
 def with_options(*groups: list[Callable]) -> Callable:

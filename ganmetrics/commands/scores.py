@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from ganmetrics.commands.console import fail
-from ganmetrics.commands.options import CONFIDENCE, EPILOG, MEASURING, OWN, SCORING, print_scores, with_options
+from ganmetrics.commands.options import (
+    CONFIDENCE,
+    EPILOG,
+    MEASURING,
+    OWN,
+    SCORING,
+    metric_names,
+    print_scores,
+    with_options,
+)
 from ganmetrics.errors import GanMetricsError, PartialError
 from ganmetrics.metrics.index import OF_IMAGES, Entry
 from ganmetrics.runtime import launcher
@@ -32,15 +41,6 @@ def metric_command(entry: Entry) -> click.Command:
     return click.command(entry.name, help=help_, short_help=entry.title, epilog=EPILOG)(command)
 
 
-def _metric_names(context: click.Context, _: click.Parameter, values: Sequence[str]) -> list[str]:
-    """Split at commas. An unknown name is a usage error, raised before anything slow begins."""
-    names = [name.strip() for value in values for name in value.split(",")]
-    for name in names:
-        if name.partition("@")[0] not in OF_IMAGES:
-            raise click.BadParameter(f"expected some of {', '.join(OF_IMAGES)}, got {name!r}")
-    return names
-
-
 def _own_options() -> list[Callable]:
     return [OWN[name] for name in dict.fromkeys(name for entry in OF_IMAGES.values() for name in entry.options)]
 
@@ -48,7 +48,7 @@ def _own_options() -> list[Callable]:
 @click.command(epilog=EPILOG, short_help="Several of these in one pass over the images")
 @click.argument("real")
 @click.argument("fake")
-@click.option("-m", "--metric", "metrics", multiple=True, default=DEFAULT, callback=_metric_names, metavar="NAME",
+@click.option("-m", "--metric", "metrics", multiple=True, default=DEFAULT, callback=metric_names, metavar="NAME",
               help=f"Repeat it, or use commas: {', '.join(OF_IMAGES)}; NAME@FEATURES uses its own extractor."
                    f"  [default: {', '.join(DEFAULT)}]")  # fmt: skip
 @with_options(MEASURING, _own_options(), CONFIDENCE, SCORING)

@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganmetrics.commands.options import EPILOG, MEASURING, print_remarks, with_options
+from ganmetrics.commands.options import EPILOG, MEASURING, metric_names, print_remarks, with_options
 from ganmetrics.printable import printable
 from ganmetrics.runtime import launcher
+
+if TYPE_CHECKING:
+    from ganmetrics.statistics.files import StatisticsFile
 
 
 @click.command(epilog=EPILOG, short_help="Save the statistics of SOURCE in a file")
 @click.argument("source")
 @click.option("-o", "--output", required=True, metavar="FILE", help="An .npz; pytorch-fid can read it too.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "-m",
+    "--metric",
+    "metrics",
+    multiple=True,
+    callback=metric_names,
+    metavar="NAME",
+    help="What the file is to serve; repeat it, or use commas.  [default: fid]",
+)
+@click.option(
+    "--keep",
+    type=click.Choice(["moments", "vectors"]),
+    help="Keep the vectors too, for KID, PRDC, intervals and so on.  [default: what the metrics need]",
+)
+@click.option(
+    "--for",
+    "layout",
+    type=click.Choice(["adm"]),
+    help="A reference file for guided-diffusion: moments for FID and sFID, and 10,000 images.",
+)
 @with_options(MEASURING)
-def stats(source: str, output: str, overwrite: bool, quiet: bool, **options: Any) -> None:
-    """Save the statistics of SOURCE in a file that can replace it in `fid` and `merge`."""
+def stats(
+    source: str,
+    output: str,
+    overwrite: bool,
+    metrics: list[str],
+    keep: str | None,
+    layout: str | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Save the statistics of SOURCE in a file that can replace it wherever they are enough."""
+    if layout and (metrics or keep):
+        raise click.UsageError("--for adm says what is kept; leave out --metric and --keep")
     from ganmetrics.measurement.settings import Settings
     from ganmetrics.runtime.distributed import processes
-    from ganmetrics.sharding import shared_stats
+    from ganmetrics.sharding import adm_reference, shared_stats
     from ganmetrics.statistics.files import require_writable, write
 
     with processes(launcher.size() > 1) as group:
         # Checked before the slow part; only rank 0 writes.
         group.first(lambda: require_writable(output, overwrite=overwrite))
-        file = shared_stats(source, Settings(progress=not quiet, **options), group)
-        group.first(lambda: write(output, file, overwrite=overwrite))
-    contents = f"{file.moments.count} images, {file.moments.dim} dimensions, {file.protocol['features']}"
-    click.echo(f"{printable(output)}: {contents}")
-    print_remarks(file.protocol["warnings"], file.protocol["skipped"])
+        settings, images = Settings(progress=not quiet, **options), {}
+        if layout is None:
+            file = shared_stats(source, settings, group, metrics or ["fid"], keep=keep)
+        else:
+            file, images = adm_reference(source, settings, group)
+        group.first(lambda: write(output, file, overwrite=overwrite, images=images))
+    _tell(output, file)
+
+
+def _tell(output: str, file: StatisticsFile) -> None:
+    """Say what was written, and what was noticed."""
+    held = [] if len(file.parts) == 1 else [f" ({', '.join(part.holding for part in file.parts)})"]
+    count = "an unknown number of" if file.count is None else file.count
+    features = file.protocol.get("features") or "features unknown"
+    click.echo(f"{printable(output)}: {count} images, {file.dim} dimensions, {features}{''.join(held)}")
+    print_remarks(file.protocol.get("warnings") or [], file.protocol.get("skipped") or [])
 
 
 @click.command(short_help="Join the statistics files of shards")
@@ -45,5 +90,5 @@ def merge(files: tuple[str, ...], output: str, overwrite: bool) -> None:
     require_writable(output, overwrite=overwrite)
     file = merge(files)
     write(output, file, overwrite=overwrite)
-    click.echo(f"{printable(output)}: {file.moments.count} images from {len(files)} files")
-    print_remarks(file.protocol["warnings"], file.protocol["skipped"])
+    click.echo(f"{printable(output)}: {file.count} images from {len(files)} files")
+    print_remarks(file.protocol.get("warnings") or [], file.protocol.get("skipped") or [])

@@ -7,10 +7,9 @@ from typing import Any
 
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.measurement.measurement import Measurement
-from ganmetrics.measurement.settings import INCEPTION, Settings
+from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side
 from ganmetrics.metrics.base import Metric
-from ganmetrics.statistics.files import StatisticsFile
 
 # Vectors that differ in one of these lie in different feature spaces and cannot be compared.
 IDENTITY = ("features", "tap", "weights_sha256", "resize", "size")
@@ -24,22 +23,24 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
     described: dict[str, Mapping[str, Any]] = {}
     warnings: list[str] = []
     for side in sides:
-        if side.file is None:
+        part, origin = side.part_for(measurement), side.file.origin if side.file else ""
+        if part is None:
             described[side.name] = settings.describe(measurement.tap)
             warnings += [text for text in settings.warnings if text not in warnings]
-        elif side.file.protocol:
-            label = f"{side.name} ({side.file.origin})"
-            described[label] = side.file.protocol
-            warnings += [f"{label}: {text}" for text in side.file.protocol.get("warnings") or []]
+        elif part.protocol:
+            label = f"{side.name} ({origin})"
+            described[label] = part.protocol
+            warnings += [f"{label}: {text}" for text in part.protocol.get("warnings") or []]
         else:
             warnings.append(
-                f"{side.name}: {side.file.origin or 'these statistics'} does not say how it was measured, nor over "
+                f"{side.name}: {origin or 'these statistics'} does not say how it was measured, nor over "
                 "how many images; make sure that it was with the same features, weights and resize"
             )
     require_alike(described)
     for side in sides:
-        if side.file is not None and side.file.protocol:
-            _refuse_contradiction(side.file, settings)
+        part = side.part_for(measurement)
+        if part is not None and part.protocol and side.file is not None:
+            _refuse_contradiction(part.protocol, side.file.origin, settings)
     if settings.ddof == 0 and settings.protocol is not None:
         warnings.append(f"--ddof 0 is not what {settings.protocol} does: the value does not equal that tool's")
     merged: dict[str, Any] = dict(next(iter(described.values()), {"features": None, "tap": None}))
@@ -47,6 +48,8 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
         merged.pop(name, None)
     if settings.protocol is not None and described:
         merged["protocol"] = settings.protocol
+    if used := {side.name: text for side in sides if (text := side.used(measurement))}:
+        merged["used"] = used
     if cached := [side.name for side in sides if side.cached and measurement.need in side.cached]:
         merged["cached"] = cached
     for key, usual in PRECISION.items():
@@ -57,22 +60,16 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
     return merged, warnings
 
 
-def _refuse_contradiction(file: StatisticsFile, settings: Settings) -> None:
-    """Raises OptionError if an option contradicts a statistics file; options left at their defaults never do."""
-    protocol = file.protocol
+def _refuse_contradiction(protocol: Mapping[str, Any], origin: str, settings: Settings) -> None:
+    """Raises OptionError if an option contradicts saved statistics; options left at their defaults never do."""
     if settings.protocol is not None and protocol.get("resize") != settings.rules.resize:
         raise OptionError(
-            f"--protocol {settings.protocol} resizes by {settings.rules.resize}, and {file.origin} was measured with "
+            f"--protocol {settings.protocol} resizes by {settings.rules.resize}, and {origin} was measured with "
             f"{protocol.get('resize')}; leave the option out or measure again"
         )
-    label = settings.features.replace(":", "-") if isinstance(settings.features, str) else None
-    if (
-        label is not None
-        and label != INCEPTION
-        and label not in (protocol.get("features"), f"{protocol.get('features')}-{protocol.get('tap')}")
-    ):
+    if settings.label is not None and not settings.suits(protocol):
         raise OptionError(
-            f"--features {settings.features}: {file.origin} was measured with {protocol.get('features')}; "
+            f"--features {settings.features}: {origin} was measured with {protocol.get('features')}; "
             "leave the option out or measure again"
         )
 

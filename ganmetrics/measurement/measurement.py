@@ -26,12 +26,12 @@ class Measurement:
     @property
     def tap(self) -> str:
         """Name of the extractor's output that the metric reads. Raises OptionError if it has no output of that kind."""
-        return self.settings.tap(self.metric.kind, f"the {self.metric.entry.title}")
+        return self.need.tap
 
     @property
     def need(self) -> Need:
         """The statistic that the metric needs of each of its sides."""
-        return Need(self.settings.extractor, self.tap, self.metric.statistic, self.settings)
+        return Need(self.settings, self.metric.kind, self.metric.statistic, f"the {self.metric.entry.title}")
 
 
 def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ganmetrics.features.extractor import Extractor
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.statistics.files import Kind
 from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.parts import Kind
 from ganmetrics.statistics.samples import Samples
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from ganmetrics.errors import OptionError, SourceError, StatisticsError
+from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import Feeds, batch_size_for
 from ganmetrics.features.extractor import Extractor
 from ganmetrics.images import ImageSource, Summary
@@ -21,43 +21,58 @@ from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.shared_reading import extract_parts
 from ganmetrics.measurement.side import Side
 from ganmetrics.metrics.base import Metric
-from ganmetrics.printable import printable
 from ganmetrics.runtime.distributed import Alone
-from ganmetrics.statistics import files
+from ganmetrics.statistics import loading
+from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.transfer import Statistic
 
 
-def open_side(name: str, source: Any, measurements: Sequence[Measurement], settings: Settings) -> Side:
-    """A side from a statistics file if that is enough for every metric, else from images.
+def open_side(
+    name: str, source: Any, measurements: Sequence[Measurement], settings: Settings, *, with_images: bool = False
+) -> Side:
+    """A side from a statistics file or from images; from both for a file that holds both, if a metric needs images.
 
-    A file may hold both, as the reference batches of ADM do.
-
+    with_images: open the images of such a file even if no metric needs them.
     Raises StatisticsError if there are only statistics and a metric needs images, SourceError if nothing can be opened.
     """
-    over_side = [measurement.metric for measurement in of_side(measurements, name)]
-    image_metrics = [metric.name for metric in over_side if name not in metric.moments_serve]
-    if image_metrics and isinstance(source, (files.StatisticsFile, Moments)):
-        raise StatisticsError(f"{image_metrics[0]}: needs the {name} images themselves, got statistics without them")
-    if isinstance(source, files.StatisticsFile):
-        return Side(name, source, file=source, summary=_summary_from_file(source))
+    side = unopened_side(name, source)
+    if side.file is None:
+        side.opened = settings.open(source)
+        return side
+    unserved = [one for one in of_side(measurements, name) if side.part_for(one) is None]
+    if unserved:
+        require_images(side.file, name, unserved[0].metric.name)
+    if unserved or (with_images and side.file.has_images):
+        side.opened = settings.open(source)
+    return side
+
+
+def unopened_side(name: str, source: Any) -> Side:
+    """A side with the statistics of its source, if that is a statistics file; its images are not opened."""
+    file = _file_of(source)
+    return Side(name, source) if file is None else Side(name, source, file=file, summary=_summary_from_file(file))
+
+
+def _file_of(source: Any) -> StatisticsFile | None:
+    """The statistics of a source that holds some."""
+    if isinstance(source, StatisticsFile):
+        return source
     if isinstance(source, Moments):
-        return Side(name, source, file=files.StatisticsFile(source))
-    if not image_metrics and files.is_statistics_file(source):
-        file = files.load(source)
-        return Side(name, source, file=file, summary=_summary_from_file(file))
-    try:
-        return Side(name, source, opened=settings.open(source))
-    except SourceError as error:
-        if image_metrics and files.is_statistics_file(source):
-            raise StatisticsError(
-                f"{image_metrics[0]}: needs the {name} images themselves, and {printable(str(source))} holds "
-                "statistics without them"
-            ) from error
-        raise
+        return StatisticsFile.of(source)
+    return loading.load(source) if loading.is_statistics_file(source) else None
 
 
-def _summary_from_file(file: files.StatisticsFile) -> Summary:
+def require_images(file: StatisticsFile, side: str, asking: str) -> None:
+    """Raises StatisticsError for a file without images, for a metric that its statistics do not serve."""
+    if not file.has_images:
+        raise StatisticsError(
+            f"{asking}: needs the {side} images themselves, and {file.origin or 'the source'} holds statistics without "
+            f"them; give the images, or statistics made with ganmetrics stats -m {asking}"
+        )
+
+
+def _summary_from_file(file: StatisticsFile) -> Summary:
     """The sizes and formats of its images that a statistics file records."""
     sizes = {tuple(size): n for size, n in file.protocol.get("sizes") or []}
     return Summary(sizes=Counter(sizes), formats=Counter(file.protocol.get("formats") or {}))
@@ -75,14 +90,22 @@ def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
         common_protocol(measurement, own)
         if metric.labelled and own:  # a metric over fakes alone has no part in a real side that is read first
             metric.require_classes({side.name: _labels(metric, side) for side in own})
-    require_counts(measurements, {side.name: count for side in sides if (count := _count(side)) is not None})
+        require_counts([measurement], {side.name: count for side in own if (count := _count(side, measurement))})
 
 
-def _count(side: Side) -> int | None:
+def _count(side: Side, measurement: Measurement) -> int | None:
     """The number of images; None if it is known only after reading."""
-    if side.file is not None:
-        return side.file.moments.count
+    part = side.part_for(measurement)
+    if part is not None:
+        return part.statistic.count
     return None if side.opened is None else side.opened.n_images
+
+
+def require_labels(measurements: Sequence[Measurement], side: Side) -> None:
+    """Raises OptionError if a metric is over classes and the images of the side have none."""
+    for measurement in measurements:
+        if measurement.metric.labelled:
+            _labels(measurement.metric, side)
 
 
 def _labels(metric: Metric, side: Side) -> list[str]:
@@ -118,14 +141,10 @@ def fill(
 ) -> None:
     """Fill the statistics of a side: from the cache where possible, the rest in one pass over the images.
 
-    A side from a statistics file is left as it is.
-
     wanted: the needs, without duplicates.
     watchers: called with every stack of images `(b, C, H, W)` read, in order.
     group: processes that share the reading; afterwards rank 0 has the statistics.
     """
-    if side.file is not None:
-        return
     group = group or Alone()
     side.opened = side.opened or settings.open(side.source)
     skip = settings.on_error == "skip"
@@ -135,7 +154,7 @@ def fill(
     indices = group.first(lambda: [wanted.index(need) for need in cache.missing])
     missing = [wanted[index] for index in indices]
     if missing or watchers:
-        consumers = feeds(side, missing)
+        consumers = feeds([(need, side.statistic_for(need)) for need in missing])
         side.summary = extract_parts(
             side.opened,
             consumers,
@@ -152,19 +171,21 @@ def fill(
         cache.keep()
 
 
-def feeds(side: Side, wanted: Sequence[Need]) -> Feeds:
+def feeds(targets: Iterable[tuple[Need, Statistic]]) -> Feeds:
     """For each extractor and tap, the `update` methods of the statistics of these needs, each statistic once.
 
     Raises StatisticsError for statistics from a file that would be updated with vectors of several feature spaces.
     """
     by_tap: dict[Extractor, dict[str, dict[Statistic, None]]] = {}
-    if side.file is not None and len({(need.extractor, need.tap) for need in wanted}) > 1:
-        raise StatisticsError(
-            f"{side.name}: statistics from a file are of one feature space, and the metrics read several; "
-            "give the images, or measure each feature space on its own"
-        )
-    for need in wanted:
-        by_tap.setdefault(need.extractor, {}).setdefault(need.tap, {})[side.statistic_for(need)] = None
+    spaces: dict[Statistic, tuple[Extractor, str]] = {}
+    for need, statistic in targets:
+        space = need.extractor, need.tap
+        if spaces.setdefault(statistic, space) != space:
+            raise StatisticsError(
+                "statistics from a file are of one feature space, and the metrics read several; "
+                "give the images, or measure each feature space on its own"
+            )
+        by_tap.setdefault(need.extractor, {}).setdefault(need.tap, {})[statistic] = None
     return {
         extractor: {tap: [statistic.update for statistic in statistics] for tap, statistics in taps.items()}
         for extractor, taps in by_tap.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +17,10 @@ from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Extractor, Options
 from ganmetrics.images import ImageSource, open_images
 from ganmetrics.images.jpeg import JpegDecoder
-from ganmetrics.metrics.base import Kind
 from ganmetrics.protocols import JPEG_DECODERS, MetricOptions, Protocol, get_protocol
 from ganmetrics.runtime.device import require_tf32, resolve_device, resolve_dtype
 from ganmetrics.runtime.guards import ordinary_modes
+from ganmetrics.statistics.parts import Kind
 from ganmetrics.validation import whole
 
 INCEPTION = "inception"
@@ -108,6 +108,21 @@ class Settings(MetricOptions):
     @property
     def is_inception(self) -> bool:
         return isinstance(self.features, str) and self.features.partition(":")[0] == INCEPTION
+
+    @property
+    def label(self) -> str | None:
+        """The name of the features as a score has it, "inception-768"; None for a callable."""
+        return self.features.replace(":", "-") if isinstance(self.features, str) else None
+
+    def suits(self, protocol: Mapping[str, Any]) -> bool:
+        """Whether vectors of this protocol are of the features that were asked for.
+
+        Those of another tool, which says nothing, are taken for the Inception's. The default contradicts nothing.
+        """
+        features = protocol.get("features")
+        if features is None or self.label is None:
+            return features is None and self.label == INCEPTION
+        return self.label in (INCEPTION, features, f"{features}-{protocol.get('tap')}")
 
     @property
     def rules(self) -> Protocol:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ganmetrics.images import ImageSource, Summary
-from ganmetrics.measurement.measurement import Measurement
+from ganmetrics.measurement.measurement import Measurement, of_side
 from ganmetrics.measurement.need import Need
 from ganmetrics.metrics.base import Metric
 from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.parts import Part
+from ganmetrics.statistics.samples import Samples
 from ganmetrics.statistics.transfer import Statistic
 
 
 @dataclass
 class Side:
-    """An opened source or a statistics file, its statistics by need, and what was noticed while reading.
+    """An opened source, a statistics file or both, its statistics by need, and what was noticed while reading.
+
+    A file may hold both statistics and images, as the reference batches of ADM do; each metric takes what is its own.
 
     Attributes:
         name: "real", "fake", or another name that a metric gives its sides.
         source: as the caller gave it; None for a side that is fed batch by batch.
         opened: the images of the source.
-        file: statistics from a file; they are used for every need.
+        file: statistics from a file.
         summary: what was noticed while the images were read.
         statistics: one statistic for each need, filled in one pass over the images.
         cached: the needs whose statistics were read from the cache.
@@ -43,36 +46,79 @@ class Side:
     owns_file: bool = False
 
     def statistic_for(self, need: Need) -> Statistic:
-        """The statistic for a need; a new, empty one if there is none yet. Of a file always its moments."""
-        if self.file is not None:
-            return self.file.moments
+        """The statistic of the images for a need; a new, empty one if there is none yet."""
         if need not in self.statistics:
             self.statistics[need] = need.keep()
         return self.statistics[need]
 
+    def part_for(self, measurement: Measurement) -> Part | None:
+        """The part of the file that serves the metric; None if it takes the images, or if there is no file."""
+        metric, need = measurement.metric, measurement.need
+        if metric.labelled and self.file is not None and self.file.labels is None:
+            return None
+        part = self.part(need)
+        enough = part is None and self.name in metric.moments_serve
+        return self.part(replace(need, keep=Moments)) if enough else part
+
+    def part(self, need: Need) -> Part | None:
+        """The part of the file that serves a need; None if the images do, or if there is no file."""
+        if self.file is None:
+            return None
+        part = self.file.part(need.kind, need.keep, need.settings.label)
+        # A file may hold both: other features than those of its statistics are measured on its images.
+        measured = part is not None and self.file.has_images and not need.settings.suits(part.protocol)
+        return None if measured else part
+
+    def _whole_for(self, measurement: Measurement, statistic: Statistic) -> Part | None:
+        """The moments in the file of a larger set than the metric's own vectors; None if there are none."""
+        if self.name not in measurement.metric.moments_beside or not isinstance(statistic, Samples):
+            return None
+        part = self.part(replace(measurement.need, keep=Moments))
+        return part if part is not None and part.statistic.count != statistic.count else None
+
     def own_file(self) -> None:
         """Copy the statistics of a file object that the caller may use elsewhere, before they are updated."""
         if self.file is not None and not self.owns_file:
-            self.file, self.owns_file = replace(self.file, moments=copy.deepcopy(self.file.moments)), True
+            self.file, self.owns_file = replace(self.file, parts=[part.copied() for part in self.file.parts]), True
 
-    def moments(self, need: Need) -> Moments:
-        """The moments for a need, computed from the vectors if those are kept."""
-        statistic = self.statistic_for(need)
-        return statistic if isinstance(statistic, Moments) else statistic.moments()
+    def targets(self, measurements: Iterable[Measurement]) -> list[tuple[Need, Statistic]]:
+        """Which statistics new images go to, without duplicates: those of a file where it serves the metric."""
+        pairs = {}
+        for measurement in of_side(measurements, self.name):
+            part = self.part_for(measurement)
+            statistic = self.statistic_for(measurement.need) if part is None else part.statistic
+            pairs[measurement.need, id(statistic)] = measurement.need, statistic
+        return list(pairs.values())
 
     def metric_input(self, measurement: Measurement) -> Statistic:
         """The statistic that the metric is computed from."""
-        # `measurement.need` loads the extractor, so a file is used without it: the weights may not be installed.
-        return self.statistic_for(measurement.need) if self.file is None else self.file.moments
+        part = self.part_for(measurement)
+        if part is not None and measurement.metric.statistic is Moments:
+            return part.moments()
+        statistic = self.statistic_for(measurement.need) if part is None else part.statistic
+        whole = self._whole_for(measurement, statistic)
+        return statistic.with_moments_of(whole.moments()) if whole and isinstance(statistic, Samples) else statistic
+
+    def used(self, measurement: Measurement) -> str | None:
+        """What of a file that holds several things the metric is computed from; None for any other source."""
+        if self.file is None or not (self.file.has_images or len(self.file.parts) > 1):
+            return None
+        part = self.part_for(measurement)
+        names = [part.arrays if part else "images"]
+        if whole := self._whole_for(measurement, self.metric_input(measurement)):
+            names.insert(0, whole.arrays)
+        return ", ".join(names)
 
     @property
     def origin(self) -> Any:
         """The source, or the image source that a statistics file names in its protocol."""
-        return (self.file.protocol.get("source") or self.source) if self.file else self.source
+        return (self.file.protocol.get("source") or self.source) if self.file and not self.opened else self.source
 
     @property
     def labels(self) -> list[str] | None:
         """The class of every image read, in order; None if neither the source nor the caller gives classes."""
+        if self.opened is None and self.file is not None and self.file.labels is not None:
+            return [*self.file.labels, *self.batch_labels]
         if self.opened is None:
             return self.batch_labels or None
         if self.opened.labels is None:
@@ -86,9 +132,10 @@ class Side:
         return [*self.summary.skipped, *((self.file.protocol.get("skipped") or []) if self.file else [])]
 
 
-def needs(side: str, measurements: Iterable[Measurement]) -> list[Need]:
-    """The needs of all metrics over this side, without duplicates, in order."""
-    return list(dict.fromkeys(measurement.need for measurement in measurements if side in measurement.metric.sides))
+def needs(side: Side, measurements: Iterable[Measurement]) -> list[Need]:
+    """What all metrics over this side need of its images, without duplicates, in order."""
+    own = of_side(measurements, side.name)
+    return list(dict.fromkeys(measurement.need for measurement in own if side.part_for(measurement) is None))
 
 
 def metric_over_sides(measurement: Measurement, sides: Iterable[Side]) -> Metric:

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -14,13 +14,13 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.index import Entry
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.parts import Kind
 from ganmetrics.statistics.samples import Samples
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-Kind = Literal["features", "logits", "spatial"]
 T = TypeVar("T")
 
 
@@ -55,6 +55,7 @@ class Metric(ABC):
         kind: which output of an extractor it needs: "features", "logits" or "spatial".
         statistic: what it keeps of these vectors: Moments, or Samples, which hold the vectors themselves.
         moments_serve: the sides for which moments are enough, so that a statistics file can replace the images.
+        moments_beside: the sides whose moments may be of a larger set than their vectors, as in the files of ADM.
         noun: the name of the metric in messages; empty means its title.
         statistics: what it computes from, by side.
         labels: class names in the order of the vectors, by side; only for a labelled metric.
@@ -65,6 +66,7 @@ class Metric(ABC):
     kind: ClassVar[Kind]
     statistic: type[Moments] | type[Samples]
     moments_serve: ClassVar[Sequence[str]] = ()
+    moments_beside: ClassVar[Sequence[str]] = ()
     noun: ClassVar[str] = ""
     _cached: tuple[list[Any], Any] | None = None  # of `once`: statistics and counts, result
 

@@ -1,8 +1,9 @@
 """Inception Score: exp(E_x KL(p(y|x) || p(y))), mean and standard deviation over splits.
 
 Salimans, Goodfellow, Zaremba, Cheung, Radford & Chen 2016 (arXiv:1606.03498, section 4). Reproduces improved-gan
-(10 splits at i * N // 10 in the order given), torch-fidelity (seeded shuffle) and torchmetrics (permutation, chunks,
-n - 1), each by its `Splits` rule. It differs from them in summing in float64 for any dtype of the logits.
+(10 splits at i * N // 10 in the order given), guided-diffusion (blocks of 5,000 in the order given), torch-fidelity
+(seeded shuffle) and torchmetrics (permutation, chunks, n - 1), each by its `Splits` rule. It differs from them in
+summing in float64 for any dtype of the logits.
 """
 
 from __future__ import annotations
@@ -61,15 +62,17 @@ def weighted_split_scores(logits: Samples, membership: Tensor, counts: Tensor) -
 
 def split_membership(n: int, splits: Splits) -> Tensor:
     """Split of each image `(n,)`, in the given order. Raises StatisticsError for fewer than two images per split."""
-    if splits.count < 1 or n < 2 * splits.count:
+    if n < least(splits):
         raise StatisticsError(too_few(n, splits))
     position = torch.arange(n)
-    if splits.boundaries == "chunk":
+    if splits.boundaries == "blocks":
+        split_of_position = position // splits.size
+    elif splits.boundaries == "chunk":
         split_of_position = position // -(-n // splits.count)  # ceil(n / count), as torch.chunk
     else:
         cuts = torch.tensor([i * n // splits.count for i in range(1, splits.count)], dtype=torch.long)
         split_of_position = torch.bucketize(position, cuts, right=True)
-    if int(torch.bincount(split_of_position).min()) < 2:
+    if splits.boundaries != "blocks" and int(torch.bincount(split_of_position).min()) < 2:
         raise StatisticsError(
             f"{n} images leave a split of one, which scores 1 whatever it shows; give more images or fewer --splits"
         )
@@ -80,8 +83,15 @@ def split_membership(n: int, splits: Splits) -> Tensor:
     return membership
 
 
+def least(splits: Splits) -> int:
+    """Smallest number of images that can be cut: two in each split."""
+    return 2 if splits.boundaries == "blocks" else 2 * max(splits.count, 1)
+
+
 def too_few(n: int, splits: Splits) -> str:
     """The message for fewer than two images a split."""
+    if splits.boundaries == "blocks":
+        return f"an Inception Score needs at least 2 images, got {n}; give more images"
     return (
         f"an Inception Score over {splits.count} splits needs at least two images in each, "
         f"{2 * max(splits.count, 1)} in all, got {n}; give more images or fewer --splits"
@@ -116,7 +126,7 @@ class InceptionScore(SingleValued):
         return cls(splits=protocol.splits.changed(options))
 
     def least(self, side: str) -> int:
-        return 2 * self.splits.count
+        return least(self.splits)
 
     def too_few(self, side: str, count: int) -> str:
         return too_few(count, self.splits)
@@ -125,7 +135,9 @@ class InceptionScore(SingleValued):
         """Raises StatisticsError for fewer than two images per split."""
         scores = split_scores(self.statistics["fake"], self.splits)
         value = float(scores.mean())
-        spread = float(scores.std(correction=self.splits.ddof)) if len(scores) > self.splits.ddof else None
+        blocks = self.splits.boundaries == "blocks"  # of ADM, which gives no spread
+        known = len(scores) > self.splits.ddof and not blocks
+        spread = float(scores.std(correction=self.splits.ddof)) if known else None
         order = self.splits.order
         return Result(
             max(value, 1.0),
@@ -134,7 +146,7 @@ class InceptionScore(SingleValued):
             warnings=self._warnings(scores),
             protocol={
                 "splits": len(scores),
-                "boundaries": self.splits.boundaries,
+                "boundaries": f"blocks of {self.splits.size}" if blocks else self.splits.boundaries,
                 "order": "given" if order == "given" else f"shuffled by {order}",
                 "seed": None if order == "given" else self.splits.seed,
                 "spread_ddof": self.splits.ddof,
@@ -163,7 +175,12 @@ class InceptionScore(SingleValued):
                 f"{logits.count} images make splits of {largest} at most: the score is biased downward{bound}; "
                 f"published scores use {CUSTOMARY} a split"
             )
-        if len(scores) != self.splits.count:
+        if self.splits.boundaries == "blocks" and len(scores) > 1 and (rest := logits.count % self.splits.size):
+            warnings.append(
+                f"the last block holds {rest} images and counts as much as each of {self.splits.size}, as in "
+                f"guided-diffusion; give a multiple of {self.splits.size}"
+            )
+        if self.splits.boundaries != "blocks" and len(scores) != self.splits.count:
             warnings.append(f"the chunk rule cut {logits.count} images into {len(scores)} splits")
         return warnings + self._order_warning(scores)
 

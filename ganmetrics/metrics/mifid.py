@@ -76,6 +76,7 @@ class MemorizationInformedDistance(SingleValued):
     entry = METRICS["mifid"]
     canonical = ("inception", "2048")
     kind, statistic = "features", Samples
+    moments_beside = SIDES
     noun = "MiFID"
 
     def __init__(self, *, ddof: int = 1, over: Literal["fake", "real"] = "fake", device: Device = None):

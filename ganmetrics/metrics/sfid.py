@@ -13,12 +13,8 @@ from ganmetrics.metrics.index import METRICS
 
 
 class SpatialFrechetDistance(FrechetDistance):
-    """Spatial Fréchet distance as a metric.
-
-    It needs images on both sides, because statistics files hold the pooled features.
-    """
+    """Spatial Fréchet distance as a metric."""
 
     entry = METRICS["sfid"]
     canonical = ("inception", "spatial")
     kind = "spatial"
-    moments_serve = ()

@@ -141,7 +141,7 @@ def _counts(scores: Sequence[Score], by_name: Mapping[str, ReportSide]) -> str:
 
 
 def _why_no_pictures(side: ReportSide) -> str:
-    if side.side.file is not None:
+    if side.side.opened is None:
         return f"The {side.side.name} side is a statistics file: it holds no pictures and no single images."
     if side.pictures is None or not side.pictures.there:
         return f"The pictures of the {side.side.name} side cannot be read again, so none are shown."

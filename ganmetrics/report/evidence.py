@@ -53,19 +53,18 @@ class Evidence:
     @property
     def need(self) -> Need:
         """The vectors that the page needs of each side with images."""
-        settings = self.settings
-        return Need(settings.extractor, settings.tap("features", "the vectors of the report"), Samples, settings)
+        return Need(self.settings, "features", Samples, "the report")
 
     def watchers(self, side: Side) -> list[Callable[[Tensor], None]]:
         """Functions that keep pictures of a side while it is read; none if the side can be read again."""
-        if side.file is not None or can_be_read_again(side):
+        if side.opened is None or can_be_read_again(side):
             return []
         self._thumbnails[side.name] = Thumbnails()
         return [self._thumbnails[side.name].watch]
 
     def vectors(self, side: Side) -> Samples | None:
         """The vectors of a side, or None."""
-        statistic = None if side.file is not None else side.statistics.get(self.need)
+        statistic = None if side.opened is None else side.statistics.get(self.need)
         return statistic if isinstance(statistic, Samples) and statistic.count else None
 
     def pictures(self, side: Side) -> Pictures | None:

@@ -1,16 +1,16 @@
-"""Statistics on disk: our own `.npz`, and the `mu`/`sigma` files of pytorch-fid, TTUR, ADM and EDM.
+"""Saved statistics, and how they are written: our own `.npz`, which other tools read too.
 
-Our file holds `mu` and `sigma` too, so the other tools can read it. It adds the count, the protocol of the measurement
-and, if there are no more images than dimensions, the vectors themselves. Nothing is ever unpickled.
+It holds `mu` and `sigma` of the features, as the files of pytorch-fid, TTUR, ADM and EDM do. It adds the count, the
+protocol of the measurement and, if there are no more images than dimensions, the vectors themselves. A file of several
+parts (vectors, logits, spatial features) lists them in `parts`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,33 +20,82 @@ from ganmetrics.disk import writing
 from ganmetrics.errors import StatisticsError
 from ganmetrics.printable import printable, reason_of
 from ganmetrics.statistics.moments import Moments
+from ganmetrics.statistics.npz import Blocks, write_npz
+from ganmetrics.statistics.parts import Kind, Part
+from ganmetrics.statistics.samples import STORED, Samples
+from ganmetrics.statistics.transfer import Statistic
 
 WIDEST = 16_384  # dimensions; their covariance takes 2 GB
-FORMAT = "ganmetrics-moments-1"
+FORMAT, FORMAT_OF_PARTS = "ganmetrics-moments-1", "ganmetrics-statistics-2"
+Array = np.ndarray | Blocks
+SUFFIXES: dict[Kind, str] = {"features": "", "spatial": "_s", "logits": "_logits"}  # mu_s, sigma_s: the names of ADM
 
 
-@dataclass
+@dataclass(frozen=True)
 class StatisticsFile:
-    """Moments and how they were measured; `protocol` is empty for a file of another tool."""
+    """The parts of a statistics file, or statistics to save as one.
 
-    moments: Moments
-    protocol: dict[str, Any] = field(default_factory=dict)
+    Attributes:
+        parts: in the order of the file. A need is served by the first part that fits.
+        origin: name of the file in messages.
+        labels: the class of every vector, in order, if known.
+        has_images: whether the file also holds images, as the reference batches of ADM do.
+    """
+
+    parts: Sequence[Part]
     origin: str = ""
+    labels: Sequence[str] | None = None
+    has_images: bool = False
+
+    @classmethod
+    def of(cls, moments: Moments, protocol: dict[str, Any] | None = None, origin: str = "") -> StatisticsFile:
+        """A file of the moments of features alone."""
+        return cls([Part("features", moments, protocol or {})], origin)
+
+    @property
+    def moments(self) -> Moments:
+        """Moments of the features, or of the first part if it has none."""
+        return self._main.moments()
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How the features, or else the vectors of the first part, were measured; empty for a file of another tool."""
+        return self._main.protocol
+
+    @property
+    def count(self) -> int | None:
+        """The number of images; None if the file does not say it."""
+        return self._main.statistic.count
+
+    @property
+    def dim(self) -> int | None:
+        """Length of the vectors of the features."""
+        return self._main.statistic.dim
+
+    @property
+    def _main(self) -> Part:
+        return next((part for part in self.parts if part.kind == "features"), self.parts[0])
+
+    def part(self, kind: Kind, keep: type[Moments] | type[Samples], label: str | None = None) -> Part | None:
+        """The part of a kind that can give moments or vectors; of several feature spaces that with this label."""
+        fitting = [part for part in self.parts if part.kind == kind and part.holds(keep)]
+        labelled = [part for part in fitting if part.protocol.get("features") == label]
+        return next(iter(labelled or fitting), None)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write to an `.npz`, as a whole or not at all; see `write`."""
+        """Write to an `.npz`, as a whole or not at all; see the function `write`."""
         write(path, self, overwrite=overwrite)
 
 
-def is_statistics_file(source: object) -> bool:
-    """Whether a path is an `.npz` that holds `mu` and `sigma` (and maybe more)."""
-    if not isinstance(source, (str, os.PathLike)) or not str(source).lower().endswith(".npz"):
-        return False
-    try:
-        with zipfile.ZipFile(os.path.expanduser(source)) as archive:
-            return {"mu.npy", "sigma.npy"} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+def require_same_parts(files: Sequence[StatisticsFile]) -> None:
+    """Raises StatisticsError unless all files hold the same kinds of parts in the same order."""
+    described = [[part.holding for part in file.parts] for file in files]
+    for file, parts in zip(files, described, strict=True):
+        if parts != described[0]:
+            raise StatisticsError(
+                f"{files[0].origin} holds {', '.join(described[0])}, and {file.origin} {', '.join(parts)}; "
+                "make all files by the same command"
+            )
 
 
 def require_writable(path: str | os.PathLike[str], *, overwrite: bool) -> None:
@@ -54,27 +103,88 @@ def require_writable(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     writing.require_writable(path, ".npz", overwrite=overwrite, error=StatisticsError)
 
 
-def write(path: str | os.PathLike[str], statistics: StatisticsFile, *, overwrite: bool = False) -> None:
-    """Write as a whole or not at all, so that nobody reads half a file. On StatisticsError an existing file stays."""
-    moments = statistics.moments
-    if not moments.count:
-        raise StatisticsError("cannot write statistics: there are no images, or their number is unknown")
+def write(
+    path: str | os.PathLike[str],
+    statistics: StatisticsFile,
+    *,
+    overwrite: bool = False,
+    images: Mapping[str, Array] | None = None,
+) -> None:
+    """Write as a whole or not at all, so that nobody reads half a file.
+
+    Statistics of unknown count, from another tool's file, are written in that tool's format.
+
+    images: more arrays to put into the file, by name.
+    Raises StatisticsError; an existing file then stays as it is.
+    """
+    if not all(part.statistic.count is None or part.statistic.count for part in statistics.parts):
+        raise StatisticsError("cannot write statistics: there are no images")
     require_writable(path, overwrite=overwrite)
-    rows = moments.rows()
-    sigma = _covariance(moments)
-    arrays = {
-        "mu": moments.mean().cpu().numpy(),
-        "sigma": sigma.cpu().numpy(),
-        "count": np.array(moments.count),
-        "format": np.array(FORMAT),
-        "protocol": np.array(json.dumps(statistics.protocol)),
-        **({} if rows is None else {"rows": rows.cpu().numpy()}),
-    }
+    arrays = {**_arrays(statistics), **(images or {})}
     try:
-        with writing.write_whole(path) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type] # mypy takes an array for allow_pickle
+        write_npz(path, arrays)
     except OSError as error:
         raise StatisticsError(f"{printable(os.fspath(path))}: cannot be written ({reason_of(error)})") from error
+
+
+def _arrays(statistics: StatisticsFile) -> dict[str, Array]:
+    """Every array of the file by its name."""
+    parts = _with_moments(statistics.parts)
+    arrays: dict[str, Array] = {}
+    described = []
+    for part in parts:
+        own = _arrays_of(part.statistic)
+        names = {role: _name(f"{role}{SUFFIXES[part.kind]}", arrays) for role in own}
+        arrays.update({names[role]: array for role, array in own.items()})
+        described.append({
+            "kind": part.kind, "keep": type(part.statistic).__name__, "count": part.statistic.count,
+            "arrays": names, "protocol": part.protocol,
+        })  # fmt: skip
+    main = parts[0]
+    if len(parts) == 1 and main.kind == "features" and isinstance(main.statistic, Moments):
+        if main.statistic.count is None:
+            return arrays  # as the other tool wrote them
+        arrays["format"], arrays["count"] = np.array(FORMAT), np.array(main.statistic.count)
+    else:
+        arrays["format"], arrays["parts"] = np.array(FORMAT_OF_PARTS), np.array(json.dumps(described))
+    arrays["protocol"] = np.array(json.dumps(main.protocol))
+    if statistics.labels is not None:
+        arrays["labels"] = np.array(list(statistics.labels), dtype=np.str_)
+    return arrays
+
+
+def _name(name: str, taken: Mapping[str, Any]) -> str:
+    """A name that no array has yet: mu, mu_2, mu_3."""
+    names = [name, *(f"{name}_{i}" for i in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
+
+
+def _with_moments(parts: Sequence[Part]) -> list[Part]:
+    """The parts; vectors of features come after their moments, since other tools read mu and sigma."""
+    complete: list[Part] = []
+    for part in parts:
+        spaces = [
+            known.protocol for known in parts if known.kind == "features" and isinstance(known.statistic, Moments)
+        ]
+        vectors = isinstance(part.statistic, Samples) and part.kind == "features"
+        if vectors and part.protocol not in spaces and (part.statistic.dim or 0) <= WIDEST:
+            complete.append(replace(part, statistic=part.moments()))
+        complete.append(part)
+    return complete
+
+
+def _arrays_of(statistic: Statistic) -> dict[str, Array]:
+    """The arrays of one part by their role."""
+    if isinstance(statistic, Samples):
+        dtype = np.dtype(STORED[statistic.dtype or torch.float32])
+        return {"vectors": Blocks((statistic.count, statistic.dim or 0), dtype, map(_numpy, statistic.blocks()))}
+    rows = None if statistic.count is None else statistic.rows()
+    arrays: dict[str, Array] = {"mu": _numpy(statistic.mean()), "sigma": _numpy(_covariance(statistic))}
+    return arrays if rows is None else {**arrays, "rows": _numpy(rows)}
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()
 
 
 def _covariance(moments: Moments) -> torch.Tensor:
@@ -85,81 +195,4 @@ def _covariance(moments: Moments) -> torch.Tensor:
             f"{WIDEST} dimensions; use features that pool, or compare the images directly"
         )
     # One image has no covariance, but a file without `sigma` is none. The vector itself is in `rows`.
-    return moments.covariance() if (moments.count or 0) > 1 else torch.zeros(dim, dim)
-
-
-def load(path: str | os.PathLike[str]) -> StatisticsFile:
-    """Read a statistics file, ours or one of pytorch-fid, TTUR, ADM or EDM.
-
-    Raises StatisticsError for a file that cannot be read, needs pickle, or holds arrays that do not fit together.
-    """
-    name = printable(os.fspath(path))
-    arrays = _read(os.path.expanduser(path), name)
-    _check(name, arrays["mu"], arrays["sigma"])
-    mu, sigma = (np.asarray(arrays[key], dtype=np.float64) for key in ("mu", "sigma"))  # in native byte order
-    tag = str(arrays.get("format", ""))
-    if tag.startswith(FORMAT.rpartition("-")[0]) and tag != FORMAT:
-        raise StatisticsError(f"{name}: written as {printable(tag)} by another version, expected {FORMAT}; upgrade")
-    if tag != FORMAT:
-        return StatisticsFile(Moments.from_covariance(torch.from_numpy(mu), torch.from_numpy(sigma)), {}, name)
-    count, protocol = _count(name, arrays), _protocol(name, arrays)
-    if "rows" in arrays:
-        moments = Moments()
-        moments.update(torch.from_numpy(arrays["rows"]))
-        if moments.count != count or moments.dim != len(mu):
-            raise StatisticsError(f"{name}: expected {count} rows of {len(mu)}, got {arrays['rows'].shape}")
-    else:
-        moments = Moments.from_covariance(torch.from_numpy(mu), torch.from_numpy(sigma), count)
-    return StatisticsFile(moments, protocol, name)
-
-
-def _read(path: str | os.PathLike[str], name: str) -> dict[str, np.ndarray]:
-    wanted = ("mu", "sigma", "count", "format", "protocol", "rows")
-    try:
-        with open(path, "rb") as stream:
-            if not zipfile.is_zipfile(stream):  # np.load would treat it as a pickle
-                raise zipfile.BadZipFile
-        with np.load(path, allow_pickle=False) as archive:
-            missing = {"mu", "sigma"} - set(archive.files)
-            if missing:
-                names = ", ".join(sorted(archive.files)) or "nothing"
-                raise StatisticsError(f"{name}: expected a statistics file with mu and sigma, it holds {names}")
-            return {key: archive[key] for key in wanted if key in archive.files}
-    except StatisticsError:
-        raise
-    except ValueError as error:
-        reason = "it needs pickle, which can run code and is never read" if "pickle" in str(error) else error
-        raise StatisticsError(f"{name}: expected a statistics file (.npz with mu and sigma): {reason}") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, AttributeError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no .npz archive, or a damaged one"
-        raise StatisticsError(f"{name}: expected a statistics file (.npz with mu and sigma): {reason}") from error
-
-
-def _check(path: str, mu: np.ndarray, sigma: np.ndarray) -> None:
-    floats = mu.dtype.kind == "f" and sigma.dtype.kind == "f"
-    if not floats or mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or not len(mu):
-        raise StatisticsError(
-            f"{path}: expected mu (D,) and sigma (D, D) in floating point, "
-            f"got {mu.shape} {mu.dtype} and {sigma.shape} {sigma.dtype}"
-        )
-    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
-        raise StatisticsError(f"{path}: NaN or infinity in mu or sigma; the file was made from bad features")
-    if np.abs(sigma - sigma.T).max() > 1e-6 * max(np.abs(sigma).max(), 1e-300) or (np.diagonal(sigma) < 0).any():
-        raise StatisticsError(f"{path}: sigma is no covariance matrix (not symmetric, or a negative variance)")
-
-
-def _count(path: str, arrays: dict[str, np.ndarray]) -> int:
-    count = arrays.get("count", np.array(None))
-    if count.shape != () or count.dtype.kind not in "iu" or count < 1:
-        raise StatisticsError(f"{path}: expected a whole number of images as its count, got {count.tolist()!r}")
-    return int(count)
-
-
-def _protocol(path: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    try:
-        protocol = json.loads(str(arrays.get("protocol", "")))
-    except ValueError as error:
-        raise StatisticsError(f"{path}: its protocol entry is no JSON ({error})") from error
-    if not isinstance(protocol, dict):
-        raise StatisticsError(f"{path}: expected a JSON object as its protocol entry, got {str(protocol)[:40]!r}")
-    return protocol
+    return torch.zeros(dim, dim) if moments.count == 1 else moments.covariance()

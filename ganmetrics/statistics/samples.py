@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
+from ganmetrics.runtime.device import release_pages
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.rows import Rows
 
@@ -34,8 +36,10 @@ class Samples:
         self._file: IO[bytes] | None = None
         self._spilled = 0
         self._source: tuple[IO[bytes], int, int] | None = None  # of `from_file`: file, first byte, number of rows
+        self._array: np.ndarray | Tensor | None = None  # of `over`
         self.dtype: torch.dtype | None = None
         self._moments: Moments | None = None
+        self._whole: Moments | None = None  # of a larger set, see `with_moments_of`
 
     @classmethod
     def from_file(cls, file: IO[bytes], start: int, count: int, dim: int, dtype: torch.dtype) -> Samples:
@@ -43,6 +47,18 @@ class Samples:
         store = cls()
         store._source = (file, start, count)
         store.count, store.dim, store.dtype = count, dim, dtype
+        return store
+
+    @classmethod
+    def over(cls, array: np.ndarray | Tensor, dtype: torch.dtype | None = None) -> Samples:
+        """A store over the rows of an array `(N, D)`, which may be memory-mapped. It is neither copied nor written to.
+
+        dtype: in which rows are handed on. None: float32 for floats and whole numbers that it holds exactly, as those
+            of 16 bits, else float64.
+        """
+        store = cls()
+        store._array = array
+        store.count, store.dim, store.dtype = len(array), array.shape[1], dtype or _exact_dtype(array)
         return store
 
     def update(self, vectors: Tensor) -> None:
@@ -71,8 +87,16 @@ class Samples:
         """All vectors in order, in blocks of `rows`; only the last block may be shorter."""
         return _gathered(self._pieces(rows), rows)
 
+    def with_moments_of(self, whole: Moments) -> Samples:
+        """The same vectors, with the moments of the larger set that they are a part of."""
+        view = copy.copy(self)
+        view._whole = whole
+        return view
+
     def moments(self) -> Moments:
         """Moments of all vectors; computed again only after new vectors."""
+        if self._whole is not None:
+            return self._whole
         if self._moments is None or self._moments.count != self.count:
             self._moments = Moments()
             for block in self.blocks():
@@ -82,6 +106,8 @@ class Samples:
     def _pieces(self, rows: int) -> Iterator[Tensor]:
         if self._source is not None:
             yield from self._read(*self._source, rows)
+        if self._array is not None:
+            yield from _rows_of(self._array, self.dtype or torch.float32, rows)
         if self._file is not None:
             self._file.flush()
             yield from self._read(self._file, 0, self._spilled, rows)
@@ -111,6 +137,25 @@ def with_start(blocks: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
     for block in blocks:
         yield start, block
         start += len(block)
+
+
+NARROW = ("float32", "float16", "bfloat16", "uint8", "int8", "uint16", "int16")  # float32 holds each of their values
+
+
+def _exact_dtype(array: np.ndarray | Tensor) -> torch.dtype:
+    name = array.dtype.name if isinstance(array, np.ndarray) else str(array.dtype).removeprefix("torch.")
+    return torch.float32 if name in NARROW else torch.float64
+
+
+def _rows_of(array: np.ndarray | Tensor, dtype: torch.dtype, rows: int) -> Iterator[Tensor]:
+    """The rows as tensors of a dtype, in blocks; the pages of a mapped file are released after each."""
+    for start in range(0, len(array), rows):
+        part = array[start : start + rows]
+        if isinstance(part, Tensor):
+            yield part.detach().to(CPU, dtype).contiguous()
+        else:
+            yield torch.from_numpy(np.array(part, dtype=STORED[dtype], order="C"))  # a copy: a map is read-only
+            release_pages(part)
 
 
 def _gathered(blocks: Iterable[Tensor], rows: int) -> Iterator[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,6 +21,14 @@ def description(statistic: Statistic) -> dict[str, Any]:
     if isinstance(statistic, Samples):
         return {"count": statistic.count, "dim": statistic.dim, "dtype": statistic.dtype}
     return {"folded": statistic.folded, "shapes": {name: array.shape for name, array in statistic.arrays().items()}}
+
+
+def contents(statistic: Statistic) -> Iterator[Tensor]:
+    """The numbers that identify it: mean and covariance, or the vectors block by block."""
+    if isinstance(statistic, Samples):
+        yield from statistic.blocks(ROWS)
+    else:
+        yield from (statistic.mean(), statistic.covariance())
 
 
 def give(statistic: Statistic, send: Callable[[Tensor], None]) -> None:

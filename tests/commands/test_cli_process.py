@@ -163,12 +163,12 @@ KILLED_WHILE_WRITING = """
 import os, signal, sys
 import numpy
 
-def half(file, **arrays):
+def half(file, *_, **__):
     file.write(b"PK half")
-    file.flush()
+    file.flush() if hasattr(file, "flush") else None
     os.kill(os.getpid(), signal.SIGKILL)
 
-numpy.savez = half
+numpy.lib.format.write_array = half
 from ganmetrics.cli import main
 main()
 """

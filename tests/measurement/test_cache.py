@@ -72,11 +72,11 @@ def test_what_is_missing_alone_is_measured(class_folders: tuple[Path, Path], mon
     fid(*class_folders)
     fed = []
     feeds = reading.feeds
-    monkeypatch.setattr(reading, "feeds", lambda side, missing: fed.append(missing) or feeds(side, missing))
+    monkeypatch.setattr(reading, "feeds", lambda targets: fed.append([need for need, _ in targets]) or feeds(targets))
     settings = Settings(**OPTIONS)
     mixed = [*configured(["fid"], settings), *configured(["fid"], Settings(**OPTIONS, confidence=True))]
     side = Side("real", class_folders[0])
-    reading.fill(side, needs("real", mixed), settings)
+    reading.fill(side, needs(Side("real"), mixed), settings)
     assert fed == [[mixed[1].need]]
     assert side.cached == {mixed[0].need}
     assert [side.metric_input(measurement).count for measurement in mixed] == [70, 70]
@@ -91,7 +91,7 @@ def test_moments_come_back_bit_by_bit(n: int, rng: np.random.Generator, tmp_path
     kept = []
     for _ in range(2):
         side, settings = Side("real", images), Settings(**OPTIONS, layout="NHWC", batch_size=64)
-        (need,) = needs("real", configured(["fid"], settings))
+        (need,) = needs(Side("real"), configured(["fid"], settings))
         reading.fill(side, [need], settings)
         kept.append((side, side.statistic_for(need)))
     (first, one), (second, two) = kept
@@ -110,7 +110,7 @@ def test_samples_stay_in_the_file_and_can_be_added_to(
     settings = Settings(**OPTIONS, layout="NHWC", confidence=True)
     found = []
     for _ in range(2):
-        (need,) = needs("real", configured(["fid"], settings))
+        (need,) = needs(Side("real"), configured(["fid"], settings))
         reading.fill(side := Side("real", images), [need], settings)
         found.append(side.statistic_for(need))
     one, two = found
@@ -139,7 +139,7 @@ def test_classes_and_remarks_are_those_of_today(class_folders: tuple[Path, Path]
             (real / "odd.jfif").write_bytes(b"left out")
         side = Side("real", real, opened=settings.open(real))
         side.opened.labels = [name.split("/")[0] for name in (entry.name for entry in side.opened.entries)]
-        reading.fill(side, needs("real", configured(["fid"], settings)), settings)
+        reading.fill(side, needs(Side("real"), configured(["fid"], settings)), settings)
         assert side.labels == ["a"] * 34 + ["cats" if renamed else "b"] * 35
         assert side.summary.remarks == (["1 .jfif left out: not among the extensions that are read"] if renamed else [])
     assert side.cached
@@ -190,7 +190,10 @@ def test_watchers_still_see_every_image(class_folders: tuple[Path, Path]) -> Non
         seen: list[int] = []
         side = Side("real", class_folders[0])
         reading.fill(
-            side, needs("real", configured(["fid"], settings)), settings, [lambda stack, to=seen: to.append(len(stack))]
+            side,
+            needs(Side("real"), configured(["fid"], settings)),
+            settings,
+            [lambda stack, to=seen: to.append(len(stack))],
         )
         assert sum(seen) == 70
     assert side.cached
@@ -204,6 +207,8 @@ def test_one_line_where_progress_is_shown(
         monkeypatch.setattr(sys.stderr, "isatty", lambda shown=terminal: shown, raising=False)
         settings = Settings(**OPTIONS)
         side = Side("real", class_folders[0], opened=settings.open(class_folders[0]))
-        ReferenceCache(side, needs("real", configured(["fid"], settings)), enabled=True, skip=False, progress=progress)
+        ReferenceCache(
+            side, needs(Side("real"), configured(["fid"], settings)), enabled=True, skip=False, progress=progress
+        )
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("real: 70 images from the cache (compared in ")

@@ -189,7 +189,9 @@ def test_intervals_from_images_and_none_from_a_statistics_file(rng: np.random.Ge
     assert (score.protocol["resamples"], score.protocol["resampling_seed"]) == (200, 3)
     plain = gm.fid(real, fake, features="pixels")
     assert (score.value, plain.interval) == (plain.value, None)
-    file = StatisticsFile(Moments.from_covariance(torch.zeros(12), torch.eye(12), count=100), plain.protocol, "x.npz")
+    file = StatisticsFile.of(
+        Moments.from_covariance(torch.zeros(12), torch.eye(12), count=100), plain.protocol, "x.npz"
+    )
     without = gm.fid(file, fake, features="pixels", confidence=True)
     assert without.interval is None
     assert "no 95 % interval: statistics files hold moments alone, and no images to resample" in without.warnings

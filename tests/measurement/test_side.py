@@ -29,7 +29,7 @@ def test_metrics_with_the_same_need_share_one_statistic() -> None:
     fid, kid, *others = [measurement.need for measurement in measurements]
     assert (fid.keep, kid.keep) == (Moments, Samples)
     assert all(need == kid for need in others)
-    assert needs("real", measurements) == [fid, kid]
+    assert needs(Side("real"), measurements) == [fid, kid]
     side = Side("real")
     assert side.statistic_for(kid) is side.statistic_for(others[0])
     assert side.statistic_for(fid) is not side.statistic_for(kid)
@@ -38,7 +38,7 @@ def test_metrics_with_the_same_need_share_one_statistic() -> None:
 def test_an_extractor_of_its_own_is_a_need_of_its_own() -> None:
     fid, other = configured(["fid", "fid@efficientnet-lite0"], Settings(**OPTIONS))
     assert fid.need != other.need
-    assert list(feeds(Side("fake"), needs("fake", [fid, other]))) == [fid.need.extractor, other.need.extractor]
+    assert list(feeds(Side("fake").targets([fid, other]))) == [fid.need.extractor, other.need.extractor]
 
 
 def test_confidence_turns_a_need_of_moments_into_one_of_vectors() -> None:
@@ -49,7 +49,7 @@ def test_confidence_turns_a_need_of_moments_into_one_of_vectors() -> None:
 def test_one_pass_fills_every_need(rng: np.random.Generator) -> None:
     measurements = configured(["fid", "kid"], Settings(**OPTIONS))
     side = Side("real", images(rng))
-    fill(side, needs("real", measurements), Settings(**OPTIONS))
+    fill(side, needs(Side("real"), measurements), Settings(**OPTIONS))
     assert [side.metric_input(measurement).count for measurement in measurements] == [12, 12]
     assert set(side.statistics) == {measurement.need for measurement in measurements}
 
@@ -59,7 +59,7 @@ def test_a_file_serves_without_the_extractor(rng: np.random.Generator) -> None:
     (fid,) = configured(["fid"], Settings(weights="/nowhere/inception.pth", device="cpu"))
     moments = Moments()
     moments.update(torch.from_numpy(rng.standard_normal((9, 4))))
-    sides = [Side(name, file=StatisticsFile(moments)) for name in ("real", "fake")]
+    sides = [Side(name, file=StatisticsFile.of(moments)) for name in ("real", "fake")]
     assert metric_over_sides(fid, sides).statistics == {"real": moments, "fake": moments}
 
 
@@ -116,9 +116,7 @@ def test_a_file_is_of_one_feature_space(rng: np.random.Generator) -> None:
     """With two extractors of equal width every batch counted twice."""
     moments = gm.stats(images(rng), **OPTIONS).moments
     two = gm.Evaluator(["fid", "fid@efficientnet-lite0"], real=moments, **OPTIONS)
-    with pytest.raises(
-        StatisticsError, match=r"^real: statistics from a file are of one feature space, and the metrics"
-    ):
+    with pytest.raises(StatisticsError, match=r"^statistics from a file are of one feature space, and the metrics"):
         two.update(images(rng), side="real")
     assert moments.count == 12
 
@@ -146,7 +144,9 @@ def test_a_merge_that_cannot_be_changes_nothing(
 
 
 def test_statistics_have_no_confidence(rng: np.random.Generator) -> None:
-    with pytest.raises(OptionError, match=r"^confidence: statistics files hold moments, without images to resample"):
+    with pytest.raises(
+        OptionError, match=r"^confidence: is for scores; to keep what intervals need, use --keep vectors$"
+    ):
         gm.stats(images(rng), confidence=True, **OPTIONS)
 
 

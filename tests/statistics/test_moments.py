@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ganmetrics.errors import StatisticsError
-from ganmetrics.statistics import files
+from ganmetrics.statistics import files, loading
 from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.moments import FOLD_ROWS, Moments
 from tests.conftest import peer
@@ -95,8 +95,8 @@ def test_vectors_of_another_shape(bad: torch.Tensor) -> None:
 def test_file_round_trip_and_update_afterwards(rng: np.random.Generator, tmp_path: Path, n: int, d: int) -> None:
     x, more = rng.standard_normal((n, d)), rng.standard_normal((70, d))
     path = tmp_path / "x.npz"
-    files.write(path, StatisticsFile(streamed(x, 10), {"features": "pixels", "tap": "features"}))
-    loaded = files.load(path)
+    files.write(path, StatisticsFile.of(streamed(x, 10), {"features": "pixels", "tap": "features"}))
+    loaded = loading.load(path)
     assert loaded.protocol == {"features": "pixels", "tap": "features"}
     assert loaded.moments.count == n
     np.testing.assert_allclose(loaded.moments.covariance(), np.cov(x, rowvar=False), rtol=1e-12, atol=1e-13)
@@ -108,7 +108,7 @@ def test_file_round_trip_and_update_afterwards(rng: np.random.Generator, tmp_pat
 def test_our_files_are_read_by_pytorch_fid(rng: np.random.Generator, tmp_path: Path) -> None:
     fid_score = peer("pytorch_fid.fid_score")
     x = rng.standard_normal((100, 6))
-    files.write(tmp_path / "x.npz", StatisticsFile(streamed(x, 10)))
+    files.write(tmp_path / "x.npz", StatisticsFile.of(streamed(x, 10)))
     mu, sigma = fid_score.compute_statistics_of_path(str(tmp_path / "x.npz"), None, 1, 6, "cpu")
     np.testing.assert_allclose(mu, x.mean(0), rtol=1e-13)
     np.testing.assert_allclose(sigma, np.cov(x, rowvar=False), rtol=1e-12, atol=1e-14)
@@ -126,8 +126,8 @@ def test_files_of_other_tools(rng: np.random.Generator, tmp_path: Path, kind: st
         mu, sigma = mu.astype(np.float32), sigma.astype(np.float32)
     path = tmp_path / "stats.npz"
     np.savez(path, mu=mu, sigma=sigma, **extra)
-    assert files.is_statistics_file(path)
-    loaded = files.load(path)
+    assert loading.is_statistics_file(path)
+    loaded = loading.load(path)
     assert loaded.moments.count is None
     assert loaded.protocol == {}
     np.testing.assert_allclose(loaded.moments.covariance(), sigma)
@@ -164,7 +164,7 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, case: str) -> None:
     path = tmp_path / "bad.npz"
     make(path)
     with pytest.raises(StatisticsError) as caught:
-        files.load(path)
+        loading.load(path)
     assert said in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -172,21 +172,21 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, case: str) -> None:
 
 def test_truncated_file(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
-    files.write(path, StatisticsFile(streamed(rng.standard_normal((100, 6)), 10)))
+    files.write(path, StatisticsFile.of(streamed(rng.standard_normal((100, 6)), 10)))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(StatisticsError, match=r"no \.npz archive, or a damaged one"):
-        files.load(path)
+        loading.load(path)
 
 
 def test_a_file_of_a_later_version_is_not_taken_for_another_tools(tmp_path: Path) -> None:
     path = tmp_path / "later.npz"
     np.savez(path, mu=np.zeros(2), sigma=np.eye(2), count=5, format="ganmetrics-moments-2")
     with pytest.raises(StatisticsError, match=r"written as ganmetrics-moments-2 by another version.*upgrade"):
-        files.load(path)
+        loading.load(path)
 
 
 def test_writing_never_destroys(rng: np.random.Generator, tmp_path: Path) -> None:
-    path, file = tmp_path / "x.npz", StatisticsFile(streamed(rng.standard_normal((10, 3)), 10))
+    path, file = tmp_path / "x.npz", StatisticsFile.of(streamed(rng.standard_normal((10, 3)), 10))
     files.write(path, file)
     before = path.read_bytes()
     with pytest.raises(StatisticsError, match="exists already; choose another name or give --overwrite"):
@@ -198,5 +198,5 @@ def test_writing_never_destroys(rng: np.random.Generator, tmp_path: Path) -> Non
     with pytest.raises(StatisticsError, match="its folder does not exist"):
         files.write(tmp_path / "no" / "x.npz", file)
     with pytest.raises(StatisticsError, match="cannot write statistics: there are no images"):
-        files.write(tmp_path / "y.npz", StatisticsFile(Moments()))
+        files.write(tmp_path / "y.npz", StatisticsFile.of(Moments()))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npz"]
