@@ -64,7 +64,7 @@ def shared_stats(
     """
     measurements = configured(metrics, settings)
     needs = _kept(measurements, settings, keep)
-    side = unopened_side("fake", source)
+    side = unopened_side("fake", source, settings)
     wanted = [need for need in needs if side.part(need) is None]
     if side.file is not None and (wanted or watchers):
         require_images(side.file, "source", measurements[0].metric.name)

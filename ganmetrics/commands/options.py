@@ -42,6 +42,8 @@ EXTRACTING = [
     click.option("--features", default="inception", metavar="NAME", show_default=True,
                  help="inception[:TAP], efficientnet-lite0 (needs no download), pixels, timm:NAME, module:attribute."),
     click.option("--weights", metavar="FILE", help="Weights of your own for that extractor."),
+    click.option("--features-are", metavar="NAME",
+                 help="What sources of vectors (N, D) are features of, as inception.  [default: unnamed vectors]"),
     click.option("--protocol", type=click.Choice(list(PROTOCOLS)),
                  help=f"The tool whose numbers to reproduce.  [default: {DEFAULT}]"),
     click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32",

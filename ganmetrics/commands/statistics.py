@@ -60,7 +60,7 @@ def stats(
     with processes(launcher.size() > 1) as group:
         # Checked before the slow part; only rank 0 writes.
         group.first(lambda: require_writable(output, overwrite=overwrite))
-        settings, images = Settings(progress=not quiet, **options), {}
+        settings, images = Settings(progress=not quiet, **options), dict[str, Any]()
         if layout is None:
             file = shared_stats(source, settings, group, metrics or ["fid"], keep=keep)
         else:

@@ -9,6 +9,7 @@ from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.measurement.measurement import Measurement
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side
+from ganmetrics.measurement.vectors import NAME
 from ganmetrics.metrics.base import Metric
 
 # Vectors that differ in one of these lie in different feature spaces and cannot be compared.
@@ -29,6 +30,11 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
             warnings += [text for text in settings.warnings if text not in warnings]
         elif part.protocol:
             label = f"{side.name} ({origin})"
+            if part.protocol.get("stated") and part.protocol["features"] != NAME:
+                warnings.append(
+                    f"{side.name}: {origin} is said to hold features of {part.protocol['features']}; "
+                    "its weights, resize and dtype are not known"
+                )
             described[label] = part.protocol
             warnings += [f"{label}: {text}" for text in part.protocol.get("warnings") or []]
         else:
@@ -43,8 +49,9 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
             _refuse_contradiction(part.protocol, side.file.origin, settings)
     if settings.ddof == 0 and settings.protocol is not None:
         warnings.append(f"--ddof 0 is not what {settings.protocol} does: the value does not equal that tool's")
-    merged: dict[str, Any] = dict(next(iter(described.values()), {"features": None, "tap": None}))
-    for name in ("skipped", "source", "warnings", "sizes", "formats"):
+    measured = [protocol for protocol in described.values() if not protocol.get("stated")]
+    merged: dict[str, Any] = dict(next(iter([*measured, *described.values()]), {"features": None, "tap": None}))
+    for name in ("skipped", "source", "warnings", "sizes", "formats", "stated"):
         merged.pop(name, None)
     if settings.protocol is not None and described:
         merged["protocol"] = settings.protocol
@@ -53,7 +60,7 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
     if cached := [side.name for side in sides if side.cached and measurement.need in side.cached]:
         merged["cached"] = cached
     for key, usual in PRECISION.items():
-        values = {str(protocol.get(key, usual)) for protocol in described.values()}
+        values = {str(protocol.get(key, usual)) for protocol in measured}
         if len(values) > 1:
             different = f"{key.replace('_', ' ')}s: {' and '.join(sorted(values))}"
             warnings.append(f"the two sides were measured with different {different}")
@@ -62,7 +69,7 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
 
 def _refuse_contradiction(protocol: Mapping[str, Any], origin: str, settings: Settings) -> None:
     """Raises OptionError if an option contradicts saved statistics; options left at their defaults never do."""
-    if settings.protocol is not None and protocol.get("resize") != settings.rules.resize:
+    if settings.protocol is not None and not protocol.get("stated") and protocol.get("resize") != settings.rules.resize:
         raise OptionError(
             f"--protocol {settings.protocol} resizes by {settings.rules.resize}, and {origin} was measured with "
             f"{protocol.get('resize')}; leave the option out or measure again"
@@ -82,11 +89,20 @@ def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str
     """Raises StatisticsError if protocols differ in one of the keys, and names the first such key."""
     names = list(described)
     for other in names[1:]:
-        for key in keys:
+        # Of vectors from elsewhere only the features are known, as far as the user states them.
+        pair = described[names[0]], described[other]
+        taps = all(protocol.get("tap") for protocol in pair)
+        known = ["features", "tap"][: 1 + taps] if any(protocol.get("stated") for protocol in pair) else keys
+        for key in known:
             values = described[names[0]].get(key), described[other].get(key)
             if values[0] != values[1]:
                 both = " and ".join(str(value or UNSAID.get(key)) for value in values)
                 advice = ADVICE.get(key, "--features, --weights and --protocol")
+                if known is not keys:
+                    raise StatisticsError(
+                        f"{names[0]} and {other} are features of {both}; if they are the same, say of what with "
+                        "--features-are, such as --features-are inception"
+                    )
                 raise StatisticsError(
                     f"{names[0]} and {other} were measured differently: {key} is {both}; "
                     f"measure both with the same {advice}"

@@ -20,6 +20,7 @@ from ganmetrics.measurement.reference_cache import ReferenceCache
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.shared_reading import extract_parts
 from ganmetrics.measurement.side import Side
+from ganmetrics.measurement.vectors import vectors_of
 from ganmetrics.metrics.base import Metric
 from ganmetrics.runtime.distributed import Alone
 from ganmetrics.statistics import loading
@@ -36,7 +37,7 @@ def open_side(
     with_images: open the images of such a file even if no metric needs them.
     Raises StatisticsError if there are only statistics and a metric needs images, SourceError if nothing can be opened.
     """
-    side = unopened_side(name, source)
+    side = unopened_side(name, source, settings)
     if side.file is None:
         side.opened = settings.open(source)
         return side
@@ -48,19 +49,19 @@ def open_side(
     return side
 
 
-def unopened_side(name: str, source: Any) -> Side:
-    """A side with the statistics of its source, if that is a statistics file; its images are not opened."""
-    file = _file_of(source)
+def unopened_side(name: str, source: Any, settings: Settings) -> Side:
+    """A side with the statistics of its source, if that is a statistics file or vectors; images are not opened."""
+    file = _file_of(source, settings)
     return Side(name, source) if file is None else Side(name, source, file=file, summary=_summary_from_file(file))
 
 
-def _file_of(source: Any) -> StatisticsFile | None:
-    """The statistics of a source that holds some."""
+def _file_of(source: Any, settings: Settings) -> StatisticsFile | None:
+    """The statistics of a source that holds some; vectors are statistics that keep them."""
     if isinstance(source, StatisticsFile):
         return source
     if isinstance(source, Moments):
         return StatisticsFile.of(source)
-    return loading.load(source) if loading.is_statistics_file(source) else None
+    return loading.load(source) if loading.is_statistics_file(source) else vectors_of(source, settings.features_are)
 
 
 def require_images(file: StatisticsFile, side: str, asking: str) -> None:
@@ -85,12 +86,24 @@ def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
     OptionError for images without classes if a metric needs them.
     """
     for measurement in measurements:
-        metric = measurement.metric
+        metric, asked = measurement.metric, measurement.settings.features_are
         own = [side for side in sides if side.name in metric.sides]
+        if asked is not None and not any(side.stated for side in sides):
+            raise OptionError(f"--features-are {asked}: is for sources of vectors (N, D), and here are none")
         common_protocol(measurement, own)
+        _require_one_dimension(measurement, own)
         if metric.labelled and own:  # a metric over fakes alone has no part in a real side that is read first
             metric.require_classes({side.name: _labels(metric, side) for side in own})
         require_counts([measurement], {side.name: count for side in own if (count := _count(side, measurement))})
+
+
+def _require_one_dimension(measurement: Measurement, sides: Sequence[Side]) -> None:
+    """Raises StatisticsError if the statistics of files have vectors of several lengths."""
+    parts = {side.name: part for side in sides if (part := side.part_for(measurement)) is not None}
+    dims = {name: part.statistic.dim for name, part in parts.items()}
+    if len(set(dims.values())) > 1:
+        shown = " and ".join(f"{dim} ({name})" for name, dim in dims.items())
+        raise StatisticsError(f"expected features of one dimension, got {shown}")
 
 
 def _count(side: Side, measurement: Measurement) -> int | None:

@@ -39,6 +39,8 @@ class Settings(MetricOptions):
         features: a name of `ganmetrics.features.EXTRACTORS` ("inception", "inception:768", "efficientnet-lite0",
             "pixels", "timm:NAME"), "module:attribute", or a callable from uint8 RGB `(N, 3, H, W)` to `(N, D)`.
         weights: path of your own weights file for that extractor.
+        features_are: of what sources of vectors `(N, D)` are the features: "inception", "inception:TAP" or a name; None
+            calls them "vectors", and no score of them is called `fid`.
         protocol: the tool whose numbers to reproduce; None is the original, "tensorflow".
         dtype: of the network: "float32", "float64", "bfloat16" or "float16".
         allow_tf32: let a CUDA device compute the network's float32 products in TF32; the score's dtype then says so.
@@ -57,6 +59,7 @@ class Settings(MetricOptions):
 
     features: str | Callable = INCEPTION
     weights: str | os.PathLike[str] | None = None
+    features_are: str | None = None
     protocol: str | None = None
     dtype: str | torch.dtype = "float32"
     allow_tf32: bool = False

@@ -64,7 +64,7 @@ class Side:
         """The part of the file that serves a need; None if the images do, or if there is no file."""
         if self.file is None:
             return None
-        part = self.file.part(need.kind, need.keep, need.settings.label)
+        part = self.file.part(need.kind, need.keep, need.settings.suits)
         # A file may hold both: other features than those of its statistics are measured on its images.
         measured = part is not None and self.file.has_images and not need.settings.suits(part.protocol)
         return None if measured else part
@@ -108,6 +108,11 @@ class Side:
         if whole := self._whole_for(measurement, self.metric_input(measurement)):
             names.insert(0, whole.arrays)
         return ", ".join(names)
+
+    @property
+    def stated(self) -> bool:
+        """Whether its features are what the user says they are: vectors that were measured elsewhere."""
+        return self.file is not None and bool(self.file.protocol.get("stated"))
 
     @property
     def origin(self) -> Any:

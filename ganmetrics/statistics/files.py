@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,11 +76,12 @@ class StatisticsFile:
     def _main(self) -> Part:
         return next((part for part in self.parts if part.kind == "features"), self.parts[0])
 
-    def part(self, kind: Kind, keep: type[Moments] | type[Samples], label: str | None = None) -> Part | None:
-        """The part of a kind that can give moments or vectors; of several feature spaces that with this label."""
+    def part(
+        self, kind: Kind, keep: type[Moments] | type[Samples], suits: Callable[[Mapping[str, Any]], bool]
+    ) -> Part | None:
+        """The first part of a kind that can give moments or vectors; of several that whose protocol suits."""
         fitting = [part for part in self.parts if part.kind == kind and part.holds(keep)]
-        labelled = [part for part in fitting if part.protocol.get("features") == label]
-        return next(iter(labelled or fitting), None)
+        return next(iter([part for part in fitting if suits(part.protocol)] or fitting), None)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write to an `.npz`, as a whole or not at all; see the function `write`."""
@@ -163,11 +164,8 @@ def _with_moments(parts: Sequence[Part]) -> list[Part]:
     """The parts; vectors of features come after their moments, since other tools read mu and sigma."""
     complete: list[Part] = []
     for part in parts:
-        spaces = [
-            known.protocol for known in parts if known.kind == "features" and isinstance(known.statistic, Moments)
-        ]
-        vectors = isinstance(part.statistic, Samples) and part.kind == "features"
-        if vectors and part.protocol not in spaces and (part.statistic.dim or 0) <= WIDEST:
+        known = any(p.kind == "features" and isinstance(p.statistic, Moments) for p in [*parts, *complete])
+        if part.kind == "features" and not known and (part.statistic.dim or 0) <= WIDEST:
             complete.append(replace(part, statistic=part.moments()))
         complete.append(part)
     return complete

@@ -19,7 +19,7 @@ from tests.helpers.commands import Cli
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
-    """In float64, from the rows: tr (S1 S2)^(1/2) is the sum of the singular values of the product of the centred rows."""
+    """In float64, from the rows: tr (S1 S2)^(1/2) is the sum of singular values of the product of centred rows."""
     centred = [(rows - rows.mean(0)) / np.sqrt(len(rows) - 1) for rows in (x, y)]
     cross = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
     traces = sum((rows**2).sum() for rows in centred)
@@ -271,7 +271,7 @@ def test_grey_images_become_rgb_and_sizes_must_agree() -> None:
     found = [next(i for i, image in enumerate(grey) if (image[0].numpy() == block[..., 0]).all()) for block in blocks]
     assert found == sorted(found)
     assert (blocks[..., 0] == blocks[..., 2]).all()
-    with pytest.raises(SourceError, match="holds images of one size, and here are 5x4 and 7x6"):
+    with pytest.raises(SourceError, match=r"holds images of one size, and here are 5x4 and 7x6"):
         kept.watch(torch.zeros(1, 3, 6, 7, dtype=torch.uint8))
 
 
@@ -291,5 +291,5 @@ def test_a_layout_of_its_own_takes_no_other_options(cli: Cli, adm: dict[str, Any
     assert cli("stats", "digits[0:4]", "--for", "adm", "-m", "kid", "-o", "x.npz").code == 2
     error = cli("stats", "digits[0:4]", "--for", "adm", "--features", "pixels", "-o", "x.npz", "--quiet").error
     assert error == "--for adm: guided-diffusion runs the Inception; leave out --features pixels"
-    with pytest.raises(OptionError, match="^--keep moments: kid needs the vectors"):
+    with pytest.raises(OptionError, match=r"^--keep moments: kid needs the vectors"):
         gm.stats(adm["ref"], ["fid", "kid"], keep="moments", **adm["options"])

@@ -1,0 +1,138 @@
+"""Feature vectors as a source: an array `(N, D)` of one's own extractor, for every metric that reads features."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganmetrics.errors import OptionError, SourceError
+from ganmetrics.features.inception_network import TAPS
+from ganmetrics.images import npy
+from ganmetrics.printable import printable
+from ganmetrics.statistics.files import StatisticsFile
+from ganmetrics.statistics.parts import Kind, Part
+from ganmetrics.statistics.samples import Samples
+
+NAME = "vectors"  # of features that nobody named
+LABELS = ("labels", "label", "arr_1", "y")  # arrays with the class of each vector
+EXACT = 2**53  # whole numbers up to here are float64
+
+
+def vectors_of(source: Any, features: str | None = None) -> StatisticsFile | None:
+    """The vectors of a source as statistics that keep them; None for any other source.
+
+    Args:
+        source: an array or tensor `(N, D)`, or the path of an `.npy`, an `.npz` whose arrays are `(N, D)`, or a `.pt`
+            that holds one such tensor.
+        features: what they are features of, as in `--features-are`: "inception", "inception:logits-unbiased" or a name
+            of one's own. None calls them "vectors", so that no score of them is called `fid`.
+
+    Raises SourceError for arrays that are not real and finite numbers, OptionError if they cannot be those features.
+    """
+    array, name = _array(source)
+    if array is None:
+        return None
+    _check(array, name)
+    kind, protocol = _protocol(features, array.shape[1], name)
+    return StatisticsFile([Part(kind, Samples.over(array), protocol, NAME)], name, _labels(source, len(array)))
+
+
+def _labels(source: Any, n: int) -> list[str] | None:
+    """The classes in an `.npz` of vectors, if it has some."""
+    path = os.path.expanduser(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else ""
+    if not path.lower().endswith(".npz"):
+        return None
+    shapes = npy.shapes_in(path)
+    key = next((key for key in LABELS if shapes.get(key) == (n,)), None)
+    classes = None if key is None else npy.array_in(path, key)
+    return None if classes is None or classes.dtype.kind not in "iuU" else [str(label) for label in classes.tolist()]
+
+
+def _array(source: Any) -> tuple[np.ndarray | Tensor | None, str]:
+    """The array of a source of vectors, memory-mapped if possible, and what messages call it."""
+    if isinstance(source, (str, os.PathLike)):
+        path = os.path.expanduser(os.fsdecode(source))
+        opener = OPENERS.get(os.path.splitext(path)[1].lower())
+        array = opener(path) if opener is not None and os.path.isfile(path) else None
+        return array, printable(path)
+    if isinstance(source, (Tensor, np.ndarray)) and source.ndim == 2:
+        kind = "tensor" if isinstance(source, Tensor) else "array"
+        return (source.detach() if isinstance(source, Tensor) else source), f"{kind} of shape {tuple(source.shape)}"
+    return None, ""
+
+
+def _of_npy(path: str) -> np.ndarray | None:
+    try:
+        array = npy.mapped_npy(path)
+    except SourceError:
+        return None  # the image reader then says what is wrong with the file
+    return array if array.ndim == 2 else None
+
+
+def _of_npz(path: str) -> np.ndarray | None:
+    try:
+        shapes = npy.shapes_in(path)
+    except SourceError:
+        return None
+    found = [key for key, shape in shapes.items() if len(shape) == 2]
+    if not found or any(len(shape) in (3, 4) for shape in shapes.values()):
+        return None  # images, or nothing that is understood
+    if len(found) > 1 and "arr_0" not in found:
+        keys = ", ".join(f"{printable(key)} {shapes[key]}" for key in found)
+        raise SourceError(
+            f"{printable(path)}: holds several arrays of vectors: {keys}; save the one to measure by itself"
+        )
+    return npy.array_in(path, "arr_0" if "arr_0" in found else found[0])
+
+
+def _of_pt(path: str) -> Tensor | None:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SourceError(f"{printable(path)}: expected one tensor saved by torch.save: {reason[:200]}") from error
+    if isinstance(loaded, Tensor) and loaded.ndim == 2:
+        return loaded.detach()
+    got = f"shape {tuple(loaded.shape)}" if isinstance(loaded, Tensor) else f"a {type(loaded).__name__}"
+    raise SourceError(f"{printable(path)}: expected one tensor of vectors (N, D), got {got}")
+
+
+OPENERS = {".npy": _of_npy, ".npz": _of_npz, ".pt": _of_pt}
+
+
+def _check(array: np.ndarray | Tensor, name: str) -> None:
+    """Raises SourceError unless these are finite real numbers that float64 holds exactly."""
+    dtype = str(array.dtype).removeprefix("torch.")
+    real = array.dtype.kind in "fiu" if isinstance(array, np.ndarray) else not (array.is_complex() or dtype == "bool")
+    if not real or dtype in ("float128", "longdouble"):
+        raise SourceError(f"{name}: expected vectors of real numbers (float16 to float64, or integers), got {dtype}")
+    if 0 in array.shape:
+        raise SourceError(f"{name}: holds no vector")
+    whole = "int" in dtype and dtype.endswith(("32", "64"))
+    start = 0
+    for block in Samples.over(array).blocks():
+        if not bool(torch.isfinite(block).all()):
+            row = start + int((~torch.isfinite(block).all(dim=1)).nonzero()[0])
+            raise SourceError(f"{name}: NaN or infinity in row {row}")
+        if whole and float(block.abs().max()) > EXACT:
+            raise SourceError(f"{name}: {dtype} beyond 2^53, which float64 does not hold exactly; scale the vectors")
+        start += len(block)
+
+
+def _protocol(features: str | None, dim: int, name: str) -> tuple[Kind, dict[str, Any]]:
+    """Which output of an extractor the vectors are, and their protocol."""
+    label, _, tap = (features or NAME).partition(":")
+    if label != "inception":
+        return "features", {"features": label + (f"-{tap}" if tap else ""), "tap": None, "stated": True}
+    tap = tap or "2048"
+    if tap not in TAPS:
+        raise OptionError(f"--features-are inception:{tap}: expected one of {', '.join(TAPS)} after the colon")
+    if dim != TAPS[tap]:
+        raise OptionError(f"--features-are {features}: that has {TAPS[tap]} dimensions, and {name} has {dim}")
+    kind: Kind = "logits" if tap.startswith("logits") else "spatial" if tap == "spatial" else "features"
+    shown = "inception" if tap in ("2048", "logits-unbiased", "spatial") else f"inception-{tap}"
+    return kind, {"features": shown, "tap": tap, "stated": True}
