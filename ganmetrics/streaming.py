@@ -123,6 +123,7 @@ class Streaming:
             quantize=self.settings.rules.quantize,
             where=f"{side} batch",
         )
+        batch = self.settings.prepared(batch)
         measurements = of_side(self._measurements, side)
         labelled = [measurement.metric for measurement in measurements if measurement.metric.labelled]
         if labelled and labels is None:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from ganmetrics.score import Score
 
 EPILOG = """\b
-SOURCES are folders, zip, tar, npy and npz files, saved statistics, or dataset slices
-(digits, mnist:test, cifar10:train[0:5000]).
+SOURCES are folders, zip, tar, npy and npz files, saved statistics, dataset slices
+(digits, mnist:test, cifar10:train[0:5000]), vectors (N, D) in npy, npz or pt files, or
+generators (the folder of a run, an exported .pt2, module:attribute), with -n N.
 """
 
 
@@ -61,11 +62,18 @@ READING = [
                  help="At an image that cannot be read: stop, or leave it out and list it in the score."),
     click.option("--value-range", type=float, nargs=2, metavar="LO HI",
                  help="Range of float images: -1 1 (tanh) or 0 1 (sigmoid)."),
+    click.option("--prepare", type=click.IntRange(1), metavar="SIZE",
+                 help="Shorter side of every image to SIZE (antialiased bilinear), centre cut out."),
     click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW"]), help="For arrays whose shape fits several."),
     click.option("--data-root", metavar="DIR", help="Where datasets are.  [default: $GANMETRICS_DATA]"),
     click.option("--quiet", is_flag=True, help="No progress bar."),
 ]  # fmt: skip
-MEASURING = [*EXTRACTING, *READING]
+MAKING = [
+    click.option(
+        "-n", "--n-samples", type=click.IntRange(1), metavar="N", help="Images to make where a source is a generator."
+    ),
+]
+MEASURING = [*EXTRACTING, *READING, *MAKING]
 CONFIDENCE = [
     click.option("--confidence", is_flag=True, help="A 95 % interval with every score, by resampling images."),
     click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True, help="For --confidence."),
@@ -73,8 +81,9 @@ CONFIDENCE = [
                  help="Keep statistics of REAL on disk, and reuse them while its files do not change."),
     click.option("--report", metavar="HTML", help="A page with scores, images, nearest neighbours and a map."),
 ]  # fmt: skip
+SEED = click.option("--seed", type=int, help="Seed of everything random.  [default: the protocol's]")
 SCORING = [
-    click.option("--seed", type=int, help="Seed of everything random.  [default: the protocol's]"),
+    SEED,
     click.option(
         "--format",
         "style",
@@ -126,6 +135,18 @@ def with_options(*groups: list[Callable]) -> Callable:
         return function
 
     return decorate
+
+
+def require_generator(n_samples: int | None, *sources: str | None) -> None:
+    """Raises OptionError for a number of images to make where no source makes any."""
+    from ganmetrics.errors import OptionError
+    from ganmetrics.generators.source import names_generator
+
+    if n_samples is not None and not any(source is not None and names_generator(source) for source in sources):
+        raise OptionError(
+            f"-n: {'no' if len(sources) == 1 else 'neither'} source is a generator; leave it out, or take a slice such "
+            f"as digits[0:{n_samples}]"
+        )
 
 
 def print_scores(scores: Sequence[Score], style: str) -> None:

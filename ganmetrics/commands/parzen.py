@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ganmetrics.commands.options import EPILOG, READING, SCORING, print_scores, with_options
+from ganmetrics.commands.options import EPILOG, MAKING, READING, SCORING, print_scores, require_generator, with_options
 
 
 @click.command("parzen", short_help="Parzen-window log-likelihood", epilog=EPILOG)
@@ -40,7 +40,7 @@ from ganmetrics.commands.options import EPILOG, READING, SCORING, print_scores, 
 )
 @click.option("--memory", default="512MB", show_default=True, help="Work space, such as 512MB or 2GiB.")
 @click.option("--plot", metavar="PNG", help="Draw the validation likelihood against the bandwidth.")
-@with_options(READING, SCORING)
+@with_options(READING, MAKING, SCORING)
 def parzen(plot: str | None, style: str, quiet: bool, **options: Any) -> None:
     """Parzen-window log-likelihood of TEST under Gaussians on SAMPLES, in nats (higher is better).
 
@@ -52,6 +52,7 @@ def parzen(plot: str | None, style: str, quiet: bool, **options: Any) -> None:
         from ganmetrics.report.curves import bandwidth_curve, require_drawable
 
         require_drawable(plot, options["bandwidths"])
+    require_generator(options["n_samples"], options["samples"])
     score = parzen_log_likelihood(**options, progress=not quiet)
     print_scores([score], style)
     if plot is not None:

@@ -16,6 +16,7 @@ from ganmetrics.commands.options import (
     SCORING,
     metric_names,
     print_scores,
+    require_generator,
     with_options,
 )
 from ganmetrics.errors import GanMetricsError, PartialError
@@ -64,6 +65,7 @@ def _score(
 ) -> None:
     from ganmetrics.evaluation import evaluate
 
+    require_generator(options["n_samples"], real, fake)
     several = launcher.size() > 1
     errors: dict[str, GanMetricsError] = {}
     try:

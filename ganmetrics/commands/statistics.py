@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganmetrics.commands.options import EPILOG, MEASURING, metric_names, print_remarks, with_options
+from ganmetrics.commands.options import (
+    EPILOG,
+    MEASURING,
+    SEED,
+    metric_names,
+    print_remarks,
+    require_generator,
+    with_options,
+)
 from ganmetrics.printable import printable
 from ganmetrics.runtime import launcher
 
@@ -34,34 +42,35 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--for",
-    "layout",
+    "tool",
     type=click.Choice(["adm"]),
     help="A reference file for guided-diffusion: moments for FID and sFID, and 10,000 images.",
 )
-@with_options(MEASURING)
+@with_options(MEASURING, [SEED])
 def stats(
     source: str,
     output: str,
     overwrite: bool,
     metrics: list[str],
     keep: str | None,
-    layout: str | None,
+    tool: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
     """Save the statistics of SOURCE in a file that can replace it wherever they are enough."""
-    if layout and (metrics or keep):
+    if tool and (metrics or keep):
         raise click.UsageError("--for adm says what is kept; leave out --metric and --keep")
     from ganmetrics.measurement.settings import Settings
     from ganmetrics.runtime.distributed import processes
     from ganmetrics.sharding import adm_reference, shared_stats
     from ganmetrics.statistics.files import require_writable, write
 
+    require_generator(options["n_samples"], source)
     with processes(launcher.size() > 1) as group:
         # Checked before the slow part; only rank 0 writes.
         group.first(lambda: require_writable(output, overwrite=overwrite))
         settings, images = Settings(progress=not quiet, **options), dict[str, Any]()
-        if layout is None:
+        if tool is None:
             file = shared_stats(source, settings, group, metrics or ["fid"], keep=keep)
         else:
             file, images = adm_reference(source, settings, group)
@@ -71,7 +80,8 @@ def stats(
 
 def _tell(output: str, file: StatisticsFile) -> None:
     """Say what was written, and what was noticed."""
-    held = [] if len(file.parts) == 1 else [f" ({', '.join(part.holding for part in file.parts)})"]
+    plain = [part.holding for part in file.parts] == ["moments of features"]
+    held = [] if plain else [f" ({', '.join(part.holding for part in file.parts)})"]
     count = "an unknown number of" if file.count is None else file.count
     features = file.protocol.get("features") or "features unknown"
     click.echo(f"{printable(output)}: {count} images, {file.dim} dimensions, {features}{''.join(held)}")

@@ -25,7 +25,11 @@ GROUP = "ganmetrics.generators"
 
 
 def open_generator(
-    spec: Any, device: str | torch.device | None = None, *, value_range: tuple[float, float] | None = None
+    spec: Any,
+    device: str | torch.device | None = None,
+    *,
+    value_range: tuple[float, float] | None = None,
+    differentiable: bool = True,
 ) -> OpenGenerator:
     """Open a generator, by name or as an object, and check on a few latents that it does what it states.
 
@@ -34,6 +38,8 @@ def open_generator(
             `.pt2` file, or a folder with a checkpoint.
         device: where a named generator is put. An object stays on its device, which this must not contradict.
         value_range: of its output, if the generator does not state it. Never guessed; an exported program needs it.
+        differentiable: whether latents are to be searched, so that gradients must pass and an image must depend on its
+            latent alone. False is enough to draw samples.
 
     Raises:
         OptionError: for an unknown kind of spec, or an object that is no generator; it says what is missing.
@@ -42,12 +48,13 @@ def open_generator(
     if isinstance(spec, OpenGenerator):
         return spec
     if not isinstance(spec, (str, os.PathLike)):
-        return OpenGenerator(spec, device=_device_of(spec, device), value_range=value_range)
+        target = _device_of(spec, device)
+        return OpenGenerator(spec, device=target, value_range=value_range, differentiable=differentiable)
     name, target = printable(os.fspath(spec)), resolve_device(device)
     generator = _by_name(os.fspath(spec), name, target, value_range)
     if isinstance(generator, nn.Module):
         generator.to(target)
-    return OpenGenerator(generator, device=target, value_range=value_range, name=name)
+    return OpenGenerator(generator, device=target, value_range=value_range, name=name, differentiable=differentiable)
 
 
 def _device_of(generator: Any, device: str | torch.device | None) -> torch.device:

@@ -54,8 +54,10 @@ class OpenGenerator:
         device: torch.device,
         value_range: tuple[float, float] | None = None,
         name: str | None = None,
+        differentiable: bool = True,
     ):
         self.generator, self.device = generator, device
+        self._differentiable = differentiable
         self.name = name or type(generator).__name__
         self.modules = modules_of(generator)
         self.latent_shape = self._latent_shape()
@@ -88,7 +90,12 @@ class OpenGenerator:
                     parameter.requires_grad_(required)
 
     def __call__(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents `(N, *latent_shape)` -> images `(N, C, H, W)`, `value_range` mapped to [0, 1], float32 or float64.
+        """Latents `(N, *latent_shape)` -> images `(N, C, H, W)`, `value_range` mapped to [0, 1], float32 or float64."""
+        low, high = self.value_range
+        return (self.raw(z, labels).to(self.dtype) - low) / (high - low)
+
+    def raw(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents `(N, *latent_shape)` -> images `(N, C, H, W)` in `value_range`, in the generator's own dtype.
 
         Raises OptionError for errors inside the generator, and for another number of images than latents.
         """
@@ -108,8 +115,7 @@ class OpenGenerator:
             raise OptionError(
                 f"generator {self.name}: expected images of shape ({len(z)}, C, H, W) for {len(z)} latents, got {got}"
             )
-        low, high = self.value_range
-        return (images.to(self.dtype) - low) / (high - low)
+        return images
 
     def prior(self, n: int, seed: int = 0) -> Tensor:
         """`n` latents `(n, *latent_shape)`: the generator's own `latents(indices, seed=)`, else N(0, I)."""
@@ -178,7 +184,7 @@ class OpenGenerator:
         dtypes = [p.dtype for module in self.modules for p in module.parameters() if p.is_floating_point()]
         stated = getattr(self.generator, "dtype", None)
         dtype = stated if isinstance(stated, torch.dtype) and stated.is_floating_point else [*dtypes, torch.float32][0]
-        if dtype in HALF:
+        if dtype in HALF and self._differentiable:
             self.warnings.append(
                 f"the generator runs in {str(dtype).removeprefix('torch.')}, whose rounding hides small steps from a "
                 "search; .float() reaches lower errors"
@@ -197,7 +203,9 @@ class OpenGenerator:
         with self.measuring(), torch.enable_grad(), refusing_training_mode(message, self.modules):
             z = self.prior(PROBES, SEED).requires_grad_()
             images = self(z, labels)
-            if not images.requires_grad or torch.autograd.grad(images.sum(), z, allow_unused=True)[0] is None:
+            if self._differentiable and (
+                not images.requires_grad or torch.autograd.grad(images.sum(), z, allow_unused=True)[0] is None
+            ):
                 raise OptionError(
                     f"generator {self.name}: no gradient passes through it to z; leave out detach(), no_grad() and "
                     "inference_mode() inside of it"
@@ -218,7 +226,7 @@ class OpenGenerator:
                 f"generator {self.name}: says its images are in [{low:g}, {high:g}], "
                 f"and they reach from {reached[0]:.3g} to {reached[1]:.3g}; correct its value_range"
             )
-        if float((images[:1] - alone).abs().max()) > slack:
+        if self._differentiable and float((images[:1] - alone).abs().max()) > slack:
             raise StatisticsError(
                 f"generator {self.name}: its image of one latent changes from call to call or with the batch "
                 "(noise of its own, or batch norm that was exported in training mode); make it depend on z alone"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,7 @@ class ImageSource:
     """Images under a printable `name`; `n_images` is their number, or None if it is only known after reading."""
 
     remark: str | None = None  # a note on the whole source, for the score
+    about: Mapping[str, Any] | None = None  # what made the images, for the protocol of a score
     labels: Sequence[str] | None = None  # the class of every image, in order, if known
     is_part = False  # of another source: whether that one gave enough images is checked elsewhere
 

@@ -15,7 +15,7 @@ from ganmetrics.metrics.base import Metric
 # Vectors that differ in one of these lie in different feature spaces and cannot be compared.
 IDENTITY = ("features", "tap", "weights_sha256", "resize", "size")
 # Vectors that differ in one of these differ slightly. The value is what a protocol without that key means.
-PRECISION = {"dtype": None, "jpeg_decoder": "pillow"}
+PRECISION = {"dtype": None, "jpeg_decoder": "pillow", "prepare": "images as they are"}
 
 
 def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[dict[str, Any], list[str]]:
@@ -57,12 +57,14 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
         merged["protocol"] = settings.protocol
     if used := {side.name: text for side in sides if (text := side.used(measurement))}:
         merged["used"] = used
+    if made := {side.name: dict(side.opened.about) for side in sides if side.opened and side.opened.about}:
+        merged["generated"] = made
     if cached := [side.name for side in sides if side.cached and measurement.need in side.cached]:
         merged["cached"] = cached
     for key, usual in PRECISION.items():
         values = {str(protocol.get(key, usual)) for protocol in measured}
         if len(values) > 1:
-            different = f"{key.replace('_', ' ')}s: {' and '.join(sorted(values))}"
+            different = f"{NOUNS.get(key, key)}s: {' and '.join(sorted(values))}"
             warnings.append(f"the two sides were measured with different {different}")
     return merged, warnings
 
@@ -81,8 +83,9 @@ def _refuse_contradiction(protocol: Mapping[str, Any], origin: str, settings: Se
         )
 
 
-UNSAID = {"jpeg_decoder": "pillow"}  # the value that a protocol without the key means
-ADVICE = {"jpeg_decoder": "--jpeg-decoder", "dtype": "--dtype (and --allow-tf32)"}
+NOUNS = {"jpeg_decoder": "jpeg decoder", "prepare": "preparation"}
+UNSAID = {"jpeg_decoder": "pillow", "prepare": "images as they are"}  # the value that a protocol without the key means
+ADVICE = {"jpeg_decoder": "--jpeg-decoder", "prepare": "--prepare", "dtype": "--dtype (and --allow-tf32)"}
 
 
 def require_alike(described: Mapping[str, Mapping[str, Any]], keys: Sequence[str] = IDENTITY) -> None:

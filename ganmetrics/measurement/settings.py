@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from ganmetrics.errors import OptionError
 from ganmetrics.features import load_extractor
 from ganmetrics.features.extractor import Extractor, Options
+from ganmetrics.generators.source import GeneratorSource, names_generator
 from ganmetrics.images import ImageSource, open_images
 from ganmetrics.images.jpeg import JpegDecoder
+from ganmetrics.images.preparation import RESIZE, prepared_source, sized
 from ganmetrics.protocols import JPEG_DECODERS, MetricOptions, Protocol, get_protocol
 from ganmetrics.runtime.device import require_tf32, resolve_device, resolve_dtype
 from ganmetrics.runtime.guards import ordinary_modes
@@ -25,7 +28,8 @@ from ganmetrics.validation import whole
 
 INCEPTION = "inception"
 LEAST = {
-    "batch_size": 1, "num_workers": 0, "splits": 1, "k": 1, "subsets": 1, "subset_size": 2, "resamples": 100, "seed": 0,
+    "batch_size": 1, "num_workers": 0, "splits": 1, "k": 1, "subsets": 1, "subset_size": 2, "resamples": 100,
+    "prepare": 1, "seed": 0,
 }  # fmt: skip
 
 
@@ -48,8 +52,10 @@ class Settings(MetricOptions):
         batch_size, num_workers: None chooses by device and number of cores; they change a score only by rounding.
         on_error: "fail" stops at the first image that cannot be read, "skip" lists it in the score.
         value_range: of float images, (-1, 1) for tanh or (0, 1) for sigmoid; never guessed.
+        prepare: resize the shorter side of every image to this many pixels (antialiased bilinear) and cut out the
+            centre, before the extractor sees it; None leaves images as they are.
         layout: "NCHW" or "NHWC", for arrays whose shape fits both.
-        n_samples: number of images to request from a callable source.
+        n_samples: number of images to request from a generator or a callable source.
         data_root: folder of the datasets for slices such as `mnist:test`; None reads the environment variable
             GANMETRICS_DATA.
         resamples: number of bootstrap resamples for an interval.
@@ -68,6 +74,7 @@ class Settings(MetricOptions):
     num_workers: int | None = None
     on_error: Literal["fail", "skip"] = "fail"
     value_range: tuple[float, float] | None = None
+    prepare: int | None = None
     layout: str | None = None
     n_samples: int | None = None
     data_root: str | os.PathLike[str] | None = None
@@ -180,6 +187,7 @@ class Settings(MetricOptions):
             **self.extractor.describe(tap),
             "quantize": self.rules.quantize,
             **({} if self._decoder is None else {"jpeg_decoder": self._decoder.name}),
+            **({} if self.prepare is None else {"prepare": f"{self.prepare} pixels: {RESIZE}"}),
             "device": str(self.extractor.device),
             "torch": torch.__version__,
         }
@@ -188,6 +196,19 @@ class Settings(MetricOptions):
         """Any source as images. Raises SourceError."""
         if self._decoder is not None:
             self._decoder.read_here()
+        opened = self._opened(source)
+        return opened if self.prepare is None else prepared_source(opened, self.prepare)
+
+    def _opened(self, source: Any) -> ImageSource:
+        if names_generator(source):
+            return GeneratorSource(
+                source,
+                self.n_samples,
+                self.seed or 0,
+                device=self.device,
+                value_range=self.value_range,
+                quantize=self.rules.quantize,
+            )
         return open_images(
             source,
             value_range=self.value_range,
@@ -197,3 +218,7 @@ class Settings(MetricOptions):
             data_root=self.data_root,
             jpeg_decoder=self._decoder,
         )
+
+    def prepared(self, batch: Tensor) -> Tensor:
+        """A batch `(N, C, H, W)` prepared as images of a source are."""
+        return batch if self.prepare is None else sized(batch, self.prepare, self.prepare)

@@ -103,9 +103,8 @@ def test_every_kind_of_source_gives_what_the_definitions_give(
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int16", "int32", "int64", "uint16"])
 def test_no_dtype_is_narrowed(rng: np.random.Generator, dtype: str) -> None:
     """Values of int64 and float64 beyond 2^24 differ in their last digits, which float32 does not hold."""
-    high = min(2**27, np.iinfo(dtype).max) if "int" in dtype else 3
-    base = high - 120 if dtype in ("int32", "int64", "float64") else 0
-    x, y = (base + rng.integers(0, min(high, 100), (40, 3)) for _ in range(2))
+    base = 2**27 if dtype in ("int32", "int64", "float64") else 0
+    x, y = (base + rng.integers(1, 100, (40, 3)) for _ in range(2))
     scores = gm.evaluate(x.astype(dtype), y.astype(dtype), ["fid", "prdc", "authenticity"], **QUIET)
     centred = [rows.astype(np.float64) - base for rows in (x, y)]
     right = definitions(*centred)
@@ -171,7 +170,7 @@ def test_sides_that_cannot_be_compared(rng: np.random.Generator, tmp_path: Path,
     x = rng.standard_normal((9, 12))
     with pytest.raises(StatisticsError, match=r"expected features of one dimension, got 12 \(real\) and 5 \(fake\)"):
         gm.evaluate(x, rng.standard_normal((9, 5)), ["kid"], **QUIET)
-    with pytest.raises(StatisticsError, match="features of vectors and pixels; .* --features-are"):
+    with pytest.raises(StatisticsError, match=r"features of vectors and pixels; .* --features-are"):
         gm.fid(x, images, features="pixels", **QUIET)
     with pytest.raises(OptionError, match=r"inception: that has 2048 dimensions, and array of shape \(9, 12\) has 12"):
         gm.fid(x, x, features_are="inception", **QUIET)
@@ -191,7 +190,7 @@ def test_no_file_of_vectors_is_unpickled(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "ran"),)
 
     torch.save(Evil(), tmp_path / "evil.pt")
-    with pytest.raises(SourceError, match="expected one tensor saved by torch.save"):
+    with pytest.raises(SourceError, match=r"expected one tensor saved by torch\.save"):
         gm.fid(tmp_path / "evil.pt", np.ones((3, 2)), **QUIET)
     assert not (tmp_path / "ran").exists()
 
