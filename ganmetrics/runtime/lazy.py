@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
 from typing import Any
 
 
@@ -19,3 +20,18 @@ def lazily(package: str, table: Mapping[str, str]) -> tuple[Callable[[str], Any]
         return value
 
     return get, lambda: sorted([*vars(sys.modules[package]), *table])
+
+
+def keep_functions(package: str, names: Collection[str]) -> None:
+    """Let functions of a package have the names of its modules.
+
+    Python sets `package.kid` to the module when `package/kid.py` is imported; with this it stays the function. The
+    module itself is found by `from package.kid import ...`.
+    """
+
+    class Package(ModuleType):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name not in names or not isinstance(value, ModuleType):
+                super().__setattr__(name, value)
+
+    sys.modules[package].__class__ = Package

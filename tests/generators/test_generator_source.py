@@ -30,6 +30,7 @@ class Small(nn.Module):
         self.layer = nn.Linear(3, 16)
         with torch.no_grad():
             self.layer.weight.copy_(torch.linspace(-1, 1, 48).view(16, 3))
+            self.layer.bias.zero_()
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         return torch.tanh(self.layer(z)).view(-1, 1, 4, 4)

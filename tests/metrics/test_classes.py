@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.images import open_images
 from ganmetrics.images.names import classes
 from ganmetrics.measurement.confidence import interval
-from ganmetrics.metrics import class_fid
 from ganmetrics.metrics.class_fid import ClassFrechetDistance
 from ganmetrics.metrics.fid import frechet_distance
 from ganmetrics.metrics.intra_class_diversity import IntraClassDiversity
@@ -131,7 +131,7 @@ def diversity(vectors: np.ndarray, labels: list[str]) -> IntraClassDiversity:
 def test_class_fid_is_the_mean_of_frechet_distances(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr(class_fid, "ROWS", rows)
+    monkeypatch.setattr(sys.modules[ClassFrechetDistance.__module__], "ROWS", rows)
     real = labelled(rng, {"a": 40, "bb": 30, "ccc": 20}, 6)
     fake = labelled(rng, {"a": 25, "bb": 50, "ccc": 35}, 6, scale=1.5)
     expected = {}

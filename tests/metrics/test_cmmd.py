@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_same_distribution_asks_for_no_number(rng: np.random.Generator) -> None:
 
 def test_a_number_out_of_reach_is_not_given(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """It said "compare only at these counts, or no number of images in reach would make it small"."""
-    monkeypatch.setattr("ganmetrics.metrics.cmmd.OUT_OF_REACH", 41)
+    monkeypatch.setattr(sys.modules[ClipDistance.__module__], "OUT_OF_REACH", 41)
     (said,) = metric_of(embeddings(rng, 40), embeddings(rng, 60, shift=0.2)).compute().warnings
     assert said.endswith(" is the bias of so few; compare only at these counts")
 

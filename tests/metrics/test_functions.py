@@ -1,0 +1,98 @@
+"""The metrics as functions of vectors: each equal to its definition in float64, whatever was imported before."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import ganmetrics as gm
+from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics import functions
+from tests.measurement.test_vectors import definitions, frechet
+
+
+@pytest.fixture
+def sides(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    return rng.standard_normal((60, 5)), rng.standard_normal((50, 5)) * 0.9 + 0.1
+
+
+def test_equal_to_the_definitions(sides: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = sides
+    right = definitions(x, y)
+    got = {name: getattr(gm.metrics, name)(x, y) for name in ("fid", "kid", "authenticity")}
+    got |= gm.metrics.prdc(x, y)
+    got["vendi"] = gm.metrics.vendi(torch.from_numpy(y))
+    assert got == pytest.approx(right, rel=1e-9)
+    means = [torch.from_numpy(rows.mean(0)) for rows in sides]
+    covariances = [torch.from_numpy(np.cov(rows, rowvar=False)) for rows in sides]
+    direct = gm.metrics.frechet_distance(means[0], covariances[0], means[1], covariances[1])
+    assert direct == pytest.approx(right["fid"], rel=1e-9)
+
+
+def test_those_of_other_papers(sides: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> None:
+    x, y = sides
+    u, v = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in sides)
+    width = 1 / (2 * 10**2)
+    kernels = [np.exp(-width * ((a[:, None] - b[None]) ** 2).sum(2)).mean() for a, b in ((u, u), (v, v), (u, v))]
+    assert gm.metrics.cmmd(x, y) == pytest.approx(1000 * (kernels[0] + kernels[1] - 2 * kernels[2]), rel=1e-6)
+    distance = (1 - np.abs(v @ u.T)).min(1).mean()
+    fid = frechet(x, y)
+    assert gm.metrics.mifid(x, y) == pytest.approx(fid / distance if distance < 0.1 else fid, rel=1e-9)
+    labels = np.arange(60) % 2, np.arange(50) % 2
+    by_class = [frechet(x[labels[0] == c], y[labels[1] == c]) for c in range(2)]
+    assert gm.metrics.class_fid(x, labels[0], y, labels[1]) == pytest.approx(np.mean(by_class), rel=1e-9)
+    within = []
+    for c in range(2):
+        rows = v[labels[1] == c]
+        pairs = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
+        within.append((1 - pairs).mean())
+    assert gm.metrics.intra_class_diversity(y, labels[1]) == pytest.approx(np.mean(within), rel=1e-9)
+    logits = rng.standard_normal((40, 6))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    parts = [np.exp((q * np.log(q / q.mean(0))).sum(1).mean()) for q in np.split(p, 4)]
+    assert gm.metrics.inception_score(logits, splits=4) == pytest.approx(np.mean(parts), rel=1e-9)
+
+
+def test_every_function_is_told_of_shapes_and_errors() -> None:
+    assert set(functions.__all__) == set(gm.metrics.FUNCTIONS)
+    for name in functions.__all__:
+        text = inspect.getdoc(getattr(gm.metrics, name)) or ""
+        assert "(N, " in text or "(D" in text, name
+
+
+@pytest.mark.parametrize("first", ["import ganmetrics.metrics.kid", "import ganmetrics.evaluation", "pass"])
+def test_a_module_of_the_same_name_does_not_hide_the_function(first: str) -> None:
+    code = (
+        f"{first}\nimport importlib, numpy\nimport ganmetrics as gm\nx = numpy.eye(5)\n"
+        "importlib.import_module('ganmetrics.metrics.kid')\n"
+        "from ganmetrics.metrics.kid import KernelInceptionDistance\n"
+        "print(gm.metrics.kid(x, x) < 1, callable(gm.metrics.prdc))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.stdout, ran.returncode) == ("True True\n", 0), ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("real", "message"),
+    [
+        (np.ones(5), r"real: expected vectors of shape \(N, D\), got \(5,\)"),
+        ([[1.0, 2.0]], r"real: expected vectors of shape \(N, D\), got list"),
+        (np.full((9, 3), np.nan), "real: NaN or infinity"),
+        (np.ones((9, 4)), r"expected vectors of one dimension, got 4 \(real\) and 3 \(fake\)"),
+        (np.ones((9, 3), dtype=complex), "real: expected real numbers, got complex128"),
+        (np.ones((1, 3)), "needs at least 2 real images"),
+    ],
+)
+def test_what_is_refused(real: object, message: str) -> None:
+    with pytest.raises(StatisticsError, match=message):
+        gm.metrics.kid(real, np.ones((9, 3)))
+
+
+def test_labels_are_one_for_each_vector(sides: tuple[np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(StatisticsError, match="fake: expected 50 labels, one for each vector, got 3"):
+        gm.metrics.intra_class_diversity(sides[1], [0, 1, 2])
