@@ -80,7 +80,8 @@ def read_test_images(
         if n_images is not None and count >= n_images:
             break
     remarks = summary_remarks(reader.summary, "test images")
-    return TestImages(_one_size(parts)[:n_images], rule, remarks, reader.summary.skipped)
+    how = rule or settings.preparation.get("prepare")
+    return TestImages(_one_size(parts)[:n_images], how, remarks, reader.summary.skipped)
 
 
 def resized(images: TestImages, generator: OpenGenerator) -> TestImages:

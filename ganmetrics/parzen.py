@@ -19,7 +19,7 @@ from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.reading import fill
 from ganmetrics.measurement.remarks import remarks, same_source
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side
+from ganmetrics.measurement.side import Side, generated
 from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.metrics.numerics.baselines import cut, kmeans_centres
 from ganmetrics.metrics.parzen import ParzenLogLikelihood
@@ -251,6 +251,8 @@ class Parzen:
             "scale": scale,
             "baseline": self.options.baseline,
             "resize": None,
+            **self._settings.preparation,
+            **generated(self._sides.values()),
             "distances": "exact" if dtypes == {torch.uint8} else "float64",
             "device": str(self.metric.device),
             "torch": torch.__version__,

@@ -62,18 +62,22 @@ READING = [
                  help="At an image that cannot be read: stop, or leave it out and list it in the score."),
     click.option("--value-range", type=float, nargs=2, metavar="LO HI",
                  help="Range of float images: -1 1 (tanh) or 0 1 (sigmoid)."),
-    click.option("--prepare", type=click.IntRange(1), metavar="SIZE",
-                 help="Shorter side of every image to SIZE (antialiased bilinear), centre cut out."),
     click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW"]), help="For arrays whose shape fits several."),
     click.option("--data-root", metavar="DIR", help="Where datasets are.  [default: $GANMETRICS_DATA]"),
     click.option("--quiet", is_flag=True, help="No progress bar."),
 ]  # fmt: skip
-MAKING = [
+PREPARING = [
+    click.option(
+        "--prepare",
+        type=click.IntRange(1),
+        metavar="SIZE",
+        help="Shorter side of every image to SIZE (antialiased bilinear), centre cut out.",
+    ),
     click.option(
         "-n", "--n-samples", type=click.IntRange(1), metavar="N", help="Images to make where a source is a generator."
     ),
 ]
-MEASURING = [*EXTRACTING, *READING, *MAKING]
+MEASURING = [*EXTRACTING, *READING, *PREPARING]
 CONFIDENCE = [
     click.option("--confidence", is_flag=True, help="A 95 % interval with every score, by resampling images."),
     click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True, help="For --confidence."),

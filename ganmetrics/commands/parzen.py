@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from ganmetrics.commands.options import EPILOG, MAKING, READING, SCORING, print_scores, require_generator, with_options
+from ganmetrics.commands.options import (
+    EPILOG,
+    PREPARING,
+    READING,
+    SCORING,
+    print_scores,
+    require_generator,
+    with_options,
+)
 
 
 @click.command("parzen", short_help="Parzen-window log-likelihood", epilog=EPILOG)
@@ -40,7 +48,7 @@ from ganmetrics.commands.options import EPILOG, MAKING, READING, SCORING, print_
 )
 @click.option("--memory", default="512MB", show_default=True, help="Work space, such as 512MB or 2GiB.")
 @click.option("--plot", metavar="PNG", help="Draw the validation likelihood against the bandwidth.")
-@with_options(READING, MAKING, SCORING)
+@with_options(READING, PREPARING, SCORING)
 def parzen(plot: str | None, style: str, quiet: bool, **options: Any) -> None:
     """Parzen-window log-likelihood of TEST under Gaussians on SAMPLES, in nats (higher is better).
 

@@ -8,7 +8,7 @@ from typing import Any
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.measurement.measurement import Measurement
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side
+from ganmetrics.measurement.side import Side, generated
 from ganmetrics.measurement.vectors import NAME
 from ganmetrics.metrics.base import Metric
 
@@ -57,8 +57,7 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
         merged["protocol"] = settings.protocol
     if used := {side.name: text for side in sides if (text := side.used(measurement))}:
         merged["used"] = used
-    if made := {side.name: dict(side.opened.about) for side in sides if side.opened and side.opened.about}:
-        merged["generated"] = made
+    merged.update(generated(sides))
     if cached := [side.name for side in sides if side.cached and measurement.need in side.cached]:
         merged["cached"] = cached
     for key, usual in PRECISION.items():

@@ -187,7 +187,7 @@ class Settings(MetricOptions):
             **self.extractor.describe(tap),
             "quantize": self.rules.quantize,
             **({} if self._decoder is None else {"jpeg_decoder": self._decoder.name}),
-            **({} if self.prepare is None else {"prepare": f"{self.prepare} pixels: {RESIZE}"}),
+            **self.preparation,
             "device": str(self.extractor.device),
             "torch": torch.__version__,
         }
@@ -218,6 +218,11 @@ class Settings(MetricOptions):
             data_root=self.data_root,
             jpeg_decoder=self._decoder,
         )
+
+    @property
+    def preparation(self) -> dict[str, str]:
+        """What the protocol says about prepared images; empty for images as they are."""
+        return {} if self.prepare is None else {"prepare": f"{self.prepare} pixels: {RESIZE}"}
 
     def prepared(self, batch: Tensor) -> Tensor:
         """A batch `(N, C, H, W)` prepared as images of a source are."""

@@ -143,6 +143,12 @@ def needs(side: Side, measurements: Iterable[Measurement]) -> list[Need]:
     return list(dict.fromkeys(measurement.need for measurement in own if side.part_for(measurement) is None))
 
 
+def generated(sides: Iterable[Side]) -> dict[str, Any]:
+    """What the protocol says about images that a generator made; empty if none did."""
+    made = {side.name: dict(side.opened.about) for side in sides if side.opened and side.opened.about}
+    return {"generated": made} if made else {}
+
+
 def metric_over_sides(measurement: Measurement, sides: Iterable[Side]) -> Metric:
     """A copy of the metric that computes from the statistics of these sides."""
     own = [side for side in sides if side.name in measurement.metric.sides]
