@@ -21,6 +21,7 @@ from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.shared_reading import extract_parts
 from ganmetrics.measurement.side import Side
 from ganmetrics.measurement.vectors import vectors_of
+from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
 from ganmetrics.runtime.distributed import Alone
 from ganmetrics.statistics import loading
@@ -66,6 +67,12 @@ def _file_of(source: Any, settings: Settings) -> StatisticsFile | None:
 
 def require_images(file: StatisticsFile, side: str, asking: str) -> None:
     """Raises StatisticsError for a file without images, for a metric that its statistics do not serve."""
+    if file.protocol.get("stated") and asking in METRICS:
+        kind = METRICS[asking].load().kind
+        raise StatisticsError(
+            f"{asking}: needs {kind}, and {file.origin} is taken for {file.parts[0].kind}; if they are {kind}, "
+            f"say so with --features-are NAME:{kind} or inception:TAP"
+        )
     if not file.has_images:
         raise StatisticsError(
             f"{asking}: needs the {side} images themselves, and {file.origin or 'the source'} holds statistics without "

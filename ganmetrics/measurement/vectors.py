@@ -28,8 +28,9 @@ def vectors_of(source: Any, features: str | None = None) -> StatisticsFile | Non
     Args:
         source: an array or tensor `(N, D)`, or the path of an `.npy`, an `.npz` whose arrays are `(N, D)`, or a `.pt`
             that holds one such tensor.
-        features: what they are features of, as in `--features-are`: "inception", "inception:logits-unbiased" or a name
-            of one's own. None calls them "vectors", so that no score of them is called `fid`.
+        features: what they are features of, as in `--features-are`: "inception", "inception:logits-unbiased", or a name
+            of one's own, with ":logits" for the class logits of a classifier. None calls them "vectors", so that no
+            score of them is called `fid`.
 
     Raises SourceError for arrays that are not real and finite numbers, OptionError if they cannot be those features.
     """
@@ -38,7 +39,8 @@ def vectors_of(source: Any, features: str | None = None) -> StatisticsFile | Non
         return None
     _check(array, name)
     kind, protocol = _protocol(features, array.shape[1], name)
-    return StatisticsFile([Part(kind, Samples.over(array), protocol, NAME)], name, _labels(source, len(array)))
+    part = Part(kind, Samples.over(array), protocol, f"vectors of {kind}")
+    return StatisticsFile([part], name, _labels(source, len(array)))
 
 
 def _labels(source: Any, n: int) -> list[str] | None:
@@ -127,7 +129,9 @@ def _protocol(features: str | None, dim: int, name: str) -> tuple[Kind, dict[str
     """Which output of an extractor the vectors are, and their protocol."""
     label, _, tap = (features or NAME).partition(":")
     if label != "inception":
-        return "features", {"features": label + (f"-{tap}" if tap else ""), "tap": None, "stated": True}
+        own: Kind = "logits" if tap == "logits" else "spatial" if tap == "spatial" else "features"
+        shown = f"{label}-{tap}" if tap and own == "features" else label
+        return own, {"features": shown, "tap": None, "stated": True}
     tap = tap or "2048"
     if tap not in TAPS:
         raise OptionError(f"--features-are inception:{tap}: expected one of {', '.join(TAPS)} after the colon")

@@ -141,6 +141,8 @@ def _counts(scores: Sequence[Score], by_name: Mapping[str, ReportSide]) -> str:
 
 
 def _why_no_pictures(side: ReportSide) -> str:
+    if side.side.opened is None and side.vectors is not None:
+        return f"The {side.side.name} side is features alone: it holds no pictures."
     if side.side.opened is None:
         return f"The {side.side.name} side is a statistics file: it holds no pictures and no single images."
     if side.pictures is None or not side.pictures.there:

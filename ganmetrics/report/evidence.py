@@ -64,13 +64,16 @@ class Evidence:
 
     def vectors(self, side: Side) -> Samples | None:
         """The vectors of a side, or None."""
-        statistic = None if side.opened is None else side.statistics.get(self.need)
+        part = side.part(self.need) if side.opened is None else None
+        statistic = part.statistic if part is not None else side.statistics.get(self.need)
         return statistic if isinstance(statistic, Samples) and statistic.count else None
 
     def pictures(self, side: Side) -> Pictures | None:
         """The pictures of a side, or None if it has no vectors."""
         vectors = self.vectors(side)
-        return None if vectors is None else Pictures(side, self._thumbnails.get(side.name), vectors.count)
+        if vectors is None or side.opened is None:
+            return None
+        return Pictures(side, self._thumbnails.get(side.name), vectors.count)
 
     @property
     def seed(self) -> int:

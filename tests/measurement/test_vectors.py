@@ -132,6 +132,10 @@ def test_they_are_the_inceptions_only_if_the_user_says_so(rng: np.random.Generat
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     right = np.exp((p * (np.log(p) - np.log(p.mean(0)))).sum(1).mean())
     assert (score.metric, score.value) == ("is", pytest.approx(right, rel=1e-9))
+    own = gm.inception_score(logits, features_are="digit-net:logits", splits=1, **QUIET)
+    assert (own.metric, own.value) == ("is-digit-net", score.value)
+    with pytest.raises(StatisticsError, match=r"^is: needs logits, and .* is taken for features; .*--features-are"):
+        gm.inception_score(logits, **QUIET)
 
 
 def frechet_of_rows(x: np.ndarray, y: np.ndarray) -> float:
