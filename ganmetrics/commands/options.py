@@ -144,9 +144,12 @@ def with_options(*groups: list[Callable]) -> Callable:
 def require_generator(n_samples: int | None, *sources: str | None) -> None:
     """Raises OptionError for a number of images to make where no source makes any."""
     from ganmetrics.errors import OptionError
-    from ganmetrics.generators.source import names_generator
+    from ganmetrics.generators.source import is_attribute, names_generator
 
-    if n_samples is not None and not any(source is not None and names_generator(source) for source in sources):
+    given = [source for source in sources if source is not None]
+    if n_samples is not None and not any(map(names_generator, given)):
+        if absent := [source for source in given if is_attribute(source)]:
+            raise OptionError(f"{absent[0]}: there is no module {absent[0].partition(':')[0]} here or installed")
         raise OptionError(
             f"-n: {'no' if len(sources) == 1 else 'neither'} source is a generator; leave it out, or take a slice such "
             f"as digits[0:{n_samples}]"

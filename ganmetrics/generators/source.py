@@ -30,14 +30,18 @@ def names_generator(source: Any) -> bool:
     if not isinstance(source, (str, os.PathLike)):
         return callable(source) and hasattr(source, "latent_shape")
     spec = os.fsdecode(source)
-    path, (module, _, attribute) = Path(spec).expanduser(), spec.partition(":")
+    path, module = Path(spec).expanduser(), spec.partition(":")[0]
     if path.exists():
         folders = (path, *(path / f"{name}{end}" for name in ("last", "best") for end in ("", ".new", ".old")))
         return path.suffix == ".pt2" or (path.is_dir() and any((place / CHECKPOINT).is_file() for place in folders))
+    return is_attribute(spec) and _is_importable(module)
+
+
+def is_attribute(spec: str) -> bool:
+    """Whether a name has the form `module:attribute`, and is neither a dataset nor a file."""
+    module, _, attribute = spec.partition(":")
     words = [*module.split("."), *attribute.split(".")]
-    if not all(word.isidentifier() for word in words) or is_dataset_name(spec) or Path(module).exists():
-        return False
-    return _is_importable(module)
+    return all(word.isidentifier() for word in words) and not is_dataset_name(spec) and not Path(module).exists()
 
 
 def _is_importable(module: str) -> bool:

@@ -149,5 +149,8 @@ def test_the_number_is_asked_for_and_used(cli: Cli, tmp_path: Path, monkeypatch:
     assert error == "generator b_module:Net: say how many images it is to make, with -n N (n_samples=)"
     ran = cli("fid", "digits[0:5]", "digits[5:10]", "-n", "3", *PIXELS)
     assert ran.error == "-n: neither source is a generator; leave it out, or take a slice such as digits[0:3]"
+    assert cli("fid", "digits[0:5]", "nope:Net", "-n", "3", *PIXELS).error == (
+        "nope:Net: there is no module nope here or installed"
+    )
     with pytest.raises(OptionError, match="n_samples="):
         gm.fid(torch.zeros(4, 1, 4, 4, dtype=torch.uint8), Small(), **OPTIONS)
