@@ -21,6 +21,7 @@ from ganmetrics.measurement.side import Side
 from ganmetrics.runtime.distributed import Alone
 from ganmetrics.statistics import loading
 from ganmetrics.statistics.files import StatisticsFile, require_same_parts
+from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.npz import Blocks
 from ganmetrics.statistics.parts import Part
 from ganmetrics.statistics.samples import Samples
@@ -72,7 +73,7 @@ def shared_stats(
         side.opened = settings.open(source)
         require_labels(measurements, side)
         fill(side, wanted, settings, watchers, group)
-    parts = [side.part(need) or Part(need.kind, side.statistic_for(need), _protocol(side, need)) for need in needs]
+    parts = [part for need in needs for part in _parts(side, need)]
     vectors = any(isinstance(part.statistic, Samples) for part in parts)
     return StatisticsFile(parts, side.file.origin if side.file else "", side.labels if vectors else None)
 
@@ -106,6 +107,16 @@ def _kept(measurements: Sequence[Measurement], settings: Settings, keep: str | N
             raise OptionError(f"--keep moments: {measurement.metric.name} needs the vectors; leave one of them out")
     needs = [measurement.need for measurement in measurements]
     return list(dict.fromkeys(replace(need, keep=Samples) if keep == "vectors" else need for need in needs))
+
+
+def _parts(side: Side, need: Need) -> list[Part]:
+    """The part for a need. Moments that the source holds of a larger set than its images come before their vectors."""
+    own = side.part(need)
+    if own is not None:
+        return [own]
+    measured = Part(need.kind, side.statistic_for(need), _protocol(side, need))
+    whole = side.part(replace(need, keep=Moments)) if need.keep is Samples else None
+    return [measured] if whole is None else [whole, measured]
 
 
 def _protocol(side: Side, need: Need) -> dict[str, Any]:

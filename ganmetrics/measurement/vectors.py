@@ -61,10 +61,16 @@ def _array(source: Any) -> tuple[np.ndarray | Tensor | None, str]:
         opener = OPENERS.get(os.path.splitext(path)[1].lower())
         array = opener(path) if opener is not None and os.path.isfile(path) else None
         return array, printable(path)
+    if not isinstance(source, (Tensor, np.ndarray)) and hasattr(source, "__array__") and _is_matrix(source):
+        source = np.asarray(source)  # of JAX, pandas and others
     if isinstance(source, (Tensor, np.ndarray)) and source.ndim == 2:
         kind = "tensor" if isinstance(source, Tensor) else "array"
         return (source.detach() if isinstance(source, Tensor) else source), f"{kind} of shape {tuple(source.shape)}"
     return None, ""
+
+
+def _is_matrix(source: Any) -> bool:
+    return len(getattr(source, "shape", ())) == 2
 
 
 def _of_npy(path: str) -> np.ndarray | None:

@@ -129,6 +129,8 @@ def _values(
 
 
 def _store(vectors: Vectors, side: str) -> Samples:
+    if not isinstance(vectors, (np.ndarray, Tensor)) and hasattr(vectors, "__array__"):
+        vectors = np.asarray(vectors)  # of JAX, pandas and others
     if not isinstance(vectors, (np.ndarray, Tensor)) or vectors.ndim != 2 or 0 in vectors.shape:
         got = tuple(vectors.shape) if hasattr(vectors, "shape") else type(vectors).__name__
         raise StatisticsError(f"{side}: expected vectors of shape (N, D), got {got}")

@@ -70,14 +70,21 @@ def test_every_call_takes_the_part_of_each_metric(adm: dict[str, Any], tmp_path:
     fids["Monitor"] = monitor(1, lambda n: fake[:n])["fid"]
     gm.stats(ref, **options).save(tmp_path / "kept.npz")
     fids["stats"] = gm.fid(tmp_path / "kept.npz", fake, **options)
-    gm.stats(ref, ["fid", "kid"], **options).save(tmp_path / "both.npz")
-    fids["stats -m fid,kid"] = gm.evaluate(tmp_path / "both.npz", fake, ["kid", "fid"], **options)["fid"]
+    gm.stats(ref, ["fid"], keep="vectors", **options).save(tmp_path / "both.npz")
+    both = gm.evaluate(tmp_path / "both.npz", fake, ["kid", "fid"], **options)
+    fids["stats --keep vectors"] = both["fid"]
+    assert both["kid"].value == scores_of_images(adm)["kid"].value
     for call, score in fids.items():
         assert score.value == pytest.approx(adm["2048"], rel=1e-5), call
         assert score.metric == "fid", call
         assert score.n_real is None, call
     assert {score.value for score in fids.values()} == {fids["fid"].value}
     assert fids["fid"].protocol["used"] == {"real": "mu and sigma"}
+
+
+def scores_of_images(adm: dict[str, Any]) -> dict[str, gm.Score]:
+    """With the few images of the file given by themselves."""
+    return gm.evaluate(adm["few"], adm["fake"], ["kid"], **adm["options"])
 
 
 def test_spatial_statistics_are_those_of_sfid(adm: dict[str, Any]) -> None:

@@ -74,6 +74,16 @@ def saved_pt(path: Path, x: np.ndarray) -> Path:
     return path.with_suffix(".pt")
 
 
+class Foreign:
+    """As an array of JAX or a data frame: `shape`, `dtype`, `__array__`."""
+
+    def __init__(self, x: np.ndarray):
+        self._x, self.shape, self.dtype = x, x.shape, x.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self._x
+
+
 KINDS: dict[str, Callable[[Path, np.ndarray], Any]] = {
     "npy": saved_npy,
     "npy in Fortran order": lambda path, x: saved_npy(path, np.asfortranarray(x)),
@@ -83,6 +93,7 @@ KINDS: dict[str, Callable[[Path, np.ndarray], Any]] = {
     "pt": saved_pt,
     "array": lambda path, x: x,
     "tensor": lambda path, x: torch.from_numpy(x),
+    "an array of another library": lambda path, x: Foreign(x),
     "strided": lambda path, x: np.repeat(x, 2, axis=1)[::-1, ::2][::-1],
 }
 
