@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.images import Summary
 from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
 from ganmetrics.measurement.kept_images import KeptImages
 from ganmetrics.measurement.measurement import Measurement, configured
@@ -126,8 +127,7 @@ def _protocol(side: Side, need: Need) -> dict[str, Any]:
         "warnings": [*settings.warnings, *summary_remarks(side.summary, "images")],
         "skipped": side.skipped,
         "source": os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else str(side.opened),
-        "sizes": [[list(size), n] for size, n in side.summary.sizes.most_common(20)],
-        "formats": dict(side.summary.formats),
+        **side.summary.record(),
     }
 
 
@@ -166,5 +166,9 @@ def _merged(loaded: Sequence[StatisticsFile], i: int) -> Part:
         merged.merge(part.statistic)
     skipped = [entry for part in parts for entry in part.protocol.get("skipped") or []]
     warnings = dict.fromkeys(text for part in parts for text in part.protocol.get("warnings") or [])
-    protocol = {**parts[0].protocol, "warnings": list(warnings), "skipped": skipped, "source": "merged"}
+    seen = Summary()
+    for part in parts:
+        seen.join(Summary.of_record(part.protocol))
+    about = {"warnings": list(warnings), "skipped": skipped, "source": "merged", **seen.record()}
+    protocol = {**parts[0].protocol, **about}
     return Part(parts[0].kind, merged, protocol)

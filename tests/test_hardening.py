@@ -165,10 +165,10 @@ def test_statistics_remember_what_misleads(tmp_path: Path, rng: np.random.Genera
 
 def test_files_that_look_like_images_are_told(tmp_path: Path, grey: torch.Tensor) -> None:
     folder = write_folder(tmp_path / "images", grey.numpy())
-    for name in ("x.jfif", "y.avif", "z", "notes.txt"):
+    for name in ("x.jfif", "y.heic", "z", "notes.txt"):
         (folder / name).write_bytes(b"")
     warnings = " ".join(gm.fid(grey.numpy(), folder, **OPTIONS).warnings)
-    assert "1 .avif, 1 .jfif, 1 without extension left out" in warnings
+    assert "1 .heic, 1 .jfif, 1 without extension left out" in warnings
     assert "txt" not in warnings
 
 

@@ -59,7 +59,7 @@ def to_uint8(
 def to_stack(images: Any, rule: PixelRule, where: str) -> Stack:
     """`to_uint8` under a checked rule, with the notes about alpha."""
     tensor = as_batch(as_tensor(images, where), rule.layout, where)
-    check_dtype(tensor.dtype, rule, where)
+    check_dtype(tensor.dtype, rule, where, tensor)
     pixels = quantized(tensor, rule, where) if tensor.is_floating_point() else tensor
     if pixels.shape[1] < 4:
         return Stack(pixels.contiguous())
@@ -81,15 +81,15 @@ def as_tensor(images: Any, where: str) -> Tensor:
     try:
         return torch.from_numpy(images)
     except TypeError:
-        raise SourceError(_dtype_message(str(images.dtype), where)) from None
+        raise SourceError(_dtype_message(str(images.dtype), "hand over pixels", where)) from None
 
 
-def check_dtype(dtype: torch.dtype, rule: PixelRule, where: str) -> None:
-    """Raises SourceError unless the pixels are uint8, or floating point with a stated range."""
+def check_dtype(dtype: torch.dtype, rule: PixelRule, where: str, images: Any) -> None:
+    """Raises SourceError unless the pixels are uint8, or floating point with a stated range; `images`: an example."""
     if dtype == torch.uint8:
         return
     if not dtype.is_floating_point:
-        raise SourceError(_dtype_message(str(dtype).removeprefix("torch."), where))
+        raise SourceError(_dtype_message(str(dtype).removeprefix("torch."), _way_to_uint8(images, dtype), where))
     if rule.value_range is None:
         raise SourceError(
             f"{where}: floating-point images need their range: value_range=(-1, 1) for a tanh output, "
@@ -97,9 +97,22 @@ def check_dtype(dtype: torch.dtype, rule: PixelRule, where: str) -> None:
         )
 
 
-def _dtype_message(dtype: str, where: str) -> str:
-    ways = {"bool": "multiply by 255 and cast to uint8", "uint16": "keep the high byte, (x >> 8), and cast to uint8"}
-    way = ways.get(dtype, "cast to uint8 if the values are 0 to 255" if "int" in dtype else "hand over pixels")
+def _way_to_uint8(images: Any, dtype: torch.dtype) -> str:
+    """How to convert; for integers by the values of the first SLICE bytes, because 12 bits are often kept in 16."""
+    if dtype == torch.bool or dtype.is_complex:
+        return "hand over pixels" if dtype.is_complex else "multiply by 255 and cast to uint8"
+    part = images[: max(1, SLICE // (dtype.itemsize * max(1, math.prod(images.shape[1:]))))]
+    values = part.cpu().numpy() if isinstance(part, Tensor) else part  # torch has no maximum of uint16
+    least, largest = int(values.min(initial=0)), int(values.max(initial=0))
+    if least < 0 or largest > 65535:
+        return f"values from {least} to {largest}: hand over floating-point images and their value_range"
+    if largest < 256:
+        return "cast to uint8 if the values are 0 to 255"
+    bits = next(bits for bits in (10, 12, 14, 16) if largest < 2**bits)
+    return f"values up to {largest}: if they have {bits} bits keep the high 8, (x >> {bits - 8}), and cast to uint8"
+
+
+def _dtype_message(dtype: str, way: str, where: str) -> str:
     return f"{where}: expected uint8 or floating-point images, got {dtype}; {way}"
 
 
@@ -181,7 +194,7 @@ class ArraySource(StreamSource):
         shape = tuple(images.shape)
         probe = as_tensor(images[:0], name) if len(shape) else as_tensor(images, name)
         layout = resolved_layout(shape, rule.layout, name)
-        check_dtype(probe.dtype, rule, name)
+        check_dtype(probe.dtype, rule, name, images)
         self._images = images if len(shape) == 4 or layout == "NHW" else images[None]
         if not len(self._images):
             raise SourceError(f"{name}: holds no image, its shape is {shape}")

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ganmetrics.errors import ImageError, OptionError
+from ganmetrics.images.file_kinds import FileKind
+from ganmetrics.images.fingerprint import of_images
+from ganmetrics.images.names import extension
 
 if TYPE_CHECKING:
     from ganmetrics.images.jpeg import JpegDecoder
@@ -21,11 +24,11 @@ QUANTIZE = ("round", "truncate")
 
 @dataclass(frozen=True)
 class Picture:
-    """One decoded image: `pixels` uint8 `(C, H, W)`, C in {1, 3}, notes on anything unusual, and the file format."""
+    """One decoded image: `pixels` uint8 `(C, H, W)`, C in {1, 3}, notes on anything unusual, what its file tells."""
 
     pixels: Tensor
     notes: tuple[str, ...] = ()
-    format: str | None = None
+    kind: FileKind | None = None
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Stack:
 
     pixels: Tensor
     notes: tuple[tuple[str, int], ...] = ()
-    formats: tuple[str, ...] = ()
+    kinds: tuple[FileKind, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,10 @@ class IndexedSource(ImageSource, ABC):
     def where(self, index: int) -> str:
         """The name of image `index` in messages."""
         return f"{self.name}[{index}]"
+
+    def naming(self) -> str:
+        """Checksum of the extensions of all names, in order. A note says where one does not fit the file."""
+        return of_images(extension(self.where(index)).encode() for index in range(self.count))
 
     @abstractmethod
     def read(self, index: int) -> Picture:

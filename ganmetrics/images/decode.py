@@ -8,6 +8,7 @@ would turn into a plausible but wrong picture (32-bit integers, floats) are refu
 
 from __future__ import annotations
 
+import os
 from typing import BinaryIO
 
 import numpy as np
@@ -26,10 +27,23 @@ from PIL import (  # noqa: F401 - registers the plug-ins before any thread needs
 from torch import Tensor
 
 from ganmetrics.images.base import Picture
+from ganmetrics.images.file_kinds import kind_of, peak_of, states_16_bits
 from ganmetrics.images.jpeg import JpegDecoder
+from ganmetrics.images.png_text import without_large_texts
 
 MAX_PIXELS = 178_956_970  # where PIL itself raises, 2 * 2^28 / 3; applied even if the user changed PIL's limit
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Read where Pillow or a plug-in of the user's can. Not here: what runs other programs (EPS), holds several pictures
+# (ICO, PSD), or is told from anything else by too little.
+OTHER_FORMATS = ("AVIF", "DDS", "HEIF", "JPEG2000", "JXL", "PCX", "QOI", "SGI", "SUN", "TGA")
+TGA_END = b"TRUEVISION-XFILE.\0"  # without it, nearly any bytes can be a TGA file
+NEEDING_MORE = {
+    b"ftypavif": "AVIF",
+    b"ftypavis": "AVIF",
+    b"ftypheic": "HEIF",
+    b"ftypmif1": "HEIF",
+    b"JXL \r\n\x87\n": "JPEG XL",
+}  # by bytes 4 to 12
 
 ALPHA = "alpha ignored, as PIL's convert('RGB') does; some pixels are not opaque"
 ANIMATED = "animated or many pages: the first frame is read"
@@ -62,8 +76,8 @@ def decode(stream: BinaryIO, jpeg: JpegDecoder | None = None) -> Picture:
         BadImageError: for anything that is wrong with the file.
     """
     try:
-        with Image.open(stream, formats=FORMATS) as image:
-            return (_plain_jpeg(stream, image, jpeg) if jpeg is not None else None) or from_pil(image)
+        with _opened(stream) as image:
+            return (_plain_jpeg(stream, image, jpeg) if jpeg is not None else None) or from_pil(image, stream)
     except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -71,7 +85,23 @@ def decode(stream: BinaryIO, jpeg: JpegDecoder | None = None) -> Picture:
     except Image.DecompressionBombError:
         raise BadImageError(f"more than {MAX_PIXELS:,} pixels: refused as a decompression bomb") from None
     except Exception as error:  # decoders raise almost any kind for broken bytes: struct, zlib, Syntax, Index, ...
+        if (smaller := without_large_texts(stream)) is not None:
+            return decode(smaller, jpeg)
         raise BadImageError(_damage(error)) from error
+
+
+def _opened(stream: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError:
+        Image.init()
+        return Image.open(stream, formats=_other_formats(stream))
+
+
+def _other_formats(stream: BinaryIO) -> list[str]:
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - len(TGA_END)))
+    is_tga = stream.read() == TGA_END
+    return [name for name in OTHER_FORMATS if name in Image.OPEN and (name != "TGA" or is_tga)]
 
 
 def _plain_jpeg(stream: BinaryIO, image: Image.Image, jpeg: JpegDecoder) -> Picture | None:
@@ -82,7 +112,7 @@ def _plain_jpeg(stream: BinaryIO, image: Image.Image, jpeg: JpegDecoder) -> Pict
     stream.seek(0)
     pixels = jpeg.pixels(stream.read(), image)
     stream.seek(0)
-    return None if pixels is None else Picture(pixels, (), "JPEG")
+    return None if pixels is None else Picture(pixels, (), kind_of(image))
 
 
 def _require_size(image: Image.Image) -> None:
@@ -93,17 +123,21 @@ def _require_size(image: Image.Image) -> None:
         raise BadImageError(f"{width} x {height} pixels")
 
 
-def from_pil(image: Image.Image) -> Picture:
-    """The same policy for an image that PIL has already opened. Raises BadImageError, or what PIL raises."""
+def from_pil(image: Image.Image, stream: BinaryIO | None = None) -> Picture:
+    """The same policy for an image that PIL has already opened, of the file `stream` if that is known.
+
+    Raises BadImageError, or what PIL raises.
+    """
     _require_size(image)
     # an MPO file is a JPEG photograph of a camera with more pictures, often a preview, and no animation
     animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     notes = [ANIMATED] if animated else []
+    is_deep = states_16_bits(image)
     image.load()
     pixels = _pixels(image, notes)
     if _is_rotated(image):
         notes.append(ROTATED)
-    return Picture(pixels, tuple(notes), "JPEG" if image.format == "MPO" else image.format)
+    return Picture(pixels, tuple(notes), kind_of(image, stream, peak_of(image, pixels) if is_deep else None))
 
 
 def _pixels(image: Image.Image, notes: list[str]) -> Tensor:
@@ -161,9 +195,12 @@ def _is_rotated(image: Image.Image) -> bool:
 
 def _unidentified(stream: BinaryIO) -> str:
     stream.seek(0)
-    if not stream.read(1):
+    head = stream.read(12)
+    if not head:
         return "empty file (0 bytes)"
-    return "not an image, or cut off in its header (expected BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
+    if (kind := NEEDING_MORE.get(head[4:])) is not None:
+        return f"{kind}, which this Pillow cannot read; upgrade it, add a plug-in, or save the image as PNG"
+    return "not an image, or cut off in its header (expected AVIF, BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
 
 
 def _damage(error: Exception) -> str:

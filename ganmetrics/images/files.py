@@ -32,7 +32,7 @@ class Entry:
     problem: str | None = None
 
 
-LOOK_LIKE_IMAGES = {".avif", ".exr", ".heic", ".heif", ".hdr", ".ico", ".jfif", ".jp2", ".jpe", ".jxl", ".tga",
+LOOK_LIKE_IMAGES = {".exr", ".heic", ".heif", ".hdr", ".ico", ".jfif", ".jp2", ".jpe", ".jxl", ".tga",
                     ".tar", "without extension"}  # fmt: skip
 
 

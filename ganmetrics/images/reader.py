@@ -3,100 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from collections.abc import Generator, Iterator, Mapping
+from collections import deque
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ganmetrics.errors import ImageError, OptionError, SourceError
 from ganmetrics.images.base import ImageSource, IndexedSource, Picture, Stack, StreamSource
+from ganmetrics.images.file_kinds import misnamed
+from ganmetrics.images.summary import Summary
 from ganmetrics.runtime.device import default_workers
 from ganmetrics.validation import whole
 
 CHUNK = 4  # images in a task; small, because each may be large
 Read = Picture | Exception
-
-
-@dataclass
-class Summary:
-    """What was read: counts, notes on unusual files with the number of each, and every image left out."""
-
-    n_images: int = 0
-    skipped: list[dict[str, str]] = field(default_factory=list)
-    left_out: list[int] = field(default_factory=list)  # the skipped images, by their index in the source
-    notes: Counter[str] = field(default_factory=Counter)
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    formats: Counter[str] = field(default_factory=Counter)
-    remarks: list[str] = field(default_factory=list)
-    _extremes: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)  # smallest and largest pixel
-
-    @property
-    def max_value(self) -> int:
-        """Largest pixel, 0 before any image. 1 means that the bytes hold 0 and 1 instead of 0 to 255."""
-        return max((int(pair[1]) for pair in self._extremes.values()), default=0)
-
-    @property
-    def min_value(self) -> int:
-        """Smallest pixel, 0 before any image. Above 126 means that (0, 1) images were stated to be (-1, 1)."""
-        return min((int(pair[0]) for pair in self._extremes.values()), default=0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What depends on the images alone, as JSON types; their names and the source's remark can change."""
-        return {
-            "n_images": self.n_images,
-            "left_out": self.left_out,
-            "reasons": [entry["reason"] for entry in self.skipped],
-            "notes": list(self.notes.items()),
-            "sizes": list(self.sizes.items()),
-            "formats": list(self.formats.items()),
-            "extremes": [self.min_value, self.max_value],
-        }
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any], source: ImageSource) -> Summary:
-        """Inverse of `to_dict`; `source` must hold the same images."""
-        names = [source.where(i) if isinstance(source, IndexedSource) else source.name for i in state["left_out"]]
-        summary = cls(
-            n_images=state["n_images"],
-            skipped=[{"image": n, "reason": r} for n, r in zip(names, state["reasons"], strict=True)],
-            left_out=list(state["left_out"]),
-            notes=Counter(dict(state["notes"])),
-            sizes=Counter({(height, width): n for (height, width), n in state["sizes"]}),
-            formats=Counter(dict(state["formats"])),
-            remarks=[source.remark] if source.remark else [],
-        )
-        if summary.n_images:
-            summary._widen(torch.device("cpu"), torch.tensor(state["extremes"], dtype=torch.uint8))
-        return summary
-
-    def join(self, other: Summary) -> None:
-        """Add the counts of another summary."""
-        self.n_images += other.n_images
-        self.skipped += other.skipped
-        self.left_out += other.left_out
-        self.notes.update(other.notes)
-        self.formats.update(other.formats)
-        self.sizes.update(other.sizes)
-        for device, pair in other._extremes.items():
-            self._widen(device, pair)
-
-    def _widen(self, device: torch.device, pair: Tensor) -> None:
-        if (known := self._extremes.get(device)) is not None:
-            pair = torch.stack((torch.minimum(pair[0], known[0]), torch.maximum(pair[1], known[1])))
-        self._extremes[device] = pair
-
-    def add(self, batch: list[Tensor]) -> None:
-        """Count one batch; the extremes stay on its device, so that a GPU is not waited for."""
-        for stack in batch:
-            self.n_images += len(stack)
-            self.sizes[(stack.shape[2], stack.shape[3])] += len(stack)
-            self._widen(stack.device, torch.stack(torch.aminmax(stack)))
 
 
 class Reader:
@@ -137,7 +62,15 @@ class Reader:
     def _note(self, stack: Stack) -> None:
         for note, count in stack.notes:
             self.summary.notes[note] += count
-        self.summary.formats.update(stack.formats)
+        self.summary.kinds.update(stack.kinds)
+
+    def _note_picture(self, picture: Picture, name: str) -> None:
+        for note in picture.notes:
+            self.summary.notes[note] += 1
+        if picture.kind is not None:
+            self.summary.kinds[picture.kind] += 1
+            if wrong := misnamed(name, picture.kind):
+                self.summary.notes[wrong] += 1
 
     def _decoded(self, source: IndexedSource) -> Iterator[Tensor]:
         if source.problem is not None and not self._skip:
@@ -146,8 +79,7 @@ class Reader:
         with closing(read_ahead(source, workers) if workers else read_here(source)) as reads:
             for index, read in enumerate(reads):
                 if isinstance(read, Picture):
-                    self.summary.notes.update(read.notes)
-                    self.summary.formats.update([read.format] if read.format else [])
+                    self._note_picture(read, source.where(index))
                     yield read.pixels[None]
                 elif isinstance(read, ImageError) and self._skip:
                     self.summary.skipped.append({"image": read.where, "reason": read.reason})

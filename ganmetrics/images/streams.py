@@ -142,8 +142,8 @@ class Items:
     def _one_image(self, image: Any) -> Stack:
         single = one_image(image, self._rule, f"{self._name}[{self.count}]")
         self.count += 1
-        formats = (single.format,) if single.format else ()
-        return Stack(single.pixels[None], tuple((note, 1) for note in single.notes), formats)
+        kinds = () if single.kind is None else (single.kind,)
+        return Stack(single.pixels[None], tuple((note, 1) for note in single.notes), kinds)
 
     def _one_array(self, images: Any, expected: int | None) -> Stack:
         shape = tuple(images.shape)
@@ -205,7 +205,7 @@ class IterableSource(StreamSource):
                     left = None if left is None else left - len(stack.pixels)
                     yield stack
                     continue
-                yield Stack(stack.pixels[:left], stack.notes, stack.formats)
+                yield Stack(stack.pixels[:left], stack.notes, stack.kinds)
                 return
 
 

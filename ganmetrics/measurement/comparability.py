@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.images.summary import RECORDED
 from ganmetrics.measurement.measurement import Measurement
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side, generated
@@ -51,7 +52,7 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
         warnings.append(f"--ddof 0 is not what {settings.protocol} does: the value does not equal that tool's")
     measured = [protocol for protocol in described.values() if not protocol.get("stated")]
     merged: dict[str, Any] = dict(next(iter([*measured, *described.values()]), {"features": None, "tap": None}))
-    for name in ("skipped", "source", "warnings", "sizes", "formats", "stated"):
+    for name in ("skipped", "source", "warnings", "stated", *RECORDED):
         merged.pop(name, None)
     if settings.protocol is not None and described:
         merged["protocol"] = settings.protocol

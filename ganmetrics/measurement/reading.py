@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -53,7 +52,9 @@ def open_side(
 def unopened_side(name: str, source: Any, settings: Settings) -> Side:
     """A side with the statistics of its source, if that is a statistics file or vectors; images are not opened."""
     file = _file_of(source, settings)
-    return Side(name, source) if file is None else Side(name, source, file=file, summary=_summary_from_file(file))
+    if file is None:
+        return Side(name, source)
+    return Side(name, source, file=file, summary=Summary.of_record(file.protocol))
 
 
 def _file_of(source: Any, settings: Settings) -> StatisticsFile | None:
@@ -78,12 +79,6 @@ def require_images(file: StatisticsFile, side: str, asking: str) -> None:
             f"{asking}: needs the {side} images themselves, and {file.origin or 'the source'} holds statistics without "
             f"them; give the images, or statistics made with ganmetrics stats -m {asking}"
         )
-
-
-def _summary_from_file(file: StatisticsFile) -> Summary:
-    """The sizes and formats of its images that a statistics file records."""
-    sizes = {tuple(size): n for size, n in file.protocol.get("sizes") or []}
-    return Summary(sizes=Counter(sizes), formats=Counter(file.protocol.get("formats") or {}))
 
 
 def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:

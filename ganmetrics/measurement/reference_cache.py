@@ -27,6 +27,7 @@ from torch import Tensor
 from ganmetrics.features import EXTRACTORS
 from ganmetrics.features.pixels import Pixels
 from ganmetrics.images import Summary
+from ganmetrics.images.base import IndexedSource
 from ganmetrics.measurement import cache_files as entries
 from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.side import Side
@@ -66,7 +67,8 @@ class ReferenceCache:
         fingerprint = self.side.opened.fingerprint() if fresh and self.side.opened is not None else None
         if fingerprint is None:
             return None
-        self._keys = {need: cache_key(need, fingerprint) for need in fresh}
+        naming = self.side.opened.naming() if isinstance(self.side.opened, IndexedSource) else ""
+        self._keys = {need: cache_key(need, fingerprint, naming) for need in fresh}
         try:
             for need in fresh:
                 self._restore(need, skip=skip)
@@ -125,12 +127,13 @@ def is_cacheable(need: Need) -> bool:
     return name in EXTRACTORS and (name == "pixels" or bool(need.describe()["weights_sha256"]))
 
 
-def cache_key(need: Need, fingerprint: str) -> str:
-    """Name of an entry: SHA-256 of all that the statistics of images with this checksum depend on."""
+def cache_key(need: Need, fingerprint: str, naming: str = "") -> str:
+    """Name of an entry: SHA-256 of all that the statistics of images with this checksum, and their notes, depend on."""
     inputs = {
         **need.describe(),
         "device": need.extractor.device.type,
         "images": fingerprint,
+        "naming": naming,
         "statistic": need.keep.__name__,
         "version": __version__,
         "format": entries.FORMAT,

@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganmetrics.images import Summary
+from ganmetrics.measurement.differences import differences
 from ganmetrics.measurement.side import Side
+
+DEPTHS = (8, 10, 12, 14)  # bits of cameras and scanners whose values are often saved with 16
+MOST = 0.9  # share of the images
 
 
 def remarks(sides: Sequence[Side]) -> list[str]:
@@ -34,32 +38,31 @@ def summary_remarks(summary: Summary, images: str) -> list[str]:
     # Images in [0, 1] that were stated to be in [-1, 1] have all pixels at 127 or above.
     if total and summary.min_value >= 126 and summary.max_value > 126:
         texts.append(f"no pixel of the {images} is below 126 of 255: is the stated value_range right?")
-    return texts
+    return texts + (_depth_remarks(summary.peaks, images) if total else [])
+
+
+def _depth_remarks(peaks: Mapping[int, int], images: str) -> list[str]:
+    """A warning if images saved with 16 bits hold fewer; `peaks`: images by the high byte of their largest value.
+
+    Decided over all images, because a single dark one says nothing.
+    """
+    deep = sum(peaks.values())
+    for bits in DEPTHS:
+        fewer = sum(n for peak, n in peaks.items() if peak < 2 ** (bits - 8))
+        if fewer > MOST * deep:
+            return [
+                f"{fewer} of the {deep} {images} saved with 16 bits hold no value above {2**bits - 1}, the range of "
+                f"{bits} bits, and only the high byte of 16 is read, which makes them nearly black: save them with 8 "
+                f"bits (x >> {bits - 8}), or scaled to 16 (x << {16 - bits})"
+            ]
+    return []
 
 
 def _pair_remarks(real: Side, fake: Side) -> list[str]:
     texts = []
     if same_source(real.origin, fake.origin):
         texts.append("real and fake are the same source: the distance of a set to itself says nothing")
-    sizes = real.summary.sizes, fake.summary.sizes
-    if all(sizes) and not set(sizes[0]) & set(sizes[1]):
-        texts.append(
-            f"real images are {_common(sizes[0])} and fake ones {_common(sizes[1])}: "
-            "resizing different sizes changes the value by itself"
-        )
-    totals = [max(1, sum(side.summary.sizes.values())) for side in (real, fake)]
-    lossy = [side.summary.formats.get("JPEG", 0) / total for side, total in zip((real, fake), totals, strict=True)]
-    if all(sizes) and abs(lossy[0] - lossy[1]) > 0.9:
-        jpeg, other = ("real", "fake") if lossy[0] > lossy[1] else ("fake", "real")
-        texts.append(
-            f"the {jpeg} images are JPEG and the {other} ones are not: compression changes the value by itself"
-        )
-    return texts
-
-
-def _common(sizes: Mapping[tuple[int, int], int]) -> str:
-    (height, width), _ = max(sizes.items(), key=lambda item: item[1])
-    return f"{width}x{height}" if len(sizes) == 1 else f"mostly {width}x{height}"
+    return texts + differences(real.summary, fake.summary)
 
 
 def same_source(one: Any, other: Any) -> bool:

@@ -14,7 +14,7 @@ from tests.conftest import write_folder
 from tests.helpers.commands import PIXELS, Cli
 from tests.helpers.spoiled import BYTES
 
-KINDS = ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
+KINDS = ".avif .bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
 DATASETS = "digits, mnist, fashion-mnist, cifar10, cifar100, svhn"
 NOT_THERE = f"no such file or folder, and no dataset of that name (known: {DATASETS})"
 

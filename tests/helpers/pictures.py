@@ -14,7 +14,7 @@ from ganmetrics.images import Summary, open_images, read_batches
 
 _DRAWN = np.random.default_rng(3).integers(0, 256, (5, 7, 4), np.uint8)
 GREY, RGB = np.ascontiguousarray(_DRAWN[..., 0]), np.ascontiguousarray(_DRAWN[..., 1:])
-NO_IMAGE = "not an image, or cut off in its header (expected BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
+NO_IMAGE = "not an image, or cut off in its header (expected AVIF, BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
 
 
 def chw(pixels: np.ndarray) -> Tensor:

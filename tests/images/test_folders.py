@@ -11,6 +11,7 @@ from PIL import Image
 
 from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images import open_images, read_batches
+from ganmetrics.images.names import IMAGE_EXTENSIONS
 from ganmetrics.printable import printable
 from tests.helpers.pictures import NO_IMAGE, RGB
 
@@ -93,7 +94,7 @@ def test_folder_without_images_says_what_it_saw(tmp_path):
     with pytest.raises(SourceError) as caught:
         open_images(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: no image in this folder; searched it for .bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp; "
+        f"{tmp_path}: no image in this folder; searched it for {' '.join(IMAGE_EXTENSIONS)}; "
         "saw 2 .txt, 1 .csv, 1 .npy, 1 without extension; subfolders train"
     )
 
