@@ -17,6 +17,7 @@ from ganmetrics.images.arrays import ArraySource
 from ganmetrics.images.base import PixelRule
 from ganmetrics.images.files import ENCRYPTED
 from ganmetrics.images.names import some
+from ganmetrics.images.pickles import is_pickle, refusal
 from ganmetrics.printable import printable, reason_of
 
 STATISTICS, LABELS = {"mu", "sigma"}, "arr_1"
@@ -67,6 +68,8 @@ def mapped_npy(path: str) -> np.ndarray:
     """The array of an `.npy`, memory-mapped. Raises SourceError for a file that is not an array or needs pickle."""
     name = printable(path)
     try:
+        if is_pickle(path):
+            raise SourceError(refusal(name))
         with open(path, "rb") as stream:
             header = _header(stream, name)
             return _mapped(path, header, stream.tell(), name)
@@ -82,7 +85,8 @@ def _archive(path: str) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except zipfile.BadZipFile as error:
-        raise SourceError(f"{name}: is no .npz archive, or a damaged one ({error})") from error
+        reason = refusal(name) if is_pickle(path) else f"{name}: is no .npz archive, or a damaged one ({error})"
+        raise SourceError(reason) from error
     except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise SourceError(f"{name}: damaged .npz archive ({error})") from error
     except OSError as error:
@@ -111,10 +115,7 @@ def _header(stream: BinaryIO | Any, where: str) -> Header:
 
 def _refuse_pickle(dtype: np.dtype[Any], where: str) -> None:
     if dtype.hasobject:
-        raise SourceError(
-            f"{where}: holds Python objects, which only pickle could read, and a pickle can run any code; "
-            "save the images as one uint8 array with numpy.save or numpy.savez"
-        )
+        raise SourceError(refusal(where))
 
 
 def _mapped(path: str, header: Header, offset: int, where: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ganmetrics.errors import SourceError
-from ganmetrics.images import tar
+from ganmetrics.images import pickles, tar
 from ganmetrics.images.arrays import ArraySource
 from ganmetrics.images.base import ImageSource, IndexedSource, PixelRule
 from ganmetrics.images.datasets import DATASETS, is_dataset_name, open_dataset
@@ -151,11 +151,16 @@ def _is_path_list(source: Any) -> bool:
     )
 
 
+def _refuse_pickle(path: str, options: Options) -> ImageSource:
+    raise SourceError(pickles.refusal(printable(path)))
+
+
 FILES: dict[str, Callable[[str, Options], ImageSource]] = {
     ".zip": lambda path, options: ZipSource(path),
     ".tar": lambda path, options: TarSource(printable(path), [path]),
     ".npy": lambda path, options: open_npy(path, options.rule),
     ".npz": lambda path, options: open_npz(path, options.rule),
+    **dict.fromkeys(pickles.EXTENSIONS, _refuse_pickle),
 }
 
 

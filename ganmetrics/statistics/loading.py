@@ -15,6 +15,7 @@ import torch
 
 from ganmetrics.errors import SourceError, StatisticsError
 from ganmetrics.images import npy
+from ganmetrics.images.pickles import EXTENSIONS, is_pickle, refusal
 from ganmetrics.printable import printable
 from ganmetrics.statistics.files import FORMAT, FORMAT_OF_PARTS, SUFFIXES, StatisticsFile
 from ganmetrics.statistics.moments import Moments
@@ -108,6 +109,8 @@ def _read(path: str, name: str) -> tuple[Arrays, dict[str, tuple[int, ...]]]:
     try:
         with open(path, "rb") as stream:
             if not zipfile.is_zipfile(stream):  # np.load would treat it as a pickle
+                if is_pickle(path) or path.lower().endswith(EXTENSIONS):
+                    raise StatisticsError(refusal(name))
                 raise zipfile.BadZipFile
         with np.load(path, allow_pickle=False) as archive:
             known = set(archive.files)
@@ -120,8 +123,9 @@ def _read(path: str, name: str) -> tuple[Arrays, dict[str, tuple[int, ...]]]:
     except StatisticsError:
         raise
     except ValueError as error:
-        reason = "it needs pickle, which can run code and is never read" if "pickle" in str(error) else error
-        raise StatisticsError(f"{name}: expected a statistics file (.npz with mu and sigma): {reason}") from error
+        if "pickle" in str(error):
+            raise StatisticsError(refusal(name)) from error
+        raise StatisticsError(f"{name}: expected a statistics file (.npz with mu and sigma): {error}") from error
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, LookupError, AttributeError, RuntimeError,
             SourceError) as error:  # fmt: skip
         reason = getattr(error, "strerror", None) or "it is no .npz archive, or a damaged one"

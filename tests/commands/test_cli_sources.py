@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm
 
+from ganmetrics.images.pickles import refusal
 from tests.conftest import write_folder
 from tests.helpers.commands import PIXELS, Cli
 from tests.helpers.spoiled import BYTES
@@ -173,10 +174,7 @@ def test_float_arrays_need_their_range(cli: Cli, rng: np.random.Generator, real_
 
 def test_arrays_that_are_no_images(cli: Cli):
     np.save("objects.npy", np.array([None, 1]))
-    assert cli("fid", "objects.npy", "fake", *PIXELS).error == (
-        "objects.npy: holds Python objects, which only pickle could read, and a pickle can run any code; "
-        "save the images as one uint8 array with numpy.save or numpy.savez"
-    )
+    assert cli("fid", "objects.npy", "fake", *PIXELS).error == refusal("objects.npy")
     np.save("none.npy", np.zeros((0, 2, 2, 3), np.uint8))
     assert cli("fid", "none.npy", "fake", *PIXELS).error == "none.npy: holds no image, its shape is (0, 2, 2, 3)"
     np.save("integers.npy", np.zeros((3, 2, 2, 3), np.int64))

@@ -53,7 +53,7 @@ def test_nothing_is_unpickled(tmp_path):
     for name in ("x.npy", "x.npz", "y.npz"):
         with pytest.raises(SourceError, match="holds Python objects, which only pickle could read"):
             open_images(tmp_path / name)
-    (tmp_path / "z.npy").write_bytes(b"\x80\x04.")
+    (tmp_path / "z.npy").write_bytes(b"\x80\x09.")
     with pytest.raises(SourceError, match=r"z.npy: is no array in NumPy's format"):
         open_images(tmp_path / "z.npy")
     assert not (tmp_path / "sprung").exists()

@@ -150,10 +150,10 @@ BAD_FILES = {
     "NaN": (savez(mu=np.zeros(3), sigma=np.full((3, 3), np.nan)), "NaN or infinity in mu or sigma"),
     "not symmetric": (savez(mu=np.zeros(2), sigma=np.array([[1.0, 2], [0, 1]])), "no covariance matrix"),
     "negative variance": (savez(mu=np.zeros(2), sigma=-np.eye(2)), "no covariance matrix"),
-    "pickle inside": (savez(mu=np.array([{}], dtype=object), sigma=np.eye(1)), "needs pickle"),
+    "pickle inside": (savez(mu=np.array([{}], dtype=object), sigma=np.eye(1)), "which only pickle could read"),
     "empty": (lambda path: path.write_bytes(b""), "no .npz archive"),
     "text": (lambda path: path.write_text("hello"), "expected a statistics file"),
-    "pickle": (lambda path: path.write_bytes(pickle.dumps({"mu": 1})), "expected a statistics file"),
+    "pickle": (lambda path: path.write_bytes(pickle.dumps({"mu": 1})), "which only pickle could read"),
     "missing": (lambda path: None, "No such file"),
 }
 
