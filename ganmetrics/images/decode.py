@@ -80,13 +80,13 @@ def decode(stream: BinaryIO, jpeg: JpegDecoder | None = None) -> Picture:
             return (_plain_jpeg(stream, image, jpeg) if jpeg is not None else None) or from_pil(image, stream)
     except (BadImageError, MemoryError):
         raise
-    except UnidentifiedImageError:
-        raise BadImageError(_unidentified(stream)) from None
     except Image.DecompressionBombError:
         raise BadImageError(f"more than {MAX_PIXELS:,} pixels: refused as a decompression bomb") from None
     except Exception as error:  # decoders raise almost any kind for broken bytes: struct, zlib, Syntax, Index, ...
         if (smaller := without_large_texts(stream)) is not None:
             return decode(smaller, jpeg)
+        if isinstance(error, UnidentifiedImageError):
+            raise BadImageError(_unidentified(stream)) from None
         raise BadImageError(_damage(error)) from error
 
 

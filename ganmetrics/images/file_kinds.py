@@ -99,10 +99,10 @@ def is_lossless_webp(stream: BinaryIO) -> bool:
 
 
 def states_16_bits(image: Image.Image) -> bool:
-    """Whether an image that is opened, but not loaded, is stored with 16 bits a channel."""
+    """Whether an image is stored with 16 bits a channel; of one that is loaded, that is known only if it is grey."""
     tiles = getattr(image, "tile", None)
     if not tiles:
-        return image.mode.startswith("I;16")
+        return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     args = tiles[0][3]
     rawmode, *more = args if isinstance(args, tuple) else (args,)
     return ";16" in str(rawmode) or (image.format == "PPM" and more[:1] == [65535])

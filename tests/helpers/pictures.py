@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,21 @@ def png(pixels: np.ndarray = RGB) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     return file.getvalue()
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """One chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def deep_png(pixels: np.ndarray, colour_type: int, transparent: bytes = b"") -> bytes:
+    """A 16-bit PNG by hand, of uint16 `(H, W)` or `(H, W, C)`: PIL writes none in colour."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    extra = png_chunk(b"tRNS", transparent) if transparent else b""
+    data = png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + extra + data
 
 
 def read(source: Any, batch_size: int = 4, num_workers: int | None = None, **options: Any) -> Tensor:

@@ -14,7 +14,7 @@ from PIL import Image
 from ganmetrics.errors import ImageError
 from ganmetrics.images import decode, open_images, read_batches
 from ganmetrics.images.decode import ALPHA, ANIMATED, CMYK, DEEP, ROTATED
-from tests.helpers.pictures import GREY, NO_IMAGE, RGB, chw
+from tests.helpers.pictures import GREY, NO_IMAGE, RGB, chw, deep_png
 
 RGBA = np.dstack([RGB, GREY])
 DEEP_PIXELS = np.random.default_rng(4).integers(0, 65536, (5, 7, 4), np.uint16)
@@ -23,19 +23,6 @@ DEEP_GREY, DEEP_RGB = DEEP_PIXELS[..., 0], DEEP_PIXELS[..., 1:]
 
 def by_pil(path):
     return chw(np.asarray(Image.open(path).convert("RGB")))
-
-
-def deep_png(pixels, colour_type, transparent=b""):
-    """A 16-bit PNG by hand: PIL writes none in colour."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    height, width = pixels.shape[:2]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
-    extra = chunk(b"tRNS", transparent) if transparent else b""
-    return b"\x89PNG\r\n\x1a\n" + head + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def palette(path, **options):
@@ -117,7 +104,12 @@ ROWS = {
     "animated png": ("x.png", frames, chw(RGB), (ANIMATED,)),
     "tiff of two pages": ("x.tif", frames, chw(RGB), (ANIMATED,)),
     "1x1": ("x.png", lambda p: Image.fromarray(RGB[:1, :1].copy()).save(p), chw(RGB[:1, :1]), ()),
-    "jpeg named png": ("x.png", lambda p: Image.fromarray(RGB).save(p, format="JPEG"), by_pil, ()),
+    "jpeg named png": (
+        "x.png",
+        lambda p: Image.fromarray(RGB).save(p, format="JPEG"),
+        by_pil,
+        ("JPEG in a file named .png: read by its contents",),
+    ),
 }
 
 
