@@ -14,7 +14,7 @@ from PIL import Image
 import ganmetrics as gm
 from benchmarks.gpu import __main__ as gpu_benchmark
 from ganmetrics.errors import ImageError, StatisticsError
-from ganmetrics.images import open_images
+from ganmetrics.images import Summary, open_images
 from ganmetrics.images.jpeg import JpegDecoder
 from ganmetrics.images.resize import RESIZES
 from ganmetrics.protocols import PROTOCOLS
@@ -29,6 +29,17 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def images(photo_patches: Callable[..., np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(photo_patches(40, 40, 9)).permute(0, 3, 1, 2).contiguous()
+
+
+def test_what_is_seen_of_the_pixels(images: torch.Tensor) -> None:
+    """Range and colour, added up on the device over several batches."""
+    mixed = torch.cat([images, images[:7, 1:2].expand(-1, 3, -1, -1)])
+    seen = [Summary(), Summary()]
+    for summary, batches in zip(seen, (mixed.split(9), mixed.cuda().split(9)), strict=True):
+        for batch in batches:
+            summary.add([batch])
+    for name in ("min_value", "max_value", "colour", "n_images", "sizes"):
+        assert getattr(seen[0], name) == getattr(seen[1], name)
 
 
 @pytest.mark.parametrize("name", RESIZES)

@@ -113,7 +113,7 @@ def test_float_without_range_is_refused(dtype):
     ("dtype", "way"),
     [
         ("bool", "multiply by 255 and cast to uint8"),
-        ("uint16", "keep the high byte, (x >> 8), and cast to uint8"),
+        ("uint16", "cast to uint8 if the values are 0 to 255"),
         ("int64", "cast to uint8 if the values are 0 to 255"),
         ("int8", "cast to uint8 if the values are 0 to 255"),
         ("complex64", "hand over pixels"),

@@ -79,5 +79,5 @@ def test_zip_that_is_none_and_zip_without_images(tmp_path):
     (tmp_path / "text.zip").write_text("no zip")
     with pytest.raises(SourceError, match=r"text.zip: is no zip archive, or a damaged one \(File is not a zip file\)"):
         open_images(tmp_path / "text.zip")
-    with pytest.raises(SourceError, match=r"no image in this zip; searched its 0 files for \.bmp"):
+    with pytest.raises(SourceError, match=r"no image in this zip; searched its 0 files for \.avif \.bmp"):
         open_images(write_zip(tmp_path / "empty.zip", {}))

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, features
 
 import ganmetrics as gm
-from ganmetrics.images.summary import BLOCK, Summary
+from ganmetrics.images.summary import BLOCK, Summary, has_colour
 from ganmetrics.metrics.index import METRICS, SIDES
 from tests.conftest import write_folder
 from tests.helpers.cached import OPTIONS, fid
@@ -131,6 +131,7 @@ def test_a_single_coloured_pixel_is_found_wherever_it_is(rng: np.random.Generato
             summary = Summary()
             summary.add([layout])
             assert summary.colour == expected / shape[0]
+            assert int(has_colour(layout, torch.maximum, torch.minimum).sum()) == expected  # as on a GPU
     assert BLOCK < 5 * 300 * 300  # one of them takes several blocks
 
 
