@@ -80,7 +80,7 @@ class Reader:
             for index, read in enumerate(reads):
                 if isinstance(read, Picture):
                     self._note_picture(read, source.where(index))
-                    yield read.pixels[None]
+                    yield read.pixels.unsqueeze(0)
                 elif isinstance(read, ImageError) and self._skip:
                     self.summary.skipped.append({"image": read.where, "reason": read.reason})
                     self.summary.left_out.append(index)
@@ -177,13 +177,17 @@ def recut(stacks: Iterator[Tensor], batch_size: int) -> Generator[list[Tensor], 
     batch: list[Tensor] = []
     missing = batch_size
     for stack in stacks:
-        while len(stack):
-            part, stack = stack[:missing], stack[missing:]
-            batch.append(part)
-            missing -= len(part)
-            if not missing:
-                yield joined(batch)
-                batch, missing = [], batch_size
+        while len(stack) > missing:
+            batch.append(stack[:missing])
+            stack = stack[missing:]
+            yield joined(batch)
+            batch, missing = [], batch_size
+        if len(stack):
+            batch.append(stack)
+            missing -= len(stack)
+        if not missing:
+            yield joined(batch)
+            batch, missing = [], batch_size
     if batch:
         yield joined(batch)
 

@@ -111,7 +111,14 @@ class Summary:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Summary:
-        """Inverse of `record`; files of other tools and of earlier versions have less or nothing."""
+        """Inverse of `record`; files of other tools and of earlier versions have less, a malformed record nothing."""
+        try:
+            return cls._of_record(record)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return cls()  # it only serves warnings
+
+    @classmethod
+    def _of_record(cls, record: Mapping[str, Any]) -> Summary:
         sizes = Counter({tuple(size): n for size, n in record.get("sizes") or []})
         if seen := record.get("seen"):
             summary = cls(n_recorded=seen["n_images"], sizes=sizes)

@@ -210,6 +210,17 @@ def test_what_was_seen_survives_every_way_it_travels(tmp_path: Path) -> None:
     assert joined.notes == whole.notes
 
 
+def test_records_of_earlier_versions_and_malformed_ones() -> None:
+    earlier = Summary.of_record({"sizes": [[[4, 5], 7]], "formats": {"JPEG": 6, "PNG": 1}})
+    assert (earlier.total, earlier.sizes, earlier.codings, earlier.colour) == (7, {(4, 5): 7}, {"JPEG": 6}, None)
+    malformed: list[Any] = [
+        {}, {"sizes": 5}, {"sizes": [[1]]}, {"formats": "PNG"}, {"seen": 3}, {"seen": {}}, {"seen": {"n_images": "x"}},
+        {"seen": {"n_images": 3, "kinds": [[]], "pixels": []}},
+    ]  # fmt: skip
+    for record in malformed:
+        assert Summary.of_record(record) == Summary()
+
+
 def summary_of(source: Any) -> Summary:
     reader = read_batches(source, 4)
     list(reader)
