@@ -16,6 +16,7 @@ from torch import nn
 from ganmetrics.errors import OptionError
 from ganmetrics.generators.latents import own_latents
 from ganmetrics.history import History, Scored, standing
+from ganmetrics.printable import brief
 from ganmetrics.runtime.guards import (
     evaluating,
     modules_of,
@@ -82,7 +83,7 @@ class Monitor:
         values = self._evaluator.values
         self._best_by = next(iter(values)) if best is None else best
         if self._best_by not in values:
-            raise OptionError(f"best: expected one of {', '.join(values)}, got {best!r}")
+            raise OptionError(f"best: expected one of {', '.join(values)}, got {brief(best)}")
         self._lower = values[self._best_by] == "lower"
         if real is None and "real" in self._evaluator.sides:
             names = ", ".join(self._evaluator.metrics)

@@ -23,6 +23,7 @@ from ganmetrics.measurement.side import Side, generated
 from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.metrics.numerics.baselines import cut, kmeans_centres
 from ganmetrics.metrics.parzen import ParzenLogLikelihood
+from ganmetrics.printable import brief
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.device import resolve_device, resolve_dtype
 from ganmetrics.runtime.memory import parse_memory
@@ -62,7 +63,7 @@ class ParzenOptions:
         if self.max_samples is not None:
             whole("--max-samples", self.max_samples, 1)
         if self.baseline not in (None, "true", "kmeans"):
-            raise OptionError(f"--baseline: expected true or kmeans, got {self.baseline!r}")
+            raise OptionError(f"--baseline: expected true or kmeans, got {brief(self.baseline)}")
         Rule.parse(self.bandwidths)
         parse_memory(self.memory)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import brief
 
 if TYPE_CHECKING:
     import torch
@@ -148,6 +149,6 @@ def get_protocol(name: str | None) -> Protocol:
     """The protocol with this name; None means the original, "tensorflow". Raises OptionError for an unknown name."""
     if name is None:
         return PROTOCOLS[DEFAULT]
-    if name not in PROTOCOLS:
-        raise OptionError(f"--protocol: expected one of {', '.join(PROTOCOLS)}, got {name!r}")
+    if not isinstance(name, str) or name not in PROTOCOLS:
+        raise OptionError(f"--protocol: expected one of {', '.join(PROTOCOLS)}, got {brief(name)}")
     return PROTOCOLS[name]

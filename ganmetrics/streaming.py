@@ -16,6 +16,7 @@ from ganmetrics.measurement.scoring import scores
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side, needs
 from ganmetrics.metrics.index import OF_IMAGES, SIDES, Better, Entry
+from ganmetrics.printable import brief
 from ganmetrics.runtime.guards import restored_random
 from ganmetrics.score import Score
 from ganmetrics.statistics.transfer import contents
@@ -147,7 +148,7 @@ class Streaming:
 
     def _require_side(self, side: str) -> None:
         if side not in self._sides:
-            raise OptionError(f"expected side to be one of {', '.join(self._sides)}, got {side!r}")
+            raise OptionError(f"expected side to be one of {', '.join(self._sides)}, got {brief(side)}")
 
     def scores(self) -> dict[str, Score]:
         """Every value by name, over all images since the last reset.

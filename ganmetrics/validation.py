@@ -6,6 +6,7 @@ import operator
 from typing import Any
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import brief
 
 
 def whole(name: str, value: Any, least: int, below: int | None = None) -> int:
@@ -16,5 +17,5 @@ def whole(name: str, value: Any, least: int, below: int | None = None) -> int:
         number = least - 1  # fails the check below
     if number < least or isinstance(value, bool) or (below is not None and number >= below):
         bounds = f"of at least {least}" if below is None else f"from {least} to below 2^{below.bit_length() - 1}"
-        raise OptionError(f"{name}: expected a whole number {bounds}, got {value!r}")
+        raise OptionError(f"{name}: expected a whole number {bounds}, got {brief(value)}")
     return number

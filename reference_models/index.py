@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ganmetrics.printable import brief
 from reference_models.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -47,5 +48,5 @@ VARIANTS = {entry.name: entry for entry in ENTRIES}
 def get_variant(name: str) -> Entry:
     """The entry of that name. Raises RecipeError that lists the known names."""
     if not isinstance(name, str) or name not in VARIANTS:
-        raise RecipeError(f"unknown variant {name!r}; expected one of {', '.join(VARIANTS)}")
+        raise RecipeError(f"unknown variant {brief(name)}; expected one of {', '.join(VARIANTS)}")
     return VARIANTS[name]

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ganmetrics.printable import brief
 from reference_models.errors import RecipeError
 
 SEEDS = 2**31  # seeds are below this, so that seed * 1_000_003 + an index fits into 63 bits
@@ -62,17 +63,17 @@ class Setting:
             return None
         if self.choices:
             if value not in self.choices:
-                raise RecipeError(f"{name}: expected one of {', '.join(self.choices)}, got {value!r}")
+                raise RecipeError(f"{name}: expected one of {', '.join(self.choices)}, got {brief(value)}")
             return value
         if self.kind is str:
             return str(value)
         if self.kind is bool:
             if not isinstance(value, bool):
-                raise RecipeError(f"{name}: expected True or False, got {value!r}")
+                raise RecipeError(f"{name}: expected True or False, got {brief(value)}")
             return value
         number = _number(self.kind, value)
         if number is None or not self._within(number):
-            raise RecipeError(f"{name}: expected {self.expected()}, got {value!r}")
+            raise RecipeError(f"{name}: expected {self.expected()}, got {brief(value)}")
         return number
 
     def _within(self, number: float) -> bool:

@@ -123,6 +123,7 @@ def synthetic_weights(request: pytest.FixtureRequest) -> Path:
 def refused_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Downloads from it fail at once: its port is taken as long as the test runs, and nobody listens there."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("ganmetrics.features.download.PAUSE", 0.0)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{silent.getsockname()[1]}/file"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import brief
 
 if TYPE_CHECKING:
     from ganmetrics.features.extractor import Extractor, Options
@@ -20,6 +21,20 @@ EXTRACTORS = {
 }
 
 
+def require_features(features: object) -> None:
+    """Raises OptionError for what can name or be no extractor. Loads nothing, so it can be called at once."""
+    if isinstance(features, str):
+        name, _, argument = features.partition(":")
+        if name in EXTRACTORS or (name and argument):
+            return
+    elif callable(features):
+        return
+    callables = "" if isinstance(features, str) else ", or a callable from uint8 images (N, 3, H, W) to vectors (N, D)"
+    raise OptionError(
+        f"--features: expected one of {', '.join(EXTRACTORS)} or module:attribute{callables}, got {brief(features)}"
+    )
+
+
 def load_extractor(features: str | Callable | Extractor, options: Options) -> Extractor:
     """An extractor by name ("inception", "inception:768", "timm:resnet18", "module:attribute"), or from a callable.
 
@@ -28,15 +43,12 @@ def load_extractor(features: str | Callable | Extractor, options: Options) -> Ex
     from ganmetrics.features import custom
     from ganmetrics.features.extractor import Extractor
 
+    require_features(features)
     if isinstance(features, Extractor):
         return features
     if not isinstance(features, str):
-        if not callable(features):
-            raise OptionError(f"features: expected a name or a callable, got {type(features).__name__}")
         return custom.Custom(features, options.device)
     name, _, argument = features.partition(":")
     if name in EXTRACTORS:
         return importlib.import_module(f"ganmetrics.features.{EXTRACTORS[name][0]}").build(argument, options)
-    if argument:
-        return custom.build(features, options)
-    raise OptionError(f"--features: expected one of {', '.join(EXTRACTORS)} or module:attribute, got {features!r}")
+    return custom.build(features, options)

@@ -7,6 +7,7 @@ sizes come in separate calls. Its name on the command line is `module:attribute`
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,7 +19,10 @@ from torch import Tensor, nn
 
 from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
 from ganmetrics.features.extractor import Extractor, Options, state_dict_sha256
+from ganmetrics.printable import TOLD, brief, cut, name_of
 from ganmetrics.runtime.guards import evaluating
+
+BYTES = re.compile(r"Byte|uint8|unsigned char")  # in what torch and others say of a wrong dtype
 
 
 class Custom(Extractor):
@@ -30,7 +34,7 @@ class Custom(Extractor):
 
     def __init__(self, function: Callable[[Tensor], Tensor], device: torch.device, name: str | None = None):
         self.function, self.device = function, device
-        self.name = name or str(getattr(function, "__name__", type(function).__name__))
+        self.name = name or name_of(function)
         self.weights_sha256 = state_dict_sha256(function) if isinstance(function, nn.Module) else None
 
     def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
@@ -46,7 +50,7 @@ class Custom(Extractor):
         except (GanMetricsError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # the user's code can raise anything
-            raise OptionError(f"features {self.name}: {blame(error)}") from error
+            raise OptionError(f"features {self.name}: {blame(error)}; {_handed(images, error)}") from error
         if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != len(images):
             got = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
             raise OptionError(
@@ -71,6 +75,12 @@ class Custom(Extractor):
         }
 
 
+def _handed(images: Tensor, error: Exception) -> str:
+    """What a callable that failed was given, and what to do if it failed because they are bytes."""
+    way = "; convert them in it, e.g. x.float() / 255" if BYTES.search(str(error)) else ""
+    return f"it is handed uint8 images {tuple(images.shape)} in 0..255{way}"
+
+
 def build(path: str, options: Options) -> Custom:
     """`module:attribute`, also searched in the working directory; a Module class is called without arguments."""
     if options.weights:
@@ -83,7 +93,7 @@ def build(path: str, options: Options) -> Custom:
         except Exception as error:
             raise OptionError(f"--features {path}: cannot be made without arguments: {blame(error)}") from error
     if not callable(function):
-        raise OptionError(f"--features {path}: expected a callable or a torch.nn.Module, got {type(function).__name__}")
+        raise OptionError(f"--features {path}: expected a callable or a torch.nn.Module, got {brief(function)}")
     return Custom(function, options.device, f"{module_name}-{attribute}")
 
 
@@ -105,7 +115,7 @@ def blame(error: BaseException) -> str:
     frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     user_frames = [(path.name, line) for path, line in frames if path.is_file() and not _is_installed(path)]
     place = " ({}, line {})".format(*user_frames[-1]) if user_frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    return f"{cut(f'{type(error).__name__}: {error}', TOLD)}{place}"
 
 
 def _is_installed(path: Path) -> bool:

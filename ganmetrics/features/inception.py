@@ -9,6 +9,7 @@ from ganmetrics.errors import OptionError
 from ganmetrics.features import packing, weights
 from ganmetrics.features.extractor import CPU_BATCH, NetworkExtractor, Options, load_weights, place
 from ganmetrics.features.inception_network import SIZE, TAPS, BasicConv2d, InceptionV3
+from ganmetrics.printable import brief
 from ganmetrics.runtime.memory import trim
 
 INPUT_SCALING = {  # [0, 255] to the network's input: (x - shift) / scale
@@ -28,7 +29,7 @@ def build(argument: str, options: Options) -> NetworkExtractor:
         raise OptionError(f"--features inception:{argument}: expected one of {', '.join(TAPS)} after the colon")
     resize = options.resize or "tf1-bilinear"
     if resize not in INPUT_SCALING:
-        raise OptionError(f"--resize: expected one of {', '.join(INPUT_SCALING)}, got {resize!r}")
+        raise OptionError(f"--resize: expected one of {', '.join(INPUT_SCALING)}, got {brief(resize)}")
     weights_file = weights.find_weights(weights.INCEPTION, options.weights, progress=options.progress)
     with torch.device("meta"):  # skips the slow initialisation, which would draw random numbers
         network = InceptionV3()

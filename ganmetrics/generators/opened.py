@@ -20,6 +20,7 @@ from ganmetrics.features.custom import blame
 from ganmetrics.features.extractor import state_dict_sha256
 from ganmetrics.generators.latents import own_latents
 from ganmetrics.images.base import PixelRule
+from ganmetrics.printable import brief
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.guards import evaluating, modules_of, refusing_training_mode
 from ganmetrics.validation import whole
@@ -146,7 +147,7 @@ class OpenGenerator:
         if not shape or min(shape) < 1 or not callable(self.generator):
             raise OptionError(
                 f"generator {self.name}: expected a callable with latent_shape, such as (100,), and value_range; "
-                f"its latent_shape is {getattr(self.generator, 'latent_shape', None)!r}"
+                f"its latent_shape is {brief(getattr(self.generator, 'latent_shape', None))}"
             )
         return shape
 
@@ -176,7 +177,7 @@ class OpenGenerator:
         if not isinstance(bound, Real) or isinstance(bound, bool) or not (math.isfinite(bound) and float(bound) > 0):
             raise OptionError(
                 f"generator {self.name}: expected a latent_bound above 0, such as 1 for latents in [-1, 1], or None, "
-                f"got {bound!r:.60}"
+                f"got {brief(bound)}"
             )
         return float(bound)
 

@@ -14,6 +14,7 @@ from ganmetrics.errors import ImageError, OptionError
 from ganmetrics.images.file_kinds import FileKind
 from ganmetrics.images.fingerprint import of_images
 from ganmetrics.images.names import extension
+from ganmetrics.printable import brief
 
 if TYPE_CHECKING:
     from ganmetrics.images.jpeg import JpegDecoder
@@ -52,9 +53,9 @@ class PixelRule:
     def checked(cls, value_range: Any, layout: str | None, quantize: str) -> PixelRule:
         """A valid rule. Raises OptionError for a range that is not a pair low < high, an unknown layout or rounding."""
         if layout is not None and layout not in LAYOUTS:
-            raise OptionError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}")
+            raise OptionError(f"layout: expected one of {', '.join(LAYOUTS)}, got {brief(layout)}")
         if quantize not in QUANTIZE:
-            raise OptionError(f"quantize: expected one of {', '.join(QUANTIZE)}, got {quantize!r}")
+            raise OptionError(f"quantize: expected one of {', '.join(QUANTIZE)}, got {brief(quantize)}")
         return cls(None if value_range is None else _pair(value_range), layout, quantize)
 
 
@@ -64,7 +65,7 @@ def _pair(value_range: Any) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (low < high and math.isfinite(high - low)):
-        raise OptionError(f"value_range: expected two numbers, low < high, such as (-1, 1), got {value_range!r}")
+        raise OptionError(f"value_range: expected two numbers, low < high, such as (-1, 1), got {brief(value_range)}")
     return low, high
 
 

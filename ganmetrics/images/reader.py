@@ -17,6 +17,7 @@ from ganmetrics.errors import ImageError, OptionError, SourceError
 from ganmetrics.images.base import ImageSource, IndexedSource, Picture, Stack, StreamSource
 from ganmetrics.images.file_kinds import misnamed
 from ganmetrics.images.summary import Summary
+from ganmetrics.printable import brief
 from ganmetrics.runtime.device import default_workers
 from ganmetrics.validation import whole
 
@@ -126,7 +127,7 @@ def read_batches(
     batch_size = whole("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else whole("num_workers", num_workers, 0)
     if on_error not in ("fail", "skip"):
-        raise OptionError(f"on_error: expected fail or skip, got {on_error!r}")
+        raise OptionError(f"on_error: expected fail or skip, got {brief(on_error)}")
     return Reader(source, batch_size, num_workers=num_workers, on_error=on_error)
 
 

@@ -14,6 +14,7 @@ from ganmetrics.errors import ImageError, OptionError, SourceError
 from ganmetrics.images.arrays import CHANNELS, shifted, to_stack
 from ganmetrics.images.base import IndexedSource, Picture, PixelRule, Stack, StreamSource
 from ganmetrics.images.decode import BadImageError, from_pil
+from ganmetrics.printable import TOLD, cut, name_of
 from ganmetrics.validation import whole
 
 KEYS = ("image", "images", "img", "pixel_values")  # of images in a mapping, in order of preference
@@ -30,7 +31,7 @@ def images_of(item: Any, where: str) -> Any:
         for key in KEYS:
             if key in item:
                 return item[key]
-        keys = ", ".join(map(str, item)) or "nothing"
+        keys = ", ".join(map(name_of, item)) or "nothing"
         raise SourceError(f"{where}: expected a dict with the images under one of {', '.join(KEYS)}; it has {keys}")
     if isinstance(item, tuple | list) and len(item):
         return item[0]
@@ -70,7 +71,7 @@ class DatasetSource(IndexedSource):
         try:
             item = self._dataset[index]
         except (OSError, ValueError) as error:  # PIL.UnidentifiedImageError is an OSError
-            raise ImageError(where, " ".join(f"{type(error).__name__}: {error}".split())) from error
+            raise ImageError(where, cut(f"{type(error).__name__}: {error}", TOLD)) from error
         return one_image(images_of(item, where), self._rule, where)
 
 
@@ -213,7 +214,7 @@ class CallableSource(StreamSource):
     """A function `f(n)` that makes a batch of n images, called until there are `n_samples`."""
 
     def __init__(self, function: Callable[[int], Any], rule: PixelRule, n_samples: int | None):
-        name = getattr(function, "__name__", type(function).__name__)
+        name = name_of(function)
         if n_samples is None:
             raise OptionError(f"{name}: a callable source needs n_samples, the number of images to ask it for")
         self._count = whole("n_samples", n_samples, 1)

@@ -10,6 +10,7 @@ from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.metrics import METRICS, OF_IMAGES
 from ganmetrics.metrics.base import Metric
+from ganmetrics.printable import brief
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,16 @@ def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
     measurements: dict[str, Measurement] = {}
     for requested in [names] if isinstance(names, str) else names:
         if not isinstance(requested, str):
-            raise OptionError(f"metrics: expected names such as 'fid', got {requested!r}")
+            raise OptionError(f"metrics: expected names such as 'fid', got {brief(requested)}")
         name, at, features = requested.partition("@")
         if name not in METRICS:
             raise OptionError(f"metrics: expected some of {expected}, got {name!r}")
         if not METRICS[name].of_images:
             raise OptionError(f"metrics: {name} is over {', '.join(METRICS[name].sides)}; it has a function of its own")
         if at and not features:
-            raise OptionError(f"metrics: expected an extractor behind {requested!r}, such as {name}@efficientnet-lite0")
+            raise OptionError(
+                f"metrics: expected an extractor behind {brief(requested)}, such as {name}@efficientnet-lite0"
+            )
         if features not in by_features:
             own = replace(settings, features=features, weights=None, protocol=None)
             # Equal settings are one object, so that their extractor is loaded once.

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError
-from ganmetrics.features import load_extractor
+from ganmetrics.features import load_extractor, require_features
 from ganmetrics.features.extractor import Extractor, Options
 from ganmetrics.generators.source import GeneratorSource, names_generator
 from ganmetrics.images import ImageSource, open_images
 from ganmetrics.images.jpeg import JpegDecoder
 from ganmetrics.images.preparation import RESIZE, prepared_source, sized
+from ganmetrics.printable import brief, name_of
 from ganmetrics.protocols import JPEG_DECODERS, MetricOptions, Protocol, get_protocol
 from ganmetrics.runtime.device import require_tf32, resolve_device, resolve_dtype
 from ganmetrics.runtime.guards import ordinary_modes
@@ -88,20 +89,23 @@ class Settings(MetricOptions):
                 whole(f"--{name.replace('_', '-')}", getattr(self, name), least)
         if self.seed is not None and self.seed >= 2**32:
             raise OptionError(f"--seed: expected a whole number below 2^32, got {self.seed}")
-        if self.weights is not None and callable(self.features):
+        require_features(self.features)
+        if not isinstance(self.weights, (str, os.PathLike, type(None))):
+            raise OptionError(f"--weights: expected the path of a file, got {brief(self.weights)}")
+        if self.weights is not None and not isinstance(self.features, str):
             raise OptionError("weights: a callable brings its own; leave weights out")
         if self.on_error not in ("fail", "skip"):
-            raise OptionError(f"--on-error: expected fail or skip, got {self.on_error!r}")
+            raise OptionError(f"--on-error: expected fail or skip, got {brief(self.on_error)}")
+        get_protocol(self.protocol)
         if self.protocol is not None and not self.is_inception:
             raise OptionError(
                 f"--protocol {self.protocol} reproduces a tool that runs the Inception network; "
-                f"leave it out with --features {self.features}"
+                f"leave it out with --features {name_of(self.features)}"
             )
-        get_protocol(self.protocol)
         if self.allow_tf32:
             require_tf32(resolve_device(self.device), resolve_dtype(self.dtype))
         if self.jpeg_decoder not in JPEG_DECODERS:
-            raise OptionError(f"--jpeg-decoder: expected {' or '.join(JPEG_DECODERS)}, got {self.jpeg_decoder!r}")
+            raise OptionError(f"--jpeg-decoder: expected {' or '.join(JPEG_DECODERS)}, got {brief(self.jpeg_decoder)}")
 
     @classmethod
     def of(cls, settings: Settings | None, options: dict[str, Any]) -> Settings:
@@ -175,7 +179,7 @@ class Settings(MetricOptions):
         if tap is None:
             needed = {"features": "feature vectors", "logits": "class logits", "spatial": "features at every place"}
             raise OptionError(
-                f"--features {self.features}: {asking} is over {needed[kind]}, which this "
+                f"--features {name_of(self.features)}: {asking} is over {needed[kind]}, which this "
                 f"extractor lacks (it gives {', '.join(self.extractor.taps)}); use --features inception"
             )
         return tap

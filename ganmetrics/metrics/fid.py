@@ -19,6 +19,7 @@ from ganmetrics.metrics.index import METRICS, SIDES
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
 from ganmetrics.metrics.numerics.nuclear_norm import nuclear_norm
 from ganmetrics.metrics.numerics.resampling import linear
+from ganmetrics.printable import brief
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.factors import symmetric_factor
 from ganmetrics.statistics.moments import Moments
@@ -57,7 +58,7 @@ def ddof_of(options: MetricOptions) -> int:
     """The requested ddof, 0 or 1; the default is 1. Raises OptionError for any other value."""
     ddof = 1 if options.ddof is None else options.ddof
     if ddof not in (0, 1):
-        raise OptionError(f"--ddof: expected 1 (divide by n - 1) or 0 (by n), got {ddof}")
+        raise OptionError(f"--ddof: expected 1 (divide by n - 1) or 0 (by n), got {brief(ddof)}")
     return ddof
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import brief
 from ganmetrics.protocols import DTYPES
 from ganmetrics.runtime import launcher
 
@@ -23,17 +24,22 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except RuntimeError:
-        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, got {str(device)!r}") from None
+    except (RuntimeError, TypeError):
+        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, got {brief(_text(device))}") from None
     if resolved.type == "cuda":
         count = torch.cuda.device_count()
         if (resolved.index or 0) >= count:
             raise OptionError(f"--device {device}: this machine has {count} CUDA devices; use --device cpu")
     elif resolved.type not in ("cpu", "mps"):
-        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, got {str(device)!r}")
+        raise OptionError(f"--device: expected auto, cpu, cuda or cuda:N, got {brief(_text(device))}")
     elif resolved.type == "mps" and not torch.backends.mps.is_available():
         raise OptionError(f"--device {device}: this machine has no such device; use --device cpu")
     return resolved
+
+
+def _text(value: Any) -> Any:
+    """A device or dtype as its text; anything else as it is."""
+    return str(value) if isinstance(value, (torch.device, torch.dtype)) else value
 
 
 def numbered(device: torch.device) -> torch.device:
@@ -46,7 +52,7 @@ def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     for name in DTYPES:
         if dtype in (name, candidate := getattr(torch, name)):
             return candidate
-    raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, got {str(dtype)!r}")
+    raise OptionError(f"--dtype: expected one of {', '.join(DTYPES)}, got {brief(_text(dtype))}")
 
 
 def require_tf32(device: torch.device, dtype: torch.dtype) -> None:

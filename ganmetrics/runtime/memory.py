@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import brief
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -16,7 +17,7 @@ def parse_memory(given: str | int) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B|)\s*", str(given), flags=re.IGNORECASE)
     n_bytes = int(float(match[1]) * UNITS[match[2].upper()]) if match else 0
     if n_bytes < 10**6:
-        raise OptionError(f"--memory: expected at least 1MB, such as 512MB or 2GiB, got {given!r}")
+        raise OptionError(f"--memory: expected at least 1MB, such as 512MB or 2GiB, got {brief(given)}")
     return n_bytes
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ganmetrics.printable import brief
 from reference_models.errors import RecipeError
 
 
@@ -19,7 +20,7 @@ def expect_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:
 def expect_count(name: str, value: int) -> None:
     """Raise RecipeError unless `value` is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise RecipeError(f"{name}: expected a whole number of at least 1, got {value!r}; use 1 or more")
+        raise RecipeError(f"{name}: expected a whole number of at least 1, got {brief(value)}; use 1 or more")
 
 
 def expect_image_shape(shape: Sequence[int]) -> tuple[int, int, int]:

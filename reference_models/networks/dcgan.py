@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from ganmetrics.printable import brief
 from reference_models.errors import RecipeError
 from reference_models.networks.checks import expect_count, expect_shape
 from reference_models.networks.layers import UPSAMPLINGS, initialise_dcgan
@@ -26,7 +27,7 @@ def expect_image_size(size: int) -> None:
         return
     nearest = [s for s in SIZES if s < size][-1:] + [s for s in SIZES if s > size][:1] if is_whole else SIZES
     raise RecipeError(
-        f"image_size: expected a power of two from {SIZES[0]} to {SIZES[-1]}, got {size!r}; "
+        f"image_size: expected a power of two from {SIZES[0]} to {SIZES[-1]}, got {brief(size)}; "
         f"use {' or '.join(map(str, nearest))}"
     )
 
@@ -54,7 +55,9 @@ class DCGANGenerator(nn.Module):
         expect_count("latent_dim", latent_dim)
         expect_count("channels", channels)
         if upsample not in UPSAMPLINGS:
-            raise RecipeError(f"upsample: expected one of {', '.join(UPSAMPLINGS)}, got {upsample!r}; use one of these")
+            raise RecipeError(
+                f"upsample: expected one of {', '.join(UPSAMPLINGS)}, got {brief(upsample)}; use one of these"
+            )
         self.latent_shape = (latent_dim,)
         self.image_shape = (channels, image_size, image_size)
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, widths[0], 4, stride=1, padding=0, bias=False)]

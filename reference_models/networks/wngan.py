@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ganmetrics.printable import brief
 from reference_models.errors import RecipeError
 from reference_models.networks.checks import expect_count, expect_shape
 from reference_models.networks.dcgan import dcgan_widths
@@ -75,7 +76,9 @@ NORMALISATIONS = {
 
 def _normalisation(name: str) -> Normalisation:
     if name not in NORMALISATIONS:
-        raise RecipeError(f"normalisation: expected one of {', '.join(NORMALISATIONS)}, got {name!r}; use one of these")
+        raise RecipeError(
+            f"normalisation: expected one of {', '.join(NORMALISATIONS)}, got {brief(name)}; use one of these"
+        )
     return NORMALISATIONS[name]
 
 

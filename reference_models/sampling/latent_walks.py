@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import brief
 from ganmetrics.validation import whole
 from reference_models.sampling.sampler import Sampler
 
@@ -98,7 +99,7 @@ def walk(
         OptionError: for fewer stops, another kind, or numbers out of range.
     """
     if kind not in WALKS:
-        raise OptionError(f"kind: expected {' or '.join(WALKS)}, got {kind!r}")
+        raise OptionError(f"kind: expected {' or '.join(WALKS)}, got {brief(kind)}")
     if len(stops) < 2:
         raise OptionError(f"stops: expected at least two sample numbers, got {list(stops)}")
     n = whole("n_between", n_between, 0) + 2
@@ -186,7 +187,7 @@ def arithmetic(
     """
     count = whole("n_variations", n_variations, 0)
     if not 0 <= noise < math.inf:
-        raise OptionError(f"noise: expected a number of at least 0, got {noise!r}")
+        raise OptionError(f"noise: expected a number of at least 0, got {brief(noise)}")
     first, second, third = (_concept(sampler, indices, seed, ema) for indices in (base, minus, plus))
     latent = (first.mean.double() - second.mean.double() + third.mean.double()).to(first.mean.dtype)
     random = torch.Generator().manual_seed(NOISE_STREAM + seed)

@@ -18,7 +18,7 @@ from ganmetrics.errors import OptionError
 from ganmetrics.generators.latents import in_full_batches
 from ganmetrics.images import to_uint8
 from ganmetrics.images.reader import recut
-from ganmetrics.printable import printable
+from ganmetrics.printable import brief, printable
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.device import resolve_device
 from ganmetrics.runtime.guards import ordinary_modes
@@ -41,7 +41,7 @@ def load(path: str | os.PathLike[str], *, which: Which = "last", device: str | t
     Raises CheckpointError if there is none or it is damaged, OptionError if the device is missing.
     """
     if which not in ("last", "best"):
-        raise OptionError(f"which: expected last or best, got {which!r}")
+        raise OptionError(f"which: expected last or best, got {brief(which)}")
     folder = folder_of(path)
     target = folder if locate(folder) is not None else folder / which
     if locate(target) is None and not target.is_dir():

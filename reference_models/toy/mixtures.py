@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
+from ganmetrics.printable import brief
 from ganmetrics.runtime.device import bar_is_off
 from ganmetrics.validation import whole
 from reference_models.errors import RecipeError
@@ -62,7 +63,7 @@ class Mixture:
     def __post_init__(self) -> None:
         _expect_points("means", self.means)
         if not 0 < self.std < math.inf:
-            raise RecipeError(f"std: expected a number above 0, got {self.std}; use 0.01, say")
+            raise RecipeError(f"std: expected a number above 0, got {brief(self.std)}; use 0.01, say")
         object.__setattr__(self, "means", self.means.double())
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ganmetrics.printable import brief
 from reference_models.errors import RecipeError
 from reference_models.training.scoring import Scoring
 
@@ -32,4 +33,4 @@ class Cadence:
         for name in ("log", "grid", "checkpoint"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise RecipeError(f"--{name}-every: expected a whole number of at least 1, got {value!r}")
+                raise RecipeError(f"--{name}-every: expected a whole number of at least 1, got {brief(value)}")

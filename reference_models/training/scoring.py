@@ -16,6 +16,7 @@ from ganmetrics.held_out import keys_of
 from ganmetrics.images import open_images
 from ganmetrics.metrics import METRICS, OF_IMAGES
 from ganmetrics.metrics.inversion.search import METHODS
+from ganmetrics.printable import brief
 from ganmetrics.score import Score
 from reference_models.errors import RecipeError
 from reference_models.sampling.sampler import Sampler
@@ -56,9 +57,9 @@ class Scoring:
     def __post_init__(self) -> None:
         for name in self.metrics or ("none",):
             if name.partition("@")[0] not in SCORES:
-                raise RecipeError(f"--score-metric: expected one of {', '.join(SCORES)}, got {name!r}")
+                raise RecipeError(f"--score-metric: expected one of {', '.join(SCORES)}, got {brief(name)}")
         if self.method not in METHODS:
-            raise RecipeError(f"--score-method: expected one of {', '.join(METHODS)}, got {self.method!r}")
+            raise RecipeError(f"--score-method: expected one of {', '.join(METHODS)}, got {brief(self.method)}")
         if RECONSTRUCTION in self.metrics and self.real is None:
             raise RecipeError(
                 "--score-metric reconstruction: expected held-out images, got none; name some that are not trained "
@@ -66,7 +67,7 @@ class Scoring:
             )
         for option, value, least in (("every", self.every, 0), ("samples", self.n_samples, 2)):
             if not isinstance(value, int) or value < least:
-                raise RecipeError(f"--score-{option}: expected a whole number of at least {least}, got {value!r}")
+                raise RecipeError(f"--score-{option}: expected a whole number of at least {least}, got {brief(value)}")
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -214,7 +214,8 @@ def nowhere(tmp_path: Path) -> str:
 
 
 def test_absent_weights_offline(cli: Cli, closed_url: str, real_and_fake: dict[str, np.ndarray], tmp_path: Path):
-    failed = f"inception weights: cannot download {closed_url}: Connection refused. {nowhere(tmp_path)}"
+    refused = "Connection refused (3 tries; behind a proxy, name it in https_proxy)"
+    failed = f"inception weights: cannot download {closed_url}: {refused}. {nowhere(tmp_path)}"
     assert cli("fid", "real", "fake").error == failed
     assert cli("is", "fake", "--json").error == failed
     assert cli("weights", "fetch").error == failed

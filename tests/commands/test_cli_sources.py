@@ -201,10 +201,11 @@ class Needs(torch.nn.Module):
 @pytest.mark.parametrize(
     ("features", "error"),
     [
-        ("own:raises", "features own-raises: ValueError: first second (own.py, line 4)"),
+        ("own:raises", "features own-raises: ValueError: first second (own.py, line 4); it is handed uint8 images "
+         "(8, 3, 2, 2) in 0..255"),
         ("own:maps", "features own-maps: expected a tensor of shape (8, D) for 8 images, got (8, 3, 2, 2); pool or "
          "flatten inside the extractor"),
-        ("own:constant", "--features own:constant: expected a callable or a torch.nn.Module, got int"),
+        ("own:constant", "--features own:constant: expected a callable or a torch.nn.Module, got 3"),
         ("own:absent", "--features own:absent: cannot be imported: AttributeError: module 'own' has no attribute "
          "'absent'"),
         ("broken:f", "--features broken:f: cannot be imported: ZeroDivisionError: division by zero (broken.py, "

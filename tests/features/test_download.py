@@ -50,8 +50,9 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_proxy_and_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download, "PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -79,11 +80,11 @@ def test_whole_and_without_a_bar_where_stderr_is_no_terminal(
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/short", f"expected {len(BODY):,} bytes, got 1,000"),
-        ("/long", f"expected {len(BODY):,} bytes, got more"),
-        ("/wrong", f"wrong bytes: expected SHA-256 {SHA256}, got {hashlib.sha256(BODY[::-1]).hexdigest()}"),
-        ("/absent", "HTTP 404 Not Found"),
-        ("/silent", "no answer within 0 s"),
+        ("/short", f"expected {len(BODY):,} bytes, got 1,000 (3 tries)"),
+        ("/long", f"expected {len(BODY):,} bytes, got more (1 try)"),
+        ("/wrong", f"wrong bytes: expected SHA-256 {SHA256}, got {hashlib.sha256(BODY[::-1]).hexdigest()} (1 try)"),
+        ("/absent", "HTTP 404 Not Found (1 try)"),
+        ("/silent", "no answer within 0 s (3 tries; behind a proxy, name it in https_proxy)"),
     ],
 )
 def test_failed_downloads(path: str, reason: str, server: str, target: Path, monkeypatch: pytest.MonkeyPatch):
@@ -127,14 +128,14 @@ def test_folder_that_cannot_be_made(server: str, tmp_path: Path):
         load(f"{server}/good", tmp_path / "a-file/folder/file.bin")
 
 
-def test_interrupted_download_leaves_nothing(target: Path, monkeypatch: pytest.MonkeyPatch):
-    def interrupted(url: str) -> Iterator[bytes]:
+def test_interrupted_download_leaves_nothing(server: str, target: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(answer: object) -> Iterator[bytes]:
         yield BODY[:1000]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(download, "_body", interrupted)
+    monkeypatch.setattr(download, "_chunks", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        load("http://127.0.0.1/", target)
+        load(f"{server}/good", target)
     assert left(target) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +171,7 @@ def test_timm_without_network_never_runs_on_random_weights(monkeypatch: pytest.M
         ("timm:", "has no model of this name"),
         ("no_such_module:f", "cannot be imported"),
         ("os:no_such_thing", "cannot be imported"),
-        ("os:sep", "expected a callable or a torch.nn.Module, got str"),
+        ("os:sep", f"expected a callable or a torch.nn.Module, got {os.sep!r}"),
     ],
 )
 def test_names_that_mean_nothing(name: str, said: str) -> None:
@@ -222,3 +224,43 @@ def test_bfloat16_is_a_choice_that_the_score_states(images: torch.Tensor) -> Non
     assert short.protocol["dtype"] == "bfloat16"
     assert short.value != exact.value
     assert short.value == pytest.approx(exact.value, rel=0.25)
+
+
+def only_in_0_to_1(x: torch.Tensor) -> torch.Tensor:
+    if x.max() > 1:
+        raise ValueError("expected values in [0, 1]")
+    return x.flatten(1)
+
+
+def refuses_all_but_float32(x: torch.Tensor) -> torch.Tensor:
+    if x.dtype != torch.float32:
+        raise TypeError
+    return x.flatten(1)
+
+
+FAIL_ON_BYTES = {
+    "convolution": nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten()),
+    "linear": nn.Sequential(nn.Flatten(), nn.Linear(3 * 48 * 48, 2)),
+    "mean": lambda x: x.mean(dim=(2, 3)),
+    "interpolation": lambda x: nn.functional.interpolate(x, (8, 8), mode="bicubic").flatten(1) @ torch.zeros(192, 2),
+    "normalisation": lambda x: nn.functional.batch_norm(x, torch.zeros(3), torch.ones(3)).flatten(1),
+}
+
+
+@pytest.mark.parametrize("case", FAIL_ON_BYTES)
+def test_a_callable_that_fails_on_bytes_is_told_so(images: torch.Tensor, case: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        gm.fid(images, images, features=FAIL_ON_BYTES[case], device="cpu", batch_size=9, progress=False)
+    said = str(caught.value)
+    assert said.endswith(
+        "; it is handed uint8 images (9, 3, 48, 48) in 0..255; convert them in it, e.g. x.float() / 255"
+    )
+    assert said.startswith("features ")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("function", [only_in_0_to_1, refuses_all_but_float32])
+def test_a_callable_that_fails_otherwise_is_told_what_it_is_handed(images: torch.Tensor, function: Callable) -> None:
+    with pytest.raises(OptionError) as caught:
+        gm.fid(images, images, features=function, device="cpu", batch_size=9, progress=False)
+    assert str(caught.value).endswith("; it is handed uint8 images (9, 3, 48, 48) in 0..255")

@@ -30,6 +30,9 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+REFUSED = "Connection refused (3 tries; behind a proxy, name it in https_proxy)"
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> WeightsFile:
     return WeightsFile(
@@ -111,7 +114,7 @@ def test_offline_and_absent_is_one_line_with_the_way_on(tiny: WeightsFile, place
         find_weights(tiny)
     cached = places / "cache/weights/tiny.pth"
     assert str(caught.value) == (
-        f"tiny weights: cannot download {tiny.url}: Connection refused. "
+        f"tiny weights: cannot download {tiny.url}: {REFUSED}. "
         f"Looked at GANMETRICS_WEIGHTS (not set), {cached} (absent), "
         f"{places}/torch/hub/checkpoints/tiny-a.pth (passed over: wrong checksum "
         f"{hashlib.sha256(BODY[::-1]).hexdigest()[:8]}, expected {tiny.sha256[:8]}), "
@@ -146,7 +149,7 @@ def test_a_failed_fetch_names_the_way_on(tiny: WeightsFile, refused_url: str):
     with pytest.raises(WeightsError) as caught:
         fetch(tiny)
     assert str(caught.value) == (
-        f"tiny weights: cannot download {tiny.url}: Connection refused. Download it elsewhere and name it with "
+        f"tiny weights: cannot download {tiny.url}: {REFUSED}. Download it elsewhere and name it with "
         f"--weights PATH or put it at {weights.cached_path(tiny)}, {WAY_ON}"
     )
     assert not weights.cached_path(tiny).exists()

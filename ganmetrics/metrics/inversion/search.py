@@ -16,6 +16,7 @@ from ganmetrics.metrics.inversion.descent import Found, Limits, adam, rmsprop
 from ganmetrics.metrics.inversion.lbfgs import lbfgs
 from ganmetrics.metrics.inversion.objective import Objective
 from ganmetrics.metrics.inversion.starts import POOL, pool_size
+from ganmetrics.printable import brief
 from ganmetrics.validation import whole
 
 LARGEST_POOL = 2**16
@@ -87,7 +88,7 @@ class Search:
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, str) or self.method not in METHODS:
-            raise OptionError(f"--method: expected one of {', '.join(METHODS)}, got {self.method!r}")
+            raise OptionError(f"--method: expected one of {', '.join(METHODS)}, got {brief(self.method)}")
         for name in ("steps", "batch_size", "block"):
             if getattr(self, name) is not None:
                 whole(f"--{name.replace('_', '-')}", getattr(self, name), 1)
@@ -98,17 +99,19 @@ class Search:
         for name in ("prior_weight", "perceptual_weight", "tolerance"):
             value = getattr(self, name)
             if not (_is_number(value) and value >= 0) and (value is not None or name != "tolerance"):
-                raise OptionError(f"--{name.replace('_', '-')}: expected a number of at least 0, got {value!r}")
+                raise OptionError(f"--{name.replace('_', '-')}: expected a number of at least 0, got {brief(value)}")
         if self.bound is not None and not (_is_number(self.bound) and self.bound > 0):
-            raise OptionError(f"--bound: expected a number above 0, such as 1 for a uniform prior, got {self.bound!r}")
+            raise OptionError(
+                f"--bound: expected a number above 0, such as 1 for a uniform prior, got {brief(self.bound)}"
+            )
         if self.dtype not in ("float32", "bfloat16"):
-            raise OptionError(f"--dtype: expected float32 or bfloat16, got {self.dtype!r}")
+            raise OptionError(f"--dtype: expected float32 or bfloat16, got {brief(self.dtype)}")
 
     @classmethod
     def of(cls, search: Search | None, options: dict[str, Any]) -> Search:
         """`search` itself, or one from keyword arguments. Raises OptionError for both, or wrong ones."""
         if not isinstance(search, (cls, type(None))):
-            raise OptionError(f"search: expected a Search, or its fields as keywords, got {search!r:.60}")
+            raise OptionError(f"search: expected a Search, or its fields as keywords, got {brief(search)}")
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(options) - set(known)):
             raise OptionError(f"unknown option {unknown[0]!r}; expected some of {', '.join(known)}")

@@ -12,6 +12,7 @@ from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.generators.opened import OpenGenerator
 from ganmetrics.images import to_uint8
 from ganmetrics.images.base import PixelRule
+from ganmetrics.printable import brief
 
 OPTIMISE = "optimise"
 KINDS = {1: "grey", 3: "RGB"}  # by channels
@@ -73,7 +74,7 @@ def as_labels(labels: Any, generator: OpenGenerator, n: int) -> tuple[Tensor | N
         )
     if isinstance(labels, str):
         if labels != OPTIMISE:
-            raise OptionError(f'labels: expected a class, one an image, or "optimise", got {labels!r}')
+            raise OptionError(f'labels: expected a class, one an image, or "optimise", got {brief(labels)}')
         return None, classes
     try:
         values = torch.as_tensor(labels)
@@ -82,5 +83,5 @@ def as_labels(labels: Any, generator: OpenGenerator, n: int) -> tuple[Tensor | N
     values = values.expand(n) if values.ndim == 0 else values
     whole = not values.is_floating_point() and values.shape == (n,)
     if not whole or int(values.min()) < 0 or int(values.max()) >= classes:
-        raise OptionError(f"labels: expected {n} whole numbers from 0 to {classes - 1}, got {labels!r:.60}")
+        raise OptionError(f"labels: expected {n} whole numbers from 0 to {classes - 1}, got {brief(labels)}")
     return values.long(), 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.printable import brief
 
 PUBLISHED = tuple(10 ** (-1 + i / 9) for i in range(10))  # np.logspace(-1, 0, 10), Goodfellow's parzen_ll.py
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -53,7 +54,7 @@ class Rule:
         if not grid or not all(SMALLEST <= h <= 1 / SMALLEST for h in grid):
             raise OptionError(
                 "--bandwidths: expected published, auto, a number above 0, several with commas, or LOW:HIGH:COUNT, "
-                f"got {given!r}"
+                f"got {brief(given)}"
             )
         return cls("fixed" if len(grid) == 1 else "grid", tuple(sorted(set(grid))))
 
