@@ -47,7 +47,7 @@ def load_extractor(features: str | Callable | Extractor, options: Options) -> Ex
     if isinstance(features, Extractor):
         return features
     if not isinstance(features, str):
-        return custom.Custom(features, options.device)
+        return custom.of_callable(features, options)
     name, _, argument = features.partition(":")
     if name in EXTRACTORS:
         return importlib.import_module(f"ganmetrics.features.{EXTRACTORS[name][0]}").build(argument, options)

@@ -19,6 +19,7 @@ from ganmetrics.runtime.arithmetic import exact_arithmetic
 
 CPU = torch.device("cpu")
 CPU_BATCH = 4  # images; small, so that a batch stays in the cache
+KINDS = {"features": "feature vectors", "logits": "class logits", "spatial": "features at every place"}
 Network = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
 
 
@@ -84,6 +85,16 @@ class Extractor(ABC):
     @abstractmethod
     def describe(self, tap: str) -> dict[str, Any]:
         """The extractor's part of a score's protocol: features, weights_sha256, resize, dtype, ..."""
+
+    def tap_for(self, kind: str, asking: str) -> str | None:
+        """Name of the tap of a kind, "features", "logits" or "spatial"; None if it has none.
+
+        asking: what needs it, for messages.
+        """
+        return getattr(self, f"{kind}_tap")
+
+    def expect(self, taps: Collection[str]) -> None:  # noqa: B027 - most extractors are known to have their taps
+        """What will be asked for, of one side or another: an extractor that lacks it says so at its first batch."""
 
     def label(self, tap: str) -> str:
         """Name of the feature space in a score: the bare name for a default tap, else with the tap."""

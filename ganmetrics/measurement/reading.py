@@ -87,6 +87,7 @@ def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
     Raises StatisticsError for sides measured differently, fewer images than a metric needs, or different classes;
     OptionError for images without classes if a metric needs them.
     """
+    expected: dict[Extractor, list[str]] = {}
     for measurement in measurements:
         metric, asked = measurement.metric, measurement.settings.features_are
         own = [side for side in sides if side.name in metric.sides]
@@ -94,9 +95,13 @@ def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
             raise OptionError(f"--features-are {asked}: is for sources of vectors (N, D), and here are none")
         common_protocol(measurement, own)
         _require_one_dimension(measurement, own)
+        if any(side.part_for(measurement) is None for side in own):
+            expected.setdefault(measurement.settings.extractor, []).append(measurement.need.tap)
         if metric.labelled and own:  # a metric over fakes alone has no part in a real side that is read first
             metric.require_classes({side.name: _labels(metric, side) for side in own})
         require_counts([measurement], {side.name: count for side in own if (count := _count(side, measurement))})
+    for extractor, taps in expected.items():
+        extractor.expect(taps)
 
 
 def _require_one_dimension(measurement: Measurement, sides: Sequence[Side]) -> None:

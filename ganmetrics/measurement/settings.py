@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError
 from ganmetrics.features import load_extractor, require_features
-from ganmetrics.features.extractor import Extractor, Options
+from ganmetrics.features.extractor import KINDS, Extractor, Options
 from ganmetrics.generators.source import GeneratorSource, names_generator
 from ganmetrics.images import ImageSource, open_images
 from ganmetrics.images.jpeg import JpegDecoder
@@ -42,7 +42,8 @@ class Settings(MetricOptions):
 
     Attributes:
         features: a name of `ganmetrics.features.EXTRACTORS` ("inception", "inception:768", "efficientnet-lite0",
-            "pixels", "timm:NAME"), "module:attribute", or a callable from uint8 RGB `(N, 3, H, W)` to `(N, D)`.
+            "pixels", "timm:NAME"), "module:attribute", "logits:module:attribute" for a classifier, or a callable from
+            uint8 RGB `(N, 3, H, W)` to `(N, D)`, or to a dict of "features" and "logits".
         weights: path of your own weights file for that extractor.
         features_are: of what sources of vectors `(N, D)` are the features: "inception", "inception:TAP" or a name; None
             calls them "vectors", and no score of them is called `fid`.
@@ -175,11 +176,10 @@ class Settings(MetricOptions):
         asking: what needs it, for the message.
         Raises OptionError if the extractor has no output of that kind.
         """
-        tap = getattr(self.extractor, f"{kind}_tap")
+        tap = self.extractor.tap_for(kind, asking)
         if tap is None:
-            needed = {"features": "feature vectors", "logits": "class logits", "spatial": "features at every place"}
             raise OptionError(
-                f"--features {name_of(self.features)}: {asking} is over {needed[kind]}, which this "
+                f"--features {name_of(self.features)}: {asking} is over {KINDS[kind]}, which this "
                 f"extractor lacks (it gives {', '.join(self.extractor.taps)}); use --features inception"
             )
         return tap
