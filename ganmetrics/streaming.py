@@ -139,7 +139,7 @@ class Streaming:
         with restored_random():
             vectors = extracted(batch, consumers, self.settings.batch_size)
             for need, statistic in targets:  # check all before the first update
-                require_fit(statistic, vectors[need.extractor, need.tap])
+                require_fit(statistic, vectors[need.extractor, need.tap], need.extractor.divisor)
             update_statistics(vectors, consumers)
         if labelled:
             target.batch_labels += classes

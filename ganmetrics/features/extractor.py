@@ -65,6 +65,8 @@ class Extractor(ABC):
     batch_size: the number of images that suits it; None leaves the choice to the device.
     warnings: full sentences for the score.
     tf32: whether its float32 products may use TF32.
+    divisor: what its vectors are divided by to give its features: pixels are handed on as bytes, which equal distances
+        need, and are their values times 255.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Extractor(ABC):
     batch_size: int | None = None
     warnings: Sequence[str] = ()
     tf32: bool = False
+    divisor: int = 1
 
     @abstractmethod
     def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:

@@ -1,4 +1,8 @@
-"""`pixels`: the image itself, flattened, in [0, 1]; grey images stay one channel, nothing is resized."""
+"""`pixels`: the image itself, flattened, in [0, 1]; grey images stay one channel, nothing is resized.
+
+Its vectors are the bytes, undivided: value / 255 has no exact binary form, and distances that are equal between bytes
+would differ by rounding. `divisor` says what is still to be done.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,14 @@ from ganmetrics.features.extractor import Extractor, Options
 
 
 class Pixels(Extractor):
-    """Vectors `(N, C * H * W)` of value / 255, float32; all images must have one shape."""
+    """Bytes `(N, C * H * W)`, uint8, which stand for value / 255; all images must have one shape."""
 
     name = "pixels"
     taps = ("features",)
     features_tap = "features"
     default_taps = ("features",)
-    dtype = "float32"
+    dtype = "float32"  # of the values; a metric that compares bytes says so
+    divisor = 255
     batch_size = 256
 
     def __init__(self, device: torch.device):
@@ -29,7 +34,7 @@ class Pixels(Extractor):
     def extract(self, stacks: Sequence[Tensor], taps: Collection[str]) -> Mapping[str, Tensor]:
         for stack in stacks:
             self.require(stack.shape[1:])
-        return {"features": self.scaled(torch.cat([stack.to(self.device).flatten(1) for stack in stacks]))}
+        return {"features": self.read(torch.cat([stack.to(self.device).flatten(1) for stack in stacks]))}
 
     def require(self, shape: torch.Size) -> None:
         """Raises StatisticsError for images of another shape `(C, H, W)` than those before."""
@@ -40,9 +45,9 @@ class Pixels(Extractor):
                 f"{_shape(self.shape)} and {_shape(shape)}; resize them first"
             )
 
-    def scaled(self, values: Tensor) -> Tensor:
+    def read(self, values: Tensor) -> Tensor:
         """Bytes `(N, D)` -> vectors `(N, D)`."""
-        return values.float() / 255
+        return values
 
     def describe(self, tap: str) -> dict[str, Any]:
         return {
@@ -56,12 +61,10 @@ class Pixels(Extractor):
 
 
 class PixelBytes(Pixels):
-    """The bytes themselves, for metrics that compute with them exactly; a byte stands for value / 255."""
+    """The bytes as features of their own, for a metric that computes with them; a byte stands for value / 255."""
 
     dtype = "uint8"
-
-    def scaled(self, values: Tensor) -> Tensor:
-        return values
+    divisor = 1
 
 
 class DequantizedPixels(Pixels):
@@ -70,11 +73,13 @@ class DequantizedPixels(Pixels):
     The noise is drawn in the order of the images, so it does not depend on the batch size.
     """
 
+    divisor = 1
+
     def __init__(self, device: torch.device, seed: int = 0):
         super().__init__(device)
         self._generator = torch.Generator().manual_seed(seed)
 
-    def scaled(self, values: Tensor) -> Tensor:
+    def read(self, values: Tensor) -> Tensor:
         noise = torch.rand(values.shape, generator=self._generator, dtype=torch.float64).to(values.device)
         return ((values + noise) / 256).float()
 

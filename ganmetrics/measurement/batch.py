@@ -39,15 +39,15 @@ def extracted(batch: Tensor, feeds: Feeds, batch_size: int | None) -> Vectors:
     return vectors
 
 
-def require_fit(statistic: Moments | Samples, blocks: Sequence[Tensor]) -> None:
-    """Raises StatisticsError if the statistic cannot take all of the vectors `(b, D)`."""
+def require_fit(statistic: Moments | Samples, blocks: Sequence[Tensor], divisor: int = 1) -> None:
+    """Raises StatisticsError if the statistic cannot take all of the vectors `(b, D)`, which are to be divided."""
     if statistic.count is None:
         raise StatisticsError("statistics of unknown count cannot be added to; measure the images instead")
     dim = statistic.dim or blocks[0].shape[1]
     for block in blocks:
         if block.shape[1] != dim:
             raise StatisticsError(f"expected vectors of shape (N, {dim}), got {tuple(block.shape)}")
-    if isinstance(statistic, Samples):
+    if isinstance(statistic, Samples) and divisor == statistic.divisor:
         kinds = {(statistic.dtype or blocks[0].dtype) == torch.uint8, *(block.dtype == torch.uint8 for block in blocks)}
         if len(kinds) > 1:
             raise StatisticsError("expected all vectors as bytes or all in floating point, got both")

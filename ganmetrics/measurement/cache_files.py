@@ -28,7 +28,7 @@ from ganmetrics.errors import OptionError
 from ganmetrics.printable import printable, reason_of
 from ganmetrics.runtime.memory import parse_memory, size
 
-FORMAT = "ganmetrics-reference-statistics-1"
+FORMAT = "ganmetrics-reference-statistics-2"
 LIMIT = 4 * 10**9  # bytes of all entries together
 SHARE = 4  # one entry may take at most 1 / SHARE of the limit
 ABANDONED = 600  # seconds; an unfinished file older than this was left by a process that was killed

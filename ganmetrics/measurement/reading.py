@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -207,6 +208,9 @@ def feeds(targets: Iterable[tuple[Need, Statistic]]) -> Feeds:
             )
         by_tap.setdefault(need.extractor, {}).setdefault(need.tap, {})[statistic] = None
     return {
-        extractor: {tap: [statistic.update for statistic in statistics] for tap, statistics in taps.items()}
+        extractor: {
+            tap: [partial(statistic.update, divisor=extractor.divisor) for statistic in statistics]
+            for tap, statistics in taps.items()
+        }
         for extractor, taps in by_tap.items()
     }

@@ -25,6 +25,7 @@ from PIL import features as pillow
 from torch import Tensor
 
 from ganmetrics.features import EXTRACTORS
+from ganmetrics.features.extractor import Extractor
 from ganmetrics.features.pixels import Pixels
 from ganmetrics.images import Summary
 from ganmetrics.images.base import IndexedSource
@@ -86,7 +87,7 @@ class ReferenceCache:
             return
         extractor = need.extractor
         with ordinary_modes(gradients=False):
-            statistic = restored(entry, extractor.device)
+            statistic = restored(entry, extractor)
             self.side.summary = Summary.from_dict(entry.about["summary"], self.side.opened)
         if isinstance(extractor, Pixels):
             _set_shape(extractor, statistic, self.side.summary)
@@ -179,7 +180,7 @@ def arrays(statistic: Statistic) -> dict[str, entries.Array]:
     """The exact contents of a statistic, by name."""
     if isinstance(statistic, Samples):
         dtype = str(statistic.dtype).removeprefix("torch.")
-        blocks = (block.contiguous().numpy().reshape(-1) for block in statistic.blocks())
+        blocks = (block.contiguous().numpy().reshape(-1) for block in statistic.kept())
         return {"rows": entries.Array(dtype, (statistic.count, statistic.dim or 0), blocks)}
     return {
         name: entries.Array("float64", tuple(array.shape), [array.contiguous().cpu().numpy().reshape(-1)])
@@ -187,13 +188,13 @@ def arrays(statistic: Statistic) -> dict[str, entries.Array]:
     }
 
 
-def restored(entry: entries.Entry, device: torch.device) -> Statistic:
+def restored(entry: entries.Entry, extractor: Extractor) -> Statistic:
     """The statistic of an entry: moments on the extractor's device; samples stay in the file."""
     if entry.about["statistic"] == "Samples":
         rows = entry.arrays["rows"]
         count, dim = rows.shape
-        return Samples.from_file(entry.file, rows.start, count, dim, DTYPES[rows.dtype])
-    home = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
+        return Samples.from_file(entry.file, rows.start, count, dim, DTYPES[rows.dtype], divisor=extractor.divisor)
+    home = torch.device("cpu") if extractor.device.type == "mps" else extractor.device  # MPS has no float64
     with entry.file as file:
         return Moments.from_arrays(entry.about["folded"], _tensors(file, entry.arrays, home))
 

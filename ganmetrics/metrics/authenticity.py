@@ -16,7 +16,7 @@ from torch import Tensor
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.distances import Device, Vectors
-from ganmetrics.metrics.numerics.neighbours import nearest_squared
+from ganmetrics.metrics.numerics.neighbours import compared_as, nearest_squared
 from ganmetrics.metrics.numerics.resampling import UNMOVED, linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
@@ -64,7 +64,8 @@ class Authenticity(SingleValued):
         if count < ENOUGH:
             error = 0.5 / max(count, 1) ** 0.5  # largest for a share of one half
             warnings.append(f"{count} fake images: a standard error up to {error:.2f}; give at least {ENOUGH}")
-        return Result(float(self._authentic().mean()), warnings=warnings)
+        value = float(self._authentic().mean())
+        return Result(value, warnings=warnings, protocol=compared_as(*self.statistics.values()))
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
         """Resamples the fakes. The training images stay fixed: they are the whole training set.

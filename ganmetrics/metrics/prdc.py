@@ -19,7 +19,7 @@ from torch import Tensor
 from ganmetrics.metrics.base import Metric, Result
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.distances import Device, Vectors
-from ganmetrics.metrics.numerics.neighbours import Balls, ball_counts, nearest_squared
+from ganmetrics.metrics.numerics.neighbours import Balls, ball_counts, compared_as, nearest_squared
 from ganmetrics.metrics.numerics.resampling import UNMOVED, linear
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
@@ -165,7 +165,7 @@ class PRDC(Metric):
             name: Result(
                 float(getattr(members, name).mean()),
                 warnings=warnings,
-                protocol={"k": manifold.k, "within": str(manifold)},
+                protocol={"k": manifold.k, "within": str(manifold), **compared_as(*self.statistics.values())},
             )
             for name, manifold in self.manifolds.items()
         }

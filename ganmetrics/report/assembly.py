@@ -195,7 +195,8 @@ def _ratio_words(ratio: float) -> str:
 
 def _map(by_name: Mapping[str, ReportSide], seed: int) -> tuple[str, str]:
     vectors_by_name = {name: side.vectors for name, side in by_name.items() if side.vectors}
-    parts = {name: rows_of(vectors, drawn(vectors.count, MAPPED, seed)) for name, vectors in vectors_by_name.items()}
+    chosen = {name: rows_of(vectors, drawn(vectors.count, MAPPED, seed)) for name, vectors in vectors_by_name.items()}
+    parts = {name: torch.cat(list(vectors.blocks())) for name, vectors in chosen.items()}
     if sum(map(len, parts.values())) < 3:  # too few points for a map
         return "", ""
     places, how = flat_map(torch.cat(list(parts.values())), seed)

@@ -84,14 +84,16 @@ def drawn(count: int, n: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:n].sort().values
 
 
-def rows_of(samples: Samples, indices: Tensor) -> Tensor:
-    """The vectors `(len(indices), D)` at these indices, in the same order."""
+def rows_of(samples: Samples, indices: Tensor) -> Samples:
+    """The vectors at these indices, in the same order, kept in the same way."""
     wanted, back = indices.unique(return_inverse=True)
     rows = []
-    for start, block in with_start(samples.blocks()):
+    for start, block in with_start(samples.kept()):
         in_block = wanted[(wanted >= start) & (wanted < start + len(block))] - start
         rows.append(block[in_block])
-    return torch.cat(rows)[back]
+    chosen = Samples()
+    chosen.update(torch.cat(rows)[back], samples.divisor)
+    return chosen
 
 
 def gap_ratios(distances: Tensor, reals: Tensor, real: Samples, without: Tensor | None = None) -> Tensor:

@@ -139,7 +139,7 @@ def _arrays(statistics: StatisticsFile) -> dict[str, Array]:
         arrays.update({names[role]: array for role, array in own.items()})
         described.append({
             "kind": part.kind, "keep": type(part.statistic).__name__, "count": part.statistic.count,
-            "arrays": names, "protocol": part.protocol,
+            "arrays": names, "protocol": part.protocol, "divisor": getattr(part.statistic, "divisor", 1),
         })  # fmt: skip
     main = parts[0]
     if len(parts) == 1 and main.kind == "features" and isinstance(main.statistic, Moments):
@@ -175,7 +175,7 @@ def _arrays_of(statistic: Statistic) -> dict[str, Array]:
     """The arrays of one part by their role."""
     if isinstance(statistic, Samples):
         dtype = np.dtype(STORED[statistic.dtype or torch.float32])
-        return {"vectors": Blocks((statistic.count, statistic.dim or 0), dtype, map(_numpy, statistic.blocks()))}
+        return {"vectors": Blocks((statistic.count, statistic.dim or 0), dtype, map(_numpy, statistic.kept()))}
     rows = None if statistic.count is None else statistic.rows()
     arrays: dict[str, Array] = {"mu": _numpy(statistic.mean()), "sigma": _numpy(_covariance(statistic))}
     return arrays if rows is None else {**arrays, "rows": _numpy(rows)}

@@ -76,9 +76,9 @@ def _listed(path: str, name: str, arrays: Arrays, about: dict[str, Any]) -> Part
     """One part of a file of several."""
     try:
         kind, names, count, keep = (about[key] for key in ("kind", "arrays", "count", "keep"))
-        protocol = dict(about["protocol"])
-        if kind not in SUFFIXES or keep not in ("Moments", "Samples"):
-            raise ValueError(f"{kind} as {keep}")
+        protocol, divisor = dict(about["protocol"]), int(about.get("divisor", 1))
+        if kind not in SUFFIXES or keep not in ("Moments", "Samples") or divisor < 1:
+            raise ValueError(f"{kind} as {keep}, divided by {divisor}")
         if keep == "Moments":
             moments = _moments(name, arrays, names, count)
             return Part(kind, moments, protocol, f"{names['mu']} and {names['sigma']}")
@@ -87,7 +87,8 @@ def _listed(path: str, name: str, arrays: Arrays, about: dict[str, Any]) -> Part
             raise ValueError(f"vectors of shape {vectors.shape} {vectors.dtype}")
     except (LookupError, TypeError, ValueError, SourceError) as error:
         raise StatisticsError(f"{name}: its list of parts does not fit its arrays ({error})") from error
-    return Part(kind, Samples.over(vectors, KEPT_AS[vectors.dtype.name]), protocol, names["vectors"])
+    samples = Samples.over(vectors, KEPT_AS[vectors.dtype.name], divisor=divisor)
+    return Part(kind, samples, protocol, names["vectors"])
 
 
 def _moments(name: str, arrays: Arrays, names: Mapping[str, str], count: int | None) -> Moments:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.statistics.factors import reflected, symmetric_factor
-from ganmetrics.statistics.rows import Rows
+from ganmetrics.statistics.rows import Rows, divided
 
 FOLD_ROWS = 512  # rows collected before each later update of the scatter matrix; one product of many rows is faster
 
@@ -79,8 +79,8 @@ class Moments:
         pieces = self._rows.pieces()
         return pieces[0].shape[1] if pieces else None
 
-    def update(self, vectors: Tensor) -> None:
-        """Add vectors `(N, D)` of any float dtype. Raises StatisticsError for another D."""
+    def update(self, vectors: Tensor, divisor: int = 1) -> None:
+        """Add vectors `(N, D)` of any float dtype, divided by the divisor. Raises StatisticsError for another D."""
         if self.count is None:
             raise StatisticsError("statistics of unknown count cannot be added to; measure the images instead")
         if vectors.ndim != 2 or (self.dim is not None and vectors.shape[1] != self.dim):
@@ -88,7 +88,7 @@ class Moments:
         if not len(vectors):
             return
         device = torch.device("cpu") if vectors.device.type == "mps" else vectors.device  # mps has no float64
-        self._rows.add(vectors, torch.float64, device)
+        self._rows.add(divided(vectors, divisor), torch.float64, device)
         self.count += len(vectors)
         waiting = self.count - self._folded
         if waiting > (FOLD_ROWS if self._folded else vectors.shape[1]):

@@ -39,3 +39,8 @@ class Rows:
         """A copy of all rows as one tensor; None before the first."""
         pieces = self.pieces()
         return torch.cat(pieces) if pieces else None
+
+
+def divided(vectors: Tensor, divisor: int) -> Tensor:
+    """Vectors `(N, D)` divided by the divisor, in float32; the same vectors for a divisor of 1."""
+    return vectors if divisor == 1 else vectors.float() / divisor

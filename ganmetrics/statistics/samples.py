@@ -15,7 +15,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.runtime.device import release_pages
 from ganmetrics.statistics.moments import Moments
-from ganmetrics.statistics.rows import Rows
+from ganmetrics.statistics.rows import Rows, divided
 
 CPU = torch.device("cpu")
 MEMORY_LIMIT = 256 * 2**20  # bytes; about 65,000 rows of 1008 float32 logits
@@ -26,10 +26,15 @@ class Samples:
     """Streaming store of vectors `(N, D)` in the order of arrival; memory is bounded, the rest is on disk.
 
     The temporary file has no name, so it disappears with the process, even after a crash.
+
+    Attributes:
+        dtype: of the vectors as they are kept; None before the first.
+        divisor: what they are divided by in `blocks`; see `Extractor.divisor`.
     """
 
     def __init__(self, memory_limit: int = MEMORY_LIMIT) -> None:
         self.count = 0
+        self.divisor = 1
         self.dim: int | None = None
         self._limit = memory_limit
         self._held = Rows()
@@ -42,30 +47,39 @@ class Samples:
         self._whole: Moments | None = None  # of a larger set, see `with_moments_of`
 
     @classmethod
-    def from_file(cls, file: IO[bytes], start: int, count: int, dim: int, dtype: torch.dtype) -> Samples:
+    def from_file(
+        cls, file: IO[bytes], start: int, count: int, dim: int, dtype: torch.dtype, *, divisor: int = 1
+    ) -> Samples:
         """A store over `count` rows of an existing file from byte `start` on. The file is never written to."""
         store = cls()
         store._source = (file, start, count)
-        store.count, store.dim, store.dtype = count, dim, dtype
+        store.count, store.dim, store.dtype, store.divisor = count, dim, dtype, divisor
         return store
 
     @classmethod
-    def over(cls, array: np.ndarray | Tensor, dtype: torch.dtype | None = None) -> Samples:
+    def over(cls, array: np.ndarray | Tensor, dtype: torch.dtype | None = None, *, divisor: int = 1) -> Samples:
         """A store over the rows of an array `(N, D)`, which may be memory-mapped. It is neither copied nor written to.
 
         dtype: in which rows are handed on. None: float32 for floats and whole numbers that it holds exactly, as those
             of 16 bits, else float64.
         """
         store = cls()
-        store._array = array
+        store._array, store.divisor = array, divisor
         store.count, store.dim, store.dtype = len(array), array.shape[1], dtype or _exact_dtype(array)
         return store
 
-    def update(self, vectors: Tensor) -> None:
+    def update(self, vectors: Tensor, divisor: int = 1) -> None:
         """Add vectors `(N, D)`. Bytes and float64 keep their dtype, everything else is stored as float32.
 
+        divisor: the vectors stand for themselves divided by it. They are kept undivided if the first ones are.
         Raises StatisticsError for another D, and for bytes mixed with floating point.
         """
+        if self.dtype is None:
+            self.divisor = divisor
+        elif divisor != self.divisor and self.divisor != 1:
+            raise StatisticsError(f"expected vectors to be divided by {self.divisor}, got some by {divisor}")
+        elif divisor != self.divisor:
+            vectors = divided(vectors, divisor)
         if vectors.ndim != 2 or (self.dim is not None and vectors.shape[1] != self.dim):
             raise StatisticsError(f"expected vectors of shape (N, {self.dim or 'D'}), got {tuple(vectors.shape)}")
         if self.dtype is None:
@@ -80,11 +94,15 @@ class Samples:
 
     def merge(self, other: Samples) -> None:
         """Append all vectors of another store."""
-        for block in other.blocks():
-            self.update(block)
+        for block in other.kept():
+            self.update(block, other.divisor)
 
     def blocks(self, rows: int = 4096) -> Iterator[Tensor]:
-        """All vectors in order, in blocks of `rows`; only the last block may be shorter."""
+        """All vectors in order, divided, in blocks of `rows`; only the last block may be shorter."""
+        return (divided(block, self.divisor) for block in self.kept(rows))
+
+    def kept(self, rows: int = 4096) -> Iterator[Tensor]:
+        """`blocks` as they are kept, before the division."""
         return _gathered(self._pieces(rows), rows)
 
     def with_moments_of(self, whole: Moments) -> Samples:

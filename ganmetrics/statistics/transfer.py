@@ -19,7 +19,9 @@ Statistic = Moments | Samples
 def description(statistic: Statistic) -> dict[str, Any]:
     """What the receiver needs to know before the numbers arrive: counts, shapes, dtype."""
     if isinstance(statistic, Samples):
-        return {"count": statistic.count, "dim": statistic.dim, "dtype": statistic.dtype}
+        return {
+            "count": statistic.count, "dim": statistic.dim, "dtype": statistic.dtype, "divisor": statistic.divisor
+        }  # fmt: skip
     return {"folded": statistic.folded, "shapes": {name: array.shape for name, array in statistic.arrays().items()}}
 
 
@@ -33,7 +35,7 @@ def contents(statistic: Statistic) -> Iterator[Tensor]:
 
 def give(statistic: Statistic, send: Callable[[Tensor], None]) -> None:
     """Send everything it holds, in pieces, by `send`."""
-    arrays = statistic.blocks(ROWS) if isinstance(statistic, Samples) else statistic.arrays().values()
+    arrays = statistic.kept(ROWS) if isinstance(statistic, Samples) else statistic.arrays().values()
     for array in arrays:
         for piece in array.cpu().contiguous().view(-1).split(PIECE):
             send(piece)
@@ -44,7 +46,7 @@ def take(statistic: Statistic, about: dict[str, Any], receive: Callable[[Tensor]
     if isinstance(statistic, Samples):
         for start in range(0, about["count"], ROWS):
             rows = min(ROWS, about["count"] - start)
-            statistic.update(_received((rows, about["dim"]), about["dtype"], receive))
+            statistic.update(_received((rows, about["dim"]), about["dtype"], receive), about["divisor"])
         return
     arrays = {name: _received(shape, torch.float64, receive) for name, shape in about["shapes"].items()}
     device = next((array.device for array in statistic.arrays().values()), torch.device("cpu"))

@@ -75,7 +75,7 @@ def test_pixels() -> None:
     extractor = load_extractor("pixels", Options())
     x = torch.arange(2 * 3 * 4).reshape(2, 1, 3, 4).byte()
     out = extractor([x], ["features"])["features"]
-    torch.testing.assert_close(out, x.reshape(2, 12).float() / 255)
+    torch.testing.assert_close(out, x.reshape(2, 12))
     with pytest.raises(StatisticsError, match="got 4x3 grey and 5x3 grey; resize them first"):
         extractor([torch.zeros(1, 1, 3, 5, dtype=torch.uint8)], ["features"])
 

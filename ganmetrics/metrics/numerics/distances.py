@@ -34,23 +34,33 @@ def place(device: Device) -> torch.device:
 
 
 def pairs_of(queries: Vectors, points: Vectors, where: torch.device) -> Pairs:
-    """Two sets on a device, with float32 bounds. Raises StatisticsError as `hold` does, and for unequal dimensions."""
-    x = hold(queries, where)
-    y = x if points is queries else hold(points, where)
+    """Two sets on a device, with float32 bounds. Raises StatisticsError as `hold` does, and for unequal dimensions.
+
+    Sets of one divisor are compared undivided: distances that are equal between bytes stay equal.
+    """
+    divisor = shared_divisor(queries, points)
+    x = hold(queries, where, undivided=divisor != 1)
+    y = x if points is queries else hold(points, where, undivided=divisor != 1)
     if len(x) and len(y) and x.shape[1] != y.shape[1]:
         raise StatisticsError(f"expected vectors of {y.shape[1]} dimensions, got {x.shape[1]}")
-    return Pairs(x, y, torch.float32)
+    return Pairs(x, y, torch.float32, divisor)
+
+
+def shared_divisor(*sides: Vectors) -> int:
+    """By what all sides are divided; 1 if that is not the same number, because then they are compared divided."""
+    divisors = {side.divisor if isinstance(side, Samples) else 1 for side in sides}
+    return divisors.pop() if len(divisors) == 1 else 1
 
 
 class Pairs:
-    """Bounds of scale^2 times the squared distances of queries `(N, D)` and points `(M, D)`.
+    """Bounds of `unit` times the squared distances of queries `(N, D)` and points `(M, D)`, each divided by `divisor`.
 
-    Each distance is at least `lower` of `blocks`, and at most `lower` + `gap`. The scale is a power of two, so that
-    scaling does not round.
+    Each is at least `lower` of `blocks`, and at most `lower` + `gap`. The unit is scale^2 divisor^2, with a power of
+    two as the scale, so that scaling does not round.
     """
 
-    def __init__(self, queries: Tensor, points: Tensor, dtype: torch.dtype):
-        self.queries, self.points, self.dtype = queries, points, dtype
+    def __init__(self, queries: Tensor, points: Tensor, dtype: torch.dtype, divisor: int = 1):
+        self.queries, self.points, self.dtype, self.divisor = queries, points, dtype, divisor
         self.block_size = BLOCK[points.device.type]
         self.scale = 1.0
         self._centre = points.mean(dim=0).float()
@@ -58,6 +68,7 @@ class Pairs:
         parts = [self.centred(part).abs() for side in sides for part in (side.amin(dim=0), side.amax(dim=0))]
         largest = max(float(part.max()) for part in parts)
         self.scale = 2.0 ** -max(-LARGEST_SCALE, min(math.frexp(largest)[1], LARGEST_SCALE))
+        self.unit = (self.scale * divisor) ** 2
         self.slack = (queries.shape[1] + ROUNDINGS) * torch.finfo(dtype).eps / 2
         norms = [self._norms(side) for side in sides]
         self._norms_of = norms[0], norms[-1]
@@ -99,7 +110,7 @@ class Pairs:
     def direct(self, i: Tensor, j: Tensor) -> Tensor:
         """Exact squared distances `(P,)` float64 of queries i and points j, not scaled.
 
-        All chunks have one shape, so that all sums run in the same order and ties stay ties.
+        All chunks have one shape, so that all sums run in the same order and ties stay ties. Sums of bytes are exact.
         """
         chunk = max(2, DIRECT // self.queries.shape[1])
         distances = torch.empty(len(i), dtype=torch.float64, device=i.device)
@@ -107,15 +118,17 @@ class Pairs:
             a, b = (_padded(index[start : start + chunk], chunk) for index in (i, j))
             squared = self.queries[a].double().sub_(self.points[b]).square_().sum(dim=1)
             distances[start : start + chunk] = squared[: len(i) - start]
-        return distances
+        return distances.div_(self.divisor**2)
 
 
 def _padded(index: Tensor, length: int) -> Tensor:
     return torch.cat([index, index.new_zeros(length - len(index))])
 
 
-def hold(vectors: Vectors, device: torch.device | None = None) -> Tensor:
+def hold(vectors: Vectors, device: torch.device | None = None, *, undivided: bool = False) -> Tensor:
     """All vectors `(N, D)` as one tensor: float64 stays, everything else becomes float32, which is exact for bytes.
+
+    undivided: of a store, the vectors as they are kept.
 
     Raises StatisticsError for another shape, no vectors, NaN and infinity.
     """
@@ -126,7 +139,7 @@ def hold(vectors: Vectors, device: torch.device | None = None) -> Tensor:
     else:
         dtype = torch.float64 if vectors.dtype == torch.float64 else torch.float32
         whole = torch.empty(vectors.count, vectors.dim or 0, dtype=dtype, device=device)
-        for start, block in with_start(vectors.blocks()):
+        for start, block in with_start(vectors.kept() if undivided else vectors.blocks()):
             whole[start : start + len(block)] = block
     if not len(whole):
         raise StatisticsError("expected at least one vector, got none")

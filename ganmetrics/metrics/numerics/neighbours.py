@@ -1,7 +1,8 @@
 """Exact nearest neighbours and counts of vectors in balls, for precision, recall, authenticity and the report.
 
 Results are those of a comparison of all exact distances, ties included. Products in float32 give bounds of the
-distances (see `distances.py`); only pairs that the bounds do not decide are computed exactly.
+distances (see `distances.py`); only pairs that the bounds do not decide are computed exactly. Pixels are compared as
+bytes, whose squared distances are whole numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
-from ganmetrics.metrics.numerics.distances import TINY, Device, Pairs, Vectors, pairs_of, place
+from ganmetrics.metrics.numerics.distances import TINY, Device, Pairs, Vectors, pairs_of, place, shared_divisor
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
 
@@ -84,7 +85,7 @@ def ball_counts(
     where = place(device)
     with exact_arithmetic(where):
         pairs = pairs_of(queries, points, where)
-        radii = [b.squared_radii.to(where) * pairs.scale**2 for b in balls]
+        radii = [b.squared_radii.to(where) * pairs.unit for b in balls]
         reach = {
             side: _largest([r for r, b in zip(radii, balls, strict=True) if b.around == side], n, where)
             for side, n in (("queries", len(pairs.queries)), ("points", len(pairs.points)))
@@ -105,6 +106,11 @@ def ball_counts(
         return [(by_query.cpu(), by_point.cpu()) for by_query, by_point in tallies]
 
 
+def compared_as(*sides: Samples) -> dict[str, str]:
+    """What a protocol has to say of the numbers that are compared: the dtype of vectors that are not divided before."""
+    return {} if shared_divisor(*sides) == 1 else {"dtype": str(sides[0].dtype).removeprefix("torch.")}
+
+
 def _largest(radii: Sequence[Tensor], n: int, device: torch.device) -> Tensor:
     """Largest squared radius `(n,)` at each centre, rounded up to float32; -infinity without balls."""
     if not radii:
@@ -118,7 +124,7 @@ def _decided(pairs: Pairs, i: Tensor, j: Tensor, bound: Tensor, limits: Sequence
     unsure = torch.zeros_like(i, dtype=torch.bool)
     for limit in limits:
         unsure |= (bound <= limit) & (limit <= upper)
-    upper[unsure] = pairs.direct(i[unsure], j[unsure]) * pairs.scale**2
+    upper[unsure] = pairs.direct(i[unsure], j[unsure]) * pairs.unit
     return upper
 
 
@@ -139,11 +145,11 @@ def _nearest_squared(
         squared, index = _sorted(pairs, torch.arange(n, device=where), index)
         kth = squared[:, k - 1]
         # Every other point is at least as far as the largest candidate bound; nothing is nearer than 0.
-        sure = (kth * pairs.scale**2 < lower.amax(dim=1)) | (kth == 0) | (index.shape[1] == available)
+        sure = (kth * pairs.unit < lower.amax(dim=1)) | (kth == 0) | (index.shape[1] == available)
         squared, index = squared[:, :k].contiguous(), index[:, :k].contiguous()
         unsure = (~sure).nonzero().flatten()
         if len(unsure):
-            wide = Pairs(pairs.queries, pairs.points, torch.float64)
+            wide = Pairs(pairs.queries, pairs.points, torch.float64, pairs.divisor)
             for rows in unsure.split(max(1, EXHAUSTIVE // len(pairs.points))):
                 squared[rows], index[rows] = _of_all(wide, rows, k, exclude_self)
         return squared.cpu(), index.cpu()
