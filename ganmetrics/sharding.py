@@ -19,6 +19,7 @@ from ganmetrics.measurement.reading import fill, require_images, require_labels,
 from ganmetrics.measurement.remarks import summary_remarks
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side
+from ganmetrics.printable import brief
 from ganmetrics.runtime.distributed import Alone
 from ganmetrics.statistics import loading
 from ganmetrics.statistics.files import StatisticsFile, require_same_parts
@@ -102,7 +103,7 @@ def _kept(measurements: Sequence[Measurement], settings: Settings, keep: str | N
     if settings.confidence:
         raise OptionError("confidence: is for scores; to keep what intervals need, use --keep vectors")
     if keep not in (None, "moments", "vectors"):
-        raise OptionError(f"--keep: expected moments or vectors, got {keep!r}")
+        raise OptionError(f"--keep: expected moments or vectors, got {brief(keep)}")
     for measurement in measurements:
         if keep == "moments" and measurement.need.keep is Samples:
             raise OptionError(f"--keep moments: {measurement.metric.name} needs the vectors; leave one of them out")

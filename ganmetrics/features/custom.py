@@ -22,12 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
-from ganmetrics.features.extractor import KINDS, Extractor, Options, state_dict_sha256
+from ganmetrics.features.extractor import KINDS, LOGITS, Extractor, Options, label_of, state_dict_sha256
 from ganmetrics.printable import TOLD, brief, cut, name_of
 from ganmetrics.runtime.guards import evaluating
 
 STATED = "ganmetrics_outputs"  # attribute of a callable
-LOGITS = "logits:"  # before module:attribute
 SUMS_TO_1 = 0.01  # how far from 1 the sum of probabilities in half precision may be
 BYTES = re.compile(r"Byte|uint8|unsigned char")  # in what torch and others say of a wrong dtype
 
@@ -179,11 +178,11 @@ def build(path: str, options: Options) -> Custom:
     if options.weights:
         raise OptionError(f"--features {path}: it brings its own weights; leave out --weights")
     is_logits = path.startswith(LOGITS) and path.count(":") > 1
-    module_name, _, attribute = path.removeprefix(LOGITS if is_logits else "").partition(":")
+    module_name, _, attribute = path[len(LOGITS) if is_logits else 0 :].partition(":")
     function = _made(import_attribute(module_name, attribute, "--features"), path)
     if not callable(function):
         raise OptionError(f"--features {path}: expected a callable or a torch.nn.Module, got {brief(function)}")
-    return Custom(function, options.device, f"{module_name}-{attribute}", "logits" if is_logits else None)
+    return Custom(function, options.device, label_of(path), "logits" if is_logits else None)
 
 
 def of_callable(function: Callable[[Tensor], Any], options: Options) -> Custom:

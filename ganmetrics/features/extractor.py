@@ -20,7 +20,14 @@ from ganmetrics.runtime.arithmetic import exact_arithmetic
 CPU = torch.device("cpu")
 CPU_BATCH = 4  # images; small, so that a batch stays in the cache
 KINDS = {"features": "feature vectors", "logits": "class logits", "spatial": "features at every place"}
+LOGITS = "logits:"  # before module:attribute, for a classifier that returns its logits
 Network = Callable[[Tensor, Collection[str]], Mapping[str, Tensor]]
+
+
+def label_of(features: str) -> str:
+    """What a score calls the features of this name: "inception-768", "module-attribute"."""
+    own = features.removeprefix(LOGITS)
+    return (own if ":" in own else features).replace(":", "-")
 
 
 class Finite:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError
 from ganmetrics.features import load_extractor, require_features
-from ganmetrics.features.extractor import KINDS, Extractor, Options
+from ganmetrics.features.extractor import KINDS, Extractor, Options, label_of
 from ganmetrics.generators.source import GeneratorSource, names_generator
 from ganmetrics.images import ImageSource, open_images
 from ganmetrics.images.jpeg import JpegDecoder
@@ -93,6 +93,8 @@ class Settings(MetricOptions):
         require_features(self.features)
         if not isinstance(self.weights, (str, os.PathLike, type(None))):
             raise OptionError(f"--weights: expected the path of a file, got {brief(self.weights)}")
+        if not isinstance(self.features_are, (str, type(None))):
+            raise OptionError(f"--features-are: expected a name, such as inception, got {brief(self.features_are)}")
         if self.weights is not None and not isinstance(self.features, str):
             raise OptionError("weights: a callable brings its own; leave weights out")
         if self.on_error not in ("fail", "skip"):
@@ -127,7 +129,7 @@ class Settings(MetricOptions):
     @property
     def label(self) -> str | None:
         """The name of the features as a score has it, "inception-768"; None for a callable."""
-        return self.features.replace(":", "-") if isinstance(self.features, str) else None
+        return label_of(self.features) if isinstance(self.features, str) else None
 
     def suits(self, protocol: Mapping[str, Any]) -> bool:
         """Whether vectors of this protocol are of the features that were asked for.

@@ -203,6 +203,17 @@ def test_on_the_command_line(features: str, name: str, module: SimpleNamespace, 
     assert json.loads(one_of_several.out)["value"] == score["value"]
 
 
+def test_kept_logits_on_the_command_line(module: SimpleNamespace, cli: Cli) -> None:
+    """Statistics of one's own classifier, with the same option and without."""
+    for features in ("logits:my_module:plain", "my_module:classifier"):
+        made = cli("stats", "fakes.npz", "-m", "is", "--features", features, "-o", "kept.npz", "--overwrite", "--quiet")
+        assert made.code == 0, made
+        for options in ([], ["--features", features]):
+            score = json.loads(cli("is", "kept.npz", *options, "--json", "--quiet").out)
+            assert score["value"] == pytest.approx(module.value, rel=1e-5)
+            assert score["metric"] == f"is-{features.removeprefix('logits:').replace(':', '-')}"
+
+
 def test_a_classifier_that_does_not_say_so_on_the_command_line(module: SimpleNamespace, cli: Cli) -> None:
     assert cli("is", "fakes.npz", "--features", "my_module:plain", "--quiet").error == (
         "features my_module-plain: the Inception Score is over class logits, and it returns features alone; return "

@@ -206,6 +206,52 @@ def test_statistics_files_hold_values(confidence: bool, tmp_path: Path, rng: np.
     assert merged.moments.mean().numpy() == pytest.approx(vectors.mean(axis=0), rel=1e-12)
 
 
+def test_files_that_keep_vectors(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Bytes and their divisor: every metric has the same value from files as from images, and after a merge."""
+    names = ["prdc", "authenticity", "fid", "kid", "vendi"]
+    real, fake = (images(rng, 90, (1, 3, 3), (0, 60, 120, 180)) for _ in range(2))
+    for name, data in (("real", real), ("first", fake[:40]), ("second", fake[40:])):
+        gm.stats(data, keep="vectors", **OPTIONS).save(tmp_path / f"{name}.npz")
+    gm.merge([tmp_path / "first.npz", tmp_path / "second.npz"]).save(tmp_path / "fake.npz")
+    with np.load(tmp_path / "real.npz") as file:
+        assert (file["vectors"].dtype, file["vectors"].tolist()) == (np.uint8, real.reshape(90, -1).tolist())
+        assert file["mu"] == pytest.approx(real.reshape(90, -1).mean(axis=0) / 255, rel=1e-6)
+    from_images = gm.evaluate(real, fake, names, **OPTIONS)
+    assert {name: from_images[name].value for name in VALUES} == pytest.approx(by_whole_numbers(real, fake), abs=1e-12)
+    for one, other in (
+        (tmp_path / "real.npz", fake),
+        (real, tmp_path / "fake.npz"),
+        (tmp_path / "real.npz", tmp_path / "fake.npz"),
+    ):
+        scores = gm.evaluate(one, other, names, **OPTIONS)
+        assert {name: score.value for name, score in scores.items()} == {
+            name: close(score.value) for name, score in from_images.items()
+        }
+    evaluator = gm.Evaluator(names, tmp_path / "first.npz", **OPTIONS)
+    evaluator.update(fake[40:], side="real")
+    evaluator.update(real)
+    assert {name: score.value for name, score in evaluator.compute().items() if name in VALUES} == pytest.approx(
+        by_whole_numbers(fake, real), abs=1e-12
+    )
+
+
+def test_vectors_of_values_that_were_saved_elsewhere(tmp_path: Path, rng: np.random.Generator) -> None:
+    """They are never taken for bytes, nor bytes for them."""
+    real, fake = (images(rng, 90, (1, 3, 3), range(256)) for _ in range(2))
+    np.save(tmp_path / "real.npy", real.reshape(90, -1) / 255)
+    np.save(tmp_path / "bytes.npy", real.reshape(90, -1))
+    options = {**OPTIONS, "features_are": "pixels"}
+    expected = gm.fid(real, fake, **OPTIONS).value
+    assert gm.fid(tmp_path / "real.npy", (fake / 255).reshape(90, -1), **options).value == pytest.approx(
+        expected, rel=1e-6
+    )
+    both = gm.metrics.fid(np.load(tmp_path / "bytes.npy"), fake.reshape(90, -1))
+    assert both == pytest.approx(expected * 255**2, rel=1e-6)
+    assert gm.metrics.authenticity(np.load(tmp_path / "bytes.npy"), fake.reshape(90, -1)) == pytest.approx(
+        by_whole_numbers(real, fake)["authenticity"], abs=1e-12
+    )
+
+
 def test_the_vectors_are_bytes() -> None:
     extractor = load_extractor("pixels", Options())
     x = torch.arange(24).reshape(2, 1, 3, 4).byte()
