@@ -20,7 +20,8 @@ from ganmetrics.measurement.settings import Settings
 from ganmetrics.metrics.inversion.targets import as_targets, require_fit
 from ganmetrics.validation import whole
 
-READING = {"value_range", "layout", "data_root", "num_workers", "on_error", "n_samples", "device", "progress"}
+READING = {"value_range", "layout", "data_root", "num_workers", "on_error", "n_samples", "device", "progress",
+           "include", "exclude"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def read_test_images(
     if isinstance(source, (Tensor, np.ndarray)) and not resize and settings.layout is None:
         shape = None if generator is None else generator.image_shape
         pixels = as_targets(source, value_range=settings.value_range, like=shape)[:n_images]
+        settings.refuse_selection(None, "is an array")
         if generator is not None:
             require_fit(tuple(pixels.shape[1:]), generator)
         return TestImages(pixels)

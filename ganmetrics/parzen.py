@@ -19,7 +19,7 @@ from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.reading import fill
 from ganmetrics.measurement.remarks import remarks, same_source
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side, generated
+from ganmetrics.measurement.side import Side, images_of
 from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.metrics.numerics.baselines import cut, kmeans_centres
 from ganmetrics.metrics.parzen import ParzenLogLikelihood
@@ -125,7 +125,8 @@ class Parzen:
         self._need = Need(self._settings, "features", Samples)
         self._sides = {"samples": self._side("samples")}
         if validation is not None:
-            if not self.options.allow_same and same_source(validation, test):
+            alike = self._settings.selection("validation") == self._settings.selection("test")
+            if not self.options.allow_same and alike and same_source(validation, test):
                 raise OptionError(self._same_message(f"{validation}" if isinstance(validation, str) else "one source"))
             for name, source in (("validation", validation), ("test", test)):
                 self._sides[name] = self._read(name, source)
@@ -253,7 +254,7 @@ class Parzen:
             "baseline": self.options.baseline,
             "resize": None,
             **self._settings.preparation,
-            **generated(self._sides.values()),
+            **images_of(self._sides.values()),
             "distances": "exact" if dtypes == {torch.uint8} else "float64",
             "device": str(self.metric.device),
             "torch": torch.__version__,
@@ -262,10 +263,11 @@ class Parzen:
     def _read(self, name: str, source: Any) -> Side:
         points = as_points(source)
         if points is not None:
+            self._settings.refuse_selection(name, "is points")
             side = self._side(name, source)
             self._add(side, points)
             return side
-        side = self._side(name, source, self._settings.open(source))
+        side = self._side(name, source, self._settings.open(source, name))
         fill(side, [self._need], self._settings)
         return side
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import reprlib
+from collections.abc import Iterable, Sequence
 from numbers import Complex
 
 SHOWN = 80  # characters of a user's value in a message
@@ -76,3 +78,18 @@ class _Brief(reprlib.Repr):
 
 
 _BRIEF = _Brief()
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Names sorted with the numbers in them by value: "samples_2" comes before "samples_10"."""
+    return sorted(names, key=_natural)
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def some(names: Sequence[str]) -> str:
+    """The first five names and the number of the rest, for a message."""
+    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ganmetrics.errors import OptionError
+from ganmetrics.printable import natural_order, printable, some
 from ganmetrics.version import __version__
 
 
@@ -92,7 +93,13 @@ class Score:
         digits = self.digits
         spread = "" if self.spread is None else f" +- {self.spread:.{digits}f}"
         ends = "" if self.interval is None else " [{:.{d}f}, {:.{d}f}]".format(*self.interval, d=digits)
-        return f"{self.metric} {self.value:.{digits}f}{spread}{ends}"
+        over = f" over {self.classes()}" if self.classes() else ""
+        return f"{self.metric} {self.value:.{digits}f}{spread}{ends}{over}"
+
+    def classes(self) -> str:
+        """The number of classes and the first ones, of a metric over classes; else empty."""
+        names = natural_order(map(str, self.protocol.get("per_class") or ()))
+        return f"{len(names)} {'class' if len(names) == 1 else 'classes'}: {some(names)}" if names else ""
 
     def counts(self) -> str:
         """Number of images of each side, as text."""
@@ -117,8 +124,15 @@ class Score:
             self.protocol.get("method") and f"{self.protocol['method']}, at most {self.protocol['steps']} steps",
             self.protocol.get("psnr") and f"PSNR {self.protocol['psnr']:.2f} dB",
             self.protocol.get("protocol") and f"protocol {self.protocol['protocol']}",
+            *self._chosen("include", "only"),
+            *self._chosen("exclude", "without"),
         ]
         return "; ".join(str(part) for part in parts if part)
+
+    def _chosen(self, option: str, word: str) -> list[str]:
+        """Which images were taken of each side, by patterns of their names."""
+        by_side = self.protocol.get(option) or {}
+        return [f"{side} {word} {', '.join(map(printable, patterns))}" for side, patterns in by_side.items()]
 
     def with_(self, **changes: Any) -> Score:
         return replace(self, **changes)

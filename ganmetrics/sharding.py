@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.images import Summary
+from ganmetrics.measurement.class_remarks import class_notes, require_labels
 from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
 from ganmetrics.measurement.kept_images import KeptImages
 from ganmetrics.measurement.measurement import Measurement, configured
 from ganmetrics.measurement.need import Need
-from ganmetrics.measurement.reading import fill, require_images, require_labels, unopened_side
+from ganmetrics.measurement.reading import fill, require_images, unopened_side
 from ganmetrics.measurement.remarks import summary_remarks
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side
@@ -75,6 +76,10 @@ def shared_stats(
         side.opened = settings.open(source)
         require_labels(measurements, side)
         fill(side, wanted, settings, watchers, group)
+        if group.rank == 0:
+            require_labels(measurements, side, read=True)
+    else:
+        settings.refuse_selection(None, "is statistics without images")
     parts = [part for need in needs for part in _parts(side, need)]
     vectors = any(isinstance(part.statistic, Samples) for part in parts)
     return StatisticsFile(parts, side.file.origin if side.file else "", side.labels if vectors else None)
@@ -129,6 +134,8 @@ def _protocol(side: Side, need: Need) -> dict[str, Any]:
         "skipped": side.skipped,
         "source": os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else str(side.opened),
         **side.summary.record(),
+        **side.choice,
+        "class_notes": class_notes(side.classes),
     }
 
 

@@ -63,6 +63,9 @@ READING = [
     click.option("--value-range", type=float, nargs=2, metavar="LO HI",
                  help="Range of float images: -1 1 (tanh) or 0 1 (sigmoid)."),
     click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW"]), help="For arrays whose shape fits several."),
+    click.option("--include", multiple=True, metavar="GLOB",
+                 help="Take only images of such names, '*_fake_B.png'; fake:GLOB for one side. Repeat it for more."),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out images of such names; as --include."),
     click.option("--data-root", metavar="DIR", help="Where datasets are.  [default: $GANMETRICS_DATA]"),
     click.option("--quiet", is_flag=True, help="No progress bar."),
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from ganmetrics.generators.latents import own_latents
 from ganmetrics.generators.opened import OpenGenerator
 from ganmetrics.images.arrays import to_uint8
 from ganmetrics.images.base import Stack, StreamSource
+from ganmetrics.images.classes import Classes
 from ganmetrics.images.datasets import is_dataset_name
 from ganmetrics.validation import whole
 
@@ -87,9 +88,9 @@ class GeneratorSource(StreamSource):
         self.count, self.seed, self._quantize = n, seed, quantize
         described = self.generator.describe()
         self.about = {"generator": described["generator"], "sha256": described["generator_sha256"], "seed": seed}
-        self.remark = "; ".join(self.generator.warnings) or None
+        self.remarks = list(self.generator.warnings)
         if self.generator.n_classes is not None:
-            self.labels = [str(i % self.generator.n_classes) for i in range(n)]
+            self.classes = Classes([str(i % self.generator.n_classes) for i in range(n)], "the generator")
 
     def stacks(self, batch_size: int) -> Iterator[Stack]:
         for start in range(0, self.count, BLOCK):

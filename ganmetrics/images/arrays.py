@@ -202,6 +202,11 @@ class ArraySource(StreamSource):
         self._first = 0  # index of the first image in the whole array, if this is a part
         super().__init__(name, len(self._images))
 
+    @property
+    def rule(self) -> PixelRule:
+        """How the array is read, with its layout."""
+        return self._rule
+
     def fingerprint(self) -> str:
         """Over shape, dtype, the stated rule and the raw bytes, so that nothing has to be converted first."""
         whole = as_tensor(self._images[:0], self.name)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from ganmetrics.errors import ImageError, OptionError
+from ganmetrics.images.classes import Classes
 from ganmetrics.images.file_kinds import FileKind
 from ganmetrics.images.fingerprint import of_images
 from ganmetrics.images.names import extension
+from ganmetrics.images.patterns import ALL
 from ganmetrics.printable import brief
 
 if TYPE_CHECKING:
@@ -25,20 +27,28 @@ QUANTIZE = ("round", "truncate")
 
 @dataclass(frozen=True)
 class Picture:
-    """One decoded image: `pixels` uint8 `(C, H, W)`, C in {1, 3}, notes on anything unusual, what its file tells."""
+    """One decoded image: `pixels` uint8 `(C, H, W)`, C in {1, 3}, notes on anything unusual, what its file tells.
+
+    `label` is its class, if it came with the image.
+    """
 
     pixels: Tensor
     notes: tuple[str, ...] = ()
     kind: FileKind | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Images of one shape: `pixels` uint8 `(b, C, H, W)`, and for each note the number of images that it is about."""
+    """Images of one shape: `pixels` uint8 `(b, C, H, W)`, and for each note the number of images that it is about.
+
+    `labels` are the classes of the images, None for one without; empty if none came with them.
+    """
 
     pixels: Tensor
     notes: tuple[tuple[str, int], ...] = ()
     kinds: tuple[FileKind, ...] = ()
+    labels: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,13 +79,25 @@ def _pair(value_range: Any) -> tuple[float, float]:
     return low, high
 
 
+@dataclass(frozen=True)
+class Extent:
+    """Images [start, stop) of an array that other sources may hold too; `of` identifies it."""
+
+    of: Hashable
+    start: int
+    stop: int
+
+
 class ImageSource:
     """Images under a printable `name`; `n_images` is their number, or None if it is only known after reading."""
 
-    remark: str | None = None  # a note on the whole source, for the score
+    remarks: Sequence[str] = ()  # notes on the whole source, for the score
     about: Mapping[str, Any] | None = None  # what made the images, for the protocol of a score
-    labels: Sequence[str] | None = None  # the class of every image, in order, if known
+    extents: Sequence[Extent] = ()  # the parts of arrays in files or of datasets that the images are
+    selection = ALL  # which of its images were taken, by their names
     is_part = False  # of another source: whether that one gave enough images is checked elsewhere
+    original: ImageSource | None = None  # the source whose images these are, prepared
+    _classes: Classes | None = None
 
     def __init__(self, name: str, n_images: int | None):
         self.name = name
@@ -85,6 +107,37 @@ class ImageSource:
         if self.n_images is None:
             raise TypeError(f"{self.name}: the number of images is not known before they are read")
         return self.n_images
+
+    @property
+    def classes(self) -> Classes:
+        """The class of every image, as far as it is known before the images are read."""
+        if self.original is not None:
+            return self.original.classes
+        if self._classes is None:
+            self._classes = self.find_classes()
+        return self._classes
+
+    @classes.setter
+    def classes(self, found: Classes) -> None:
+        self._classes = found
+
+    def find_classes(self) -> Classes:
+        """What `classes` is; called when it is first asked for."""
+        return Classes()
+
+    @property
+    def labels(self) -> Sequence[str] | None:
+        """The class of every image, in order; None if not known."""
+        return self.classes.labels
+
+    def may_bring_classes(self) -> bool:
+        """Whether the images may come with classes when they are read, though none are known before."""
+        return self.original is not None and self.original.may_bring_classes()
+
+    def take_after(self, source: ImageSource) -> None:
+        """Say the same of the images as the source whose images they are."""
+        self.original, self.remarks, self.about = source, source.remarks, source.about
+        self.selection = source.selection
 
     def __bool__(self) -> bool:
         return True  # Python would call `__len__`, which may raise
@@ -135,7 +188,7 @@ class _Part(IndexedSource):
 
     def __init__(self, source: IndexedSource, start: int, stop: int):
         super().__init__(source.name, stop - start)
-        self.parallel, self.remark, self.problem = source.parallel, source.remark, source.problem
+        self.parallel, self.remarks, self.problem = source.parallel, source.remarks, source.problem
         self._source, self._start = source, start
 
     def where(self, index: int) -> str:

@@ -16,44 +16,49 @@ import numpy as np
 
 from ganmetrics.errors import SourceError
 from ganmetrics.images.arrays import ArraySource
-from ganmetrics.images.base import PixelRule
+from ganmetrics.images.base import Extent, PixelRule
+from ganmetrics.images.classes import Classes
 from ganmetrics.printable import printable
 
 ENVIRONMENT = "GANMETRICS_DATA"
 SYNTAX = re.compile(r"(?P<name>[a-z0-9-]+)(:(?P<split>[a-z]+))?(\[(?P<start>\d*):(?P<stop>\d*)\])?", re.ASCII)
 
 
+Loaded = tuple[Any, list[str], list[str]]
+
+
 @dataclass(frozen=True)
 class Known:
-    """A dataset: `load(root, split)` returns pixels and classes; then its layout, splits and the folder of its files.
+    """A dataset: `load(root, split)` returns pixels, classes and the names of classes by number, empty without names.
 
-    Classes have the names of the dataset, or are numbers as text if it has no names.
+    Then its layout, splits and the folder of its files. Classes are names, or numbers as text.
     """
 
-    load: Callable[[str, str], tuple[Any, list[str]]]
+    load: Callable[[str, str], Loaded]
     layout: str
     splits: tuple[str, ...] = ("train", "test")
     files: str = ""
 
 
-def _digits(root: str, split: str) -> tuple[np.ndarray, list[str]]:
+def _digits(root: str, split: str) -> Loaded:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     pixels = np.floor(digits.images * (255 / 16) + 0.5).astype(np.uint8)  # scans of 8 x 8 pixels in [0, 16]
-    return pixels, [str(i) for i in digits.target]
+    return pixels, [str(i) for i in digits.target], []
 
 
 def _torchvision(
     kind: str, by_split: bool = False, targets: str = "targets", named: bool = False
-) -> Callable[[str, str], tuple[Any, list[str]]]:
-    def load(root: str, split: str) -> tuple[Any, list[str]]:
+) -> Callable[[str, str], Loaded]:
+    def load(root: str, split: str) -> Loaded:
         from torchvision import datasets
 
         part = {"split": split} if by_split else {"train": split == "train"}
         dataset = getattr(datasets, kind)(root, download=False, **part)
         numbers = np.asarray(getattr(dataset, targets)).tolist()
-        return dataset.data, [dataset.classes[i] for i in numbers] if named else [str(i) for i in numbers]
+        names = list(dataset.classes) if named else []
+        return dataset.data, [names[i] if names else str(i) for i in numbers], names
 
     return load
 
@@ -87,11 +92,12 @@ def open_dataset(text: str, rule: PixelRule, data_root: str | os.PathLike[str] |
     dataset = DATASETS[match["name"]]
     split = _split(match, dataset)
     name = f"{match['name']}:{split}" if split else match["name"]
-    images, labels = _load(name, dataset, split, data_root)
+    images, labels, names = _load(name, dataset, split, data_root)
     start, stop = _bounds(match, len(images), name)
     name = name if (start, stop) == (0, len(images)) else f"{name}[{start}:{stop}]"
     source = ArraySource(name, images[start:stop], PixelRule(rule.value_range, dataset.layout, rule.quantize))
-    source.labels = labels[start:stop]
+    source.extents = [Extent((match["name"], split), start, stop)]
+    source.classes = Classes(labels[start:stop], "the dataset", names=names)
     return source
 
 
@@ -112,7 +118,7 @@ def _bounds(match: re.Match[str], count: int, name: str) -> tuple[int, int]:
     return start, stop
 
 
-def _load(name: str, dataset: Known, split: str, data_root: str | os.PathLike[str] | None) -> tuple[Any, list[str]]:
+def _load(name: str, dataset: Known, split: str, data_root: str | os.PathLike[str] | None) -> Loaded:
     root = data_root if data_root is not None else os.environ.get(ENVIRONMENT)
     if dataset.files and not root:
         raise SourceError(f"{name}: say where its files lie with --data-root FOLDER (data_root=, or {ENVIRONMENT})")

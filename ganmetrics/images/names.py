@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath, PureWindowsPath
 
 from ganmetrics.printable import printable
 
@@ -19,6 +20,23 @@ def extension(name: str) -> str:
 def is_hidden(name: str) -> bool:
     """Whether a component of a path is skipped: dot files (also `._x.png` of macOS) and `__MACOSX`."""
     return name.startswith(".") or name == NOT_SHOWN
+
+
+def is_image(name: str) -> bool:
+    """Whether a path in an archive names an image file and no part of it is hidden."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return bool(parts) and extension(parts[-1]) in IMAGE_EXTENSIONS and not any(map(is_hidden, parts))
+
+
+def climbs(name: str) -> bool:
+    """Whether the path of a member leads out of its archive."""
+    windows = PureWindowsPath(name)
+    return bool(windows.drive or windows.root or PurePosixPath(name).is_absolute() or ".." in windows.parts)
+
+
+def parts_of(name: str) -> list[str]:
+    """The folders and the file of a relative path, with `/` or Windows' `\\`; empty parts and `.` are left out."""
+    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
 
 
 def classes(names: Sequence[str]) -> list[str] | None:

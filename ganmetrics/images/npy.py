@@ -1,4 +1,4 @@
-"""`.npy` and `.npz` files of images: memory-mapped if stored uncompressed, never unpickled."""
+"""Arrays in `.npy` and `.npz` files: memory-mapped if stored uncompressed, never unpickled."""
 
 from __future__ import annotations
 
@@ -13,43 +13,17 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ganmetrics.errors import SourceError
-from ganmetrics.images.arrays import ArraySource
-from ganmetrics.images.base import PixelRule
-from ganmetrics.images.files import ENCRYPTED
-from ganmetrics.images.names import some
 from ganmetrics.images.pickles import is_pickle, refusal
+from ganmetrics.images.zips import ENCRYPTED
 from ganmetrics.printable import printable, reason_of
 
-STATISTICS, LABELS = {"mu", "sigma"}, "arr_1"
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]  # shape, Fortran order, dtype
 # version 3.0 is only for structured arrays, which are not images
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def open_npy(path: str, rule: PixelRule) -> ArraySource:
-    """One array of images, memory-mapped. Raises SourceError for a file that is not an array or needs pickle."""
-    return ArraySource(printable(path), mapped_npy(path), rule)
-
-
-def open_npz(path: str, rule: PixelRule) -> ArraySource:
-    """The images of an `.npz`: its array `arr_0`, or its only array with three or four axes.
-
-    Whole numbers in `arr_1`, one for each image, are the classes (the format of guided-diffusion's samples).
-    Raises SourceError if there is no such array or several, for a file of statistics, and if pickle is needed.
-    """
-    name = printable(path)
-    with _archive(path) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        key = _choose({key: _peek(archive, info, name) for key, info in members.items()}, name)
-        where = f"{name}: array {printable(key)!r}"
-        source = ArraySource(name, _member(path, archive, members[key], where), rule)
-        if key == "arr_0" and LABELS in members:
-            source.labels = _labels(path, archive, members[LABELS], len(source))
-        return source
-
-
-def shapes_in(path: str) -> dict[str, tuple[int, ...]]:
-    """The shape of every array of an `.npz`, from the headers only; empty for a member that is none.
+def headers_in(path: str) -> dict[str, Header | None]:
+    """The header of every array of an `.npz`; None for a member that is none.
 
     Raises SourceError for a damaged or encrypted archive.
     """
@@ -58,10 +32,27 @@ def shapes_in(path: str) -> dict[str, tuple[int, ...]]:
         return {info.filename.removesuffix(".npy"): _peek(archive, info, printable(path)) for info in infos}
 
 
+def shapes_in(path: str) -> dict[str, tuple[int, ...]]:
+    """The shape of every array of an `.npz`, from the headers only; empty for a member that is none.
+
+    Raises SourceError for a damaged or encrypted archive.
+    """
+    return {key: header[0] if header else () for key, header in headers_in(path).items()}
+
+
 def array_in(path: str, key: str) -> np.ndarray:
     """One array of an `.npz`: memory-mapped if stored uncompressed. Raises SourceError if it cannot be read."""
     with _archive(path) as archive:
         return _member(path, archive, archive.getinfo(f"{key}.npy"), f"{printable(path)}: array {printable(key)!r}")
+
+
+def npy_header(path: str) -> Header:
+    """Shape, order and dtype of an `.npy`. Raises SourceError for a file that is not an array."""
+    try:
+        with open(path, "rb") as stream:
+            return _header(stream, printable(path))
+    except OSError as error:
+        raise SourceError(f"{printable(path)}: cannot be read: {reason_of(error).lower()}") from error
 
 
 def mapped_npy(path: str) -> np.ndarray:
@@ -93,17 +84,6 @@ def _archive(path: str) -> Iterator[zipfile.ZipFile]:
         raise SourceError(f"{name}: cannot be read: {reason_of(error).lower()}") from error
 
 
-def _labels(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, n_images: int) -> list[str] | None:
-    """One whole number for each image, as text; None if the array is something else."""
-    with archive.open(info) as stream:
-        try:
-            shape, _, dtype = _header(stream, path)
-        except SourceError:
-            return None
-    fits = shape == (n_images,) and dtype.kind in "iu"
-    return [str(label) for label in _member(path, archive, info, path).tolist()] if fits else None
-
-
 def _header(stream: BinaryIO | Any, where: str) -> Header:
     try:
         version = np.lib.format.read_magic(stream)
@@ -113,14 +93,14 @@ def _header(stream: BinaryIO | Any, where: str) -> Header:
     return shape, fortran, dtype
 
 
-def _refuse_pickle(dtype: np.dtype[Any], where: str) -> None:
+def refuse_pickle(dtype: np.dtype[Any], where: str) -> None:
     if dtype.hasobject:
         raise SourceError(refusal(where))
 
 
 def _mapped(path: str, header: Header, offset: int, where: str) -> np.ndarray:
     shape, fortran, dtype = header
-    _refuse_pickle(dtype, where)
+    refuse_pickle(dtype, where)
     needed = int(np.prod(shape, dtype=object)) * dtype.itemsize  # Python integers do not overflow
     if not needed:
         raise SourceError(f"{where}: holds no image, its shape is {shape}")
@@ -129,37 +109,22 @@ def _mapped(path: str, header: Header, offset: int, where: str) -> np.ndarray:
     return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order="F" if fortran else "C")
 
 
-def _peek(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> tuple[int, ...]:
-    """Shape of one member, read from its header only; empty if it is not an array."""
+def _peek(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Header | None:
+    """The header of one member; None if it is not an array."""
     if info.flag_bits & ENCRYPTED:
         raise SourceError(f"{name}: encrypted archive; unpack it with its password first")
     with archive.open(info) as stream:
         try:
-            return _header(stream, name)[0]
+            return _header(stream, name)
         except SourceError:
-            return ()
-
-
-def _choose(shapes: dict[str, tuple[int, ...]], name: str) -> str:
-    candidates = [key for key, shape in shapes.items() if len(shape) in (3, 4)]
-    if "arr_0" in candidates:
-        return "arr_0"
-    if len(candidates) == 1:
-        return candidates[0]
-    if not candidates and shapes.keys() >= STATISTICS:
-        raise SourceError(f"{name}: holds statistics (mu and sigma), not images; this use needs the images themselves")
-    keys = some([f"{key} {shape}" for key, shape in shapes.items()], limit=12) or "no array"
-    raise SourceError(
-        f"{name}: expected images in an array arr_0, or in the only array with 3 or 4 axes; found {keys}; "
-        "save them again with numpy.savez(file, images)"
-    )
+            return None
 
 
 def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> np.ndarray:
     """One member: memory-mapped if stored uncompressed, as numpy.savez does, else unpacked once."""
     with archive.open(info) as stream:
         header = _header(stream, where)
-        _refuse_pickle(header[2], where)
+        refuse_pickle(header[2], where)
         size = stream.tell()
         if info.compress_type == zipfile.ZIP_STORED:
             return _mapped(path, header, _data_offset(path, info) + size, where)

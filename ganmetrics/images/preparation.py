@@ -52,8 +52,8 @@ class Prepared(IndexedSource):
 
     def __init__(self, source: IndexedSource, size: int):
         super().__init__(source.name, source.count)
-        self.parallel, self.remark, self.problem = source.parallel, source.remark, source.problem
-        self.labels, self.about, self.is_part = source.labels, source.about, source.is_part
+        self.parallel, self.problem, self.is_part = source.parallel, source.problem, source.is_part
+        self.take_after(source)
         self._source, self._size = source, size
 
     def where(self, index: int) -> str:
@@ -76,7 +76,7 @@ class PreparedStream(StreamSource):
 
     def __init__(self, source: ImageSource, size: int):
         super().__init__(source.name, source.n_images)
-        self.remark, self.labels, self.about = source.remark, source.labels, source.about
+        self.take_after(source)
         self._source, self._size = source, size
 
     def stacks(self, batch_size: int) -> Iterator[Stack]:

@@ -42,7 +42,7 @@ class Reader:
         self._skip = on_error == "skip"
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        self.summary = Summary(remarks=[self.source.remark] if self.source.remark else [])
+        self.summary = Summary(remarks=list(self.source.remarks))
         with closing(self._stacks()) as stacks:  # a traceback may keep it alive, with its threads
             for batch in recut(stacks, self._batch_size):
                 self.summary.add(batch)
@@ -64,10 +64,12 @@ class Reader:
         for note, count in stack.notes:
             self.summary.notes[note] += count
         self.summary.kinds.update(stack.kinds)
+        self.summary.labels += [label for label in stack.labels if label is not None]
 
     def _note_picture(self, picture: Picture, name: str) -> None:
         for note in picture.notes:
             self.summary.notes[note] += 1
+        self.summary.labels += [] if picture.label is None else [picture.label]
         if picture.kind is not None:
             self.summary.kinds[picture.kind] += 1
             if wrong := misnamed(name, picture.kind):

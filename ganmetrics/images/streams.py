@@ -1,41 +1,29 @@
-"""Images from Python objects: map-style and iterable datasets, loaders, iterables of batches, and callables."""
+"""Images from Python objects: map-style and iterable datasets, loaders, iterables of batches, and callables.
+
+Their items may carry classes, which are known when the images have been read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ganmetrics.errors import ImageError, OptionError, SourceError
 from ganmetrics.images.arrays import CHANNELS, shifted, to_stack
 from ganmetrics.images.base import IndexedSource, Picture, PixelRule, Stack, StreamSource
+from ganmetrics.images.classes import Classes
 from ganmetrics.images.decode import BadImageError, from_pil
+from ganmetrics.images.items import is_array, taken
+from ganmetrics.images.labels import class_of, classes_of, named, names_of
 from ganmetrics.printable import TOLD, cut, name_of
 from ganmetrics.validation import whole
 
-KEYS = ("image", "images", "img", "pixel_values")  # of images in a mapping, in order of preference
-
-
-def is_array(item: Any) -> bool:
-    """Whether an object is a tensor or a NumPy array."""
-    return isinstance(item, Tensor | np.ndarray)
-
-
-def images_of(item: Any, where: str) -> Any:
-    """The images in an item that may carry labels: `(images, labels)`, or a mapping with one of KEYS."""
-    if isinstance(item, Mapping):
-        for key in KEYS:
-            if key in item:
-                return item[key]
-        keys = ", ".join(map(name_of, item)) or "nothing"
-        raise SourceError(f"{where}: expected a dict with the images under one of {', '.join(KEYS)}; it has {keys}")
-    if isinstance(item, tuple | list) and len(item):
-        return item[0]
-    return item
+OF_DATASET, OF_ITEMS = "the dataset", "the items"  # what names the classes
+NO_CLASS = "its first item has no number, name or one-hot vector beside the image"
 
 
 def picture(image: Image.Image, where: str) -> Picture:
@@ -47,7 +35,7 @@ def picture(image: Image.Image, where: str) -> Picture:
 
 
 class DatasetSource(IndexedSource):
-    """A map-style `torch.utils.data.Dataset` whose items are images, `(image, label)` or mappings.
+    """A map-style dataset, of torch or any object like it, whose items are images, `(image, label)` or mappings.
 
     Its `__getitem__` is the user's code, with its own file handles and random numbers, so it runs in the calling thread
     unless a number of workers is stated.
@@ -64,6 +52,20 @@ class DatasetSource(IndexedSource):
         super().__init__(name, count)
         self._dataset = dataset
         self._rule = rule
+        self._names = names_of(dataset)
+        self.classes = Classes(origin=OF_DATASET, names=self._names)
+
+    def may_bring_classes(self) -> bool:
+        """Whether the first item has a class, or cannot be read."""
+        if not self.count:
+            return True
+        try:
+            held = taken(self._dataset[0], self.name)
+        except Exception:  # of the user's code; reading will raise it
+            return True
+        if (found := class_of(held.classes)) is None:
+            self.classes = replace(self.classes, problem=held.problem or NO_CLASS)
+        return found is not None
 
     def read(self, index: int) -> Picture:
         """Item `index`; an OSError or ValueError of the dataset becomes an ImageError with its text."""
@@ -72,7 +74,23 @@ class DatasetSource(IndexedSource):
             item = self._dataset[index]
         except (OSError, ValueError) as error:  # PIL.UnidentifiedImageError is an OSError
             raise ImageError(where, cut(f"{type(error).__name__}: {error}", TOLD)) from error
-        return one_image(images_of(item, where), self._rule, where)
+        held = taken(item, where)
+        image = one_image(held.images, self._rule, where)
+        (label,) = named([class_of(held.classes)], self._names)
+        return replace(image, label=label, notes=(*image.notes, *([held.note] if held.note else [])))
+
+
+def holds_single_images(dataset: Any) -> bool:
+    """Whether item 0 of an object like a dataset is one image, or a mapping or pair with one, and no batch."""
+    try:
+        images = taken(dataset[0], "").images if len(dataset) else None
+    except SourceError:  # which reading will raise
+        return True
+    except Exception:  # it is not indexed by numbers
+        return False
+    shape = tuple(getattr(images, "shape", ())) if is_array(images) else ()
+    is_image = len(shape) == 2 or (len(shape) == 3 and bool({shape[0], shape[-1]} & set(CHANNELS)))
+    return is_image or isinstance(images, Image.Image)
 
 
 def one_image(image: Any, rule: PixelRule, where: str) -> Picture:
@@ -80,7 +98,8 @@ def one_image(image: Any, rule: PixelRule, where: str) -> Picture:
     if isinstance(image, Image.Image):
         return picture(image, where)
     if not is_array(image):
-        raise SourceError(f"{where}: expected one image (PIL, array or tensor), got {type(image).__name__}")
+        way = "; make an array of it, such as numpy.asarray(image, numpy.uint8)" if isinstance(image, list) else ""
+        raise SourceError(f"{where}: expected one image (PIL, array or tensor), got {type(image).__name__}{way}")
     if image.ndim not in (2, 3):
         shape = tuple(image.shape)
         raise SourceError(f"{where}: expected one image of shape (C, H, W), (H, W, C) or (H, W), got {shape}")
@@ -97,12 +116,15 @@ def one_image(image: Any, rule: PixelRule, where: str) -> Picture:
 class Items:
     """Converts the items of an iterable to stacks, and remembers how to read 3-D arrays.
 
+    `names` are those of the classes, by number, if there are names.
+
     A 3-D array is one image if its first or last axis can be channels, else a stack of grey images. The first array
     decides for all, because the last batch of a stream of grey images may happen to hold three.
     """
 
-    def __init__(self, name: str, rule: PixelRule, *, batched: bool = False):
+    def __init__(self, name: str, rule: PixelRule, *, batched: bool = False, names: Sequence[str] = ()):
         self._name = name
+        self._names = names
         self._rule = rule
         # whether 3-D arrays are single images; None before the first one
         self._single: bool | None = {"NCHW": True, "NHWC": True, "NHW": False, None: None}[rule.layout]
@@ -113,16 +135,24 @@ class Items:
     def stacks(self, item: Any, expected: int | None = None) -> Iterator[Stack]:
         """The images of one item. `expected`: the number that was asked for, if any."""
         if self._is_list_of_images(item):
-            for image in item:
-                yield self._one_image(image)
+            yield from map(self._one_image, item)
             return
-        images = images_of(item, self._where())
+        held = taken(item, self._where())
+        stacks = list(self._of(held.images, expected))
+        labels = named(classes_of(held.classes, sum(len(stack.pixels) for stack in stacks)), self._names)
+        for stack in stacks:
+            n = len(stack.pixels)
+            notes = (*stack.notes, *([(held.note, n)] if held.note else []))
+            yield replace(stack, labels=labels[:n], notes=notes)
+            labels = labels[n:]
+
+    def _of(self, images: Any, expected: int | None) -> Iterator[Stack]:
         if isinstance(images, Image.Image):
             yield self._one_image(images)
         elif is_array(images):
             yield self._one_array(images, expected)
-        elif isinstance(images, tuple | list) and self._is_list_of_images(images):
-            yield from self.stacks(images)
+        elif self._is_list_of_images(images):
+            yield from map(self._one_image, images)
         else:
             raise SourceError(
                 f"{self._where()}: expected a batch of images (tensor, array, PIL images, (images, labels) or a "
@@ -195,10 +225,15 @@ class IterableSource(StreamSource):
         self._items = items
         self._rule = rule
         self._limit = n_samples
+        self.classes = Classes(origin=OF_ITEMS, names=names_of(items))
+
+    def may_bring_classes(self) -> bool:
+        return True
 
     def stacks(self, batch_size: int) -> Iterator[Stack]:
         """All stacks in order, cut off after `n_samples` images."""
-        items = Items(self.name, self._rule, batched=getattr(self._items, "batch_size", None) is not None)
+        batched = getattr(self._items, "batch_size", None) is not None
+        items = Items(self.name, self._rule, batched=batched, names=self.classes.names)
         left = self._limit
         for item in self._items:
             for stack in items.stacks(item):
@@ -206,7 +241,7 @@ class IterableSource(StreamSource):
                     left = None if left is None else left - len(stack.pixels)
                     yield stack
                     continue
-                yield Stack(stack.pixels[:left], stack.notes, stack.kinds)
+                yield replace(stack, pixels=stack.pixels[:left], labels=stack.labels[:left])
                 return
 
 
@@ -221,6 +256,10 @@ class CallableSource(StreamSource):
         super().__init__(name, self._count)
         self._function = function
         self._rule = rule
+        self.classes = Classes(origin=OF_ITEMS)
+
+    def may_bring_classes(self) -> bool:
+        return True
 
     def stacks(self, batch_size: int) -> Iterator[Stack]:
         """Calls the function, without gradient. Raises SourceError if it returns another number of images."""

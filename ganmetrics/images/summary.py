@@ -39,6 +39,7 @@ class Summary:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     kinds: Counter[FileKind] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)  # the classes that came with images, in order
     _pixels: dict[torch.device, Pixels] = field(default_factory=dict, repr=False)
 
     @property
@@ -136,6 +137,7 @@ class Summary:
             "reasons": [entry["reason"] for entry in self.skipped],
             "notes": list(self.notes.items()),
             "sizes": list(self.sizes.items()),
+            "labels": self.labels,
             **self._seen(),
         }
 
@@ -149,7 +151,8 @@ class Summary:
             left_out=list(state["left_out"]),
             notes=Counter(dict(state["notes"])),
             sizes=Counter({(height, width): n for (height, width), n in state["sizes"]}),
-            remarks=[source.remark] if source.remark else [],
+            remarks=list(source.remarks),
+            labels=list(state["labels"]),
         )
         summary._recall(state)
         return summary
@@ -163,6 +166,7 @@ class Summary:
         self.notes.update(other.notes)
         self.kinds.update(other.kinds)
         self.sizes.update(other.sizes)
+        self.labels += other.labels
         for device, seen in other._pixels.items():
             self._widen(device, seen)
 

@@ -7,29 +7,29 @@ threads and processes. webdataset itself reads from start to end, and knows the 
 
 from __future__ import annotations
 
-import glob
 import io
 import os
-import re
 import tarfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import BinaryIO
 
 from ganmetrics.errors import ImageError, SourceError
-from ganmetrics.images import fingerprint
-from ganmetrics.images.base import IndexedSource, Picture
-from ganmetrics.images.decode import BadImageError, decode
-from ganmetrics.images.files import MAX_MEMBER, climbs, is_image
-from ganmetrics.images.names import IMAGE_EXTENSIONS, classes
+from ganmetrics.images.classes import Classes, Files, is_description, of_files
+from ganmetrics.images.decode import BadImageError
+from ganmetrics.images.name_kinds import note
+from ganmetrics.images.names import IMAGE_EXTENSIONS, climbs, is_image
+from ganmetrics.images.patterns import Selection
+from ganmetrics.images.stored import StoredFiles
+from ganmetrics.images.zips import MAX_MEMBER
 from ganmetrics.printable import printable, reason_of
 from ganmetrics.runtime.device import default_workers
 
-RANGE = re.compile(r"(\d+)\.\.(\d+)", re.ASCII)
-INNERMOST = re.compile(r"\{([^{}]*)\}")
 CLASS, CLASS_BYTES = ".cls", 1024  # a larger file is not a class
+CLASSES = ".cls files"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-MANY = 100_000  # largest number of archives that one pattern may name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,51 +45,15 @@ class Member:
 
 @dataclass
 class Contents:
-    """Images of one archive in order, the class of each sample that has one, and the number of other files."""
+    """Images of one archive in order, the class of each sample that has one, and the number of other files.
+
+    `descriptions` are its files `dataset.json`, by name.
+    """
 
     images: list[Member] = field(default_factory=list)
     classes: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, Member] = field(default_factory=dict)
     others: int = 0
-
-
-def is_pattern(text: str) -> bool:
-    """Whether a path that does not exist can be a pattern for several archives."""
-    return text.lower().endswith((".tar", *COMPRESSED)) and bool(set("{*?[") & set(text))
-
-
-def expanded(pattern: str) -> list[str]:
-    """The paths that match a pattern: braces in the order written, `*`, `?` and `[...]` sorted.
-
-    Raises SourceError if no file matches, or if a file named by braces does not exist.
-    """
-    paths: list[str] = []
-    for path in _braces(os.path.expanduser(pattern)):
-        matches = sorted(glob.glob(path)) if set("*?[") & set(path) else [path]
-        if not matches or not os.path.exists(matches[0]):
-            raise SourceError(f"{printable(path)}: no such file; {printable(pattern)} names it")
-        paths += matches
-    return paths
-
-
-def _braces(text: str) -> list[str]:
-    """`a{0..2}{x,y}` -> `a0x`, `a0y`, `a1x`, ...; numbers keep their leading zeros. Raises SourceError for too many."""
-    brace = INNERMOST.search(text)
-    if brace is None:
-        return [text]
-    inside = RANGE.fullmatch(brace[1])
-    choices = brace[1].split(",") if inside is None else _numbers(inside[1], inside[2])
-    paths = [path for choice in choices for path in _braces(text[: brace.start()] + choice + text[brace.end() :])]
-    if len(paths) > MANY:
-        raise SourceError(f"{printable(text)}: names {len(paths)} files, more than {MANY}")
-    return paths
-
-
-def _numbers(first: str, last: str) -> list[str]:
-    width = max(len(first), len(last)) if "0" in (first[0], last[0]) else 1
-    low, high = int(first), int(last)
-    if abs(high - low) >= MANY:
-        raise SourceError(f"{{{first}..{last}}}: names {abs(high - low) + 1} files, more than {MANY}")
-    return [f"{number:0{width}}" for number in (range(low, high + 1) if low <= high else range(low, high - 1, -1))]
 
 
 def contents(path: str) -> Contents:
@@ -129,6 +93,8 @@ def _add(
         file.seek(position)
     else:
         listing.others += 1
+        if is_description(member.name) and place:
+            listing.descriptions[member.name] = Member(path, member.name, *place, _problem(member, place))
 
 
 def _problem(member: tarfile.TarInfo, place: tuple[int, int] | None) -> str | None:
@@ -166,13 +132,13 @@ def sample(name: str) -> str:
     return folder + slash + file.partition(".")[0]
 
 
-class TarSource(IndexedSource):
+class TarSource(StoredFiles):
     """Images of archives one after the other, in the order in which they were packed; read in place, never unpacked.
 
     Raises SourceError if there is no image.
     """
 
-    def __init__(self, name: str, paths: Sequence[str]):
+    def __init__(self, name: str, paths: Sequence[str], selection: Selection):
         with ThreadPoolExecutor(default_workers(), thread_name_prefix="ganmetrics-tar") as pool:
             archives = list(pool.map(contents, paths))
         self._members = [member for archive in archives for member in archive.images]
@@ -183,31 +149,43 @@ class TarSource(IndexedSource):
             raise SourceError(
                 f"{printable(damaged[0].archive)}: {damaged[0].problem}" if damaged else f"{name}: {reason}"
             )
+        names = [member.name for member in self._members]
+        taken, notes = selection.chosen(names, name)
+        self._archives = _only(archives, {id(self._members[index]) for index in taken})
+        self._members = [self._members[index] for index in taken]
         super().__init__(name, len(self._members))
-        self.labels = _labels(archives)
-        self.remark = _several(self._members)
+        self.selection = selection
+        self.remarks = [*notes, *(([] if selection else note(names)) or _several(self._members))]
         self.problem = ImageError(printable(damaged[0].archive), damaged[0].problem or "") if damaged else None
+
+    def find_classes(self) -> Classes:
+        """The `.cls` of each image's sample; without any, a `dataset.json`, else the folder that it was packed in."""
+        if any(archive.classes for archive in self._archives):
+            return _from_cls(self._archives)
+        # an entry without a name stands for damage, and needs no class
+        images = [[image.name for image in archive.images if image.name] for archive in self._archives]
+        places = [
+            Files(names, {name: partial(_text, member) for name, member in archive.descriptions.items()})
+            for names, archive in zip(images, self._archives, strict=True)
+        ]
+        found = of_files(places, chosen=bool(self.selection))
+        labels = iter(found.labels or ())
+        return (
+            found
+            if found.labels is None
+            else replace(found, labels=[next(labels) if member.name else "" for member in self._members])
+        )
 
     def where(self, index: int) -> str:
         member = self._members[index]
         return printable(f"{member.archive}/{member.name}" if member.name else member.archive)
 
-    def fingerprint(self) -> str:
-        """Over the bytes of every image: equal to that of a folder with the same files in the same order."""
-        return fingerprint.of_images(fingerprint.marks(self._mark, self._members))
+    def stream(self, index: int) -> BinaryIO:
+        """One member. Raises BadImageError."""
+        return io.BytesIO(_bytes(self._members[index]))
 
-    def _mark(self, member: Member) -> bytes:
-        try:
-            return fingerprint.mark_of_bytes(_bytes(member))
-        except BadImageError as error:
-            return fingerprint.mark_of_problem(str(error))
-
-    def read(self, index: int) -> Picture:
-        """Decode one image. Raises ImageError with archive, member and reason."""
-        try:
-            return decode(io.BytesIO(_bytes(self._members[index])), self.jpeg)
-        except BadImageError as error:
-            raise ImageError(self.where(index), str(error)) from error
+    def location(self, index: int) -> tuple[str, int]:
+        return self._members[index].archive, self._members[index].start
 
 
 def _counted(paths: Sequence[str]) -> str:
@@ -228,28 +206,37 @@ def _bytes(member: Member) -> bytes:
     return content
 
 
-def _labels(archives: Sequence[Contents]) -> list[str] | None:
-    """The `.cls` of each image's sample, else the folder that it was packed in; None if an image has neither."""
-    # an entry without a name stands for damage, and needs no class
-    from_cls = [
+def _text(member: Member) -> bytes:
+    try:
+        return _bytes(member)
+    except BadImageError as error:
+        raise OSError(str(error)) from error
+
+
+def _from_cls(archives: Sequence[Contents]) -> Classes:
+    """The `.cls` of each image's sample; an entry without a name stands for damage, and needs no class."""
+    labels = [
         archive.classes.get(sample(image.name)) if image.name else ""
         for archive in archives
         for image in archive.images
     ]
-    if all(label is not None for label in from_cls):
-        return [label or "" for label in from_cls]
-    if any(archive.classes for archive in archives):
-        return None
-    names = [image.name for archive in archives for image in archive.images if image.name]
-    folders = iter(classes(names) or ())
-    labels = [next(folders, None) if image.name else "" for archive in archives for image in archive.images]
-    return [label or "" for label in labels] if all(label is not None for label in labels) else None
+    without = labels.count(None)
+    if without:
+        return Classes(None, CLASSES, f"{without} of its {len(labels)} images have no .cls file beside them")
+    return Classes([label or "" for label in labels], CLASSES)
 
 
-def _several(members: Sequence[Member]) -> str | None:
-    """A note on samples of several images, such as a photograph and its mask; None if there are none."""
+def _only(archives: Sequence[Contents], taken: set[int]) -> list[Contents]:
+    """The archives with those of their images whose `id` is in `taken`."""
+    return [replace(archive, images=[image for image in archive.images if id(image) in taken]) for archive in archives]
+
+
+def _several(members: Sequence[Member]) -> list[str]:
+    """A note on samples of several images, such as a photograph and its mask."""
     of_sample = [(member.archive, sample(member.name)) for member in members if member.name]
     extra = len(of_sample) - len(set(of_sample))
     if not extra:
-        return None
-    return f"{extra} of {len(of_sample)} share a sample with another image (a name up to its first dot): all are taken"
+        return []
+    return [
+        f"{extra} of {len(of_sample)} share a sample with another image (a name up to its first dot): all are taken"
+    ]

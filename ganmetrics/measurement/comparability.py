@@ -9,7 +9,7 @@ from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.images.summary import RECORDED
 from ganmetrics.measurement.measurement import Measurement
 from ganmetrics.measurement.settings import Settings
-from ganmetrics.measurement.side import Side, generated
+from ganmetrics.measurement.side import Side, images_of
 from ganmetrics.measurement.vectors import NAME
 from ganmetrics.metrics.base import Metric
 
@@ -52,13 +52,13 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
         warnings.append(f"--ddof 0 is not what {settings.protocol} does: the value does not equal that tool's")
     measured = [protocol for protocol in described.values() if not protocol.get("stated")]
     merged: dict[str, Any] = dict(next(iter([*measured, *described.values()]), {"features": None, "tap": None}))
-    for name in ("skipped", "source", "warnings", "stated", *RECORDED):
+    for name in ("skipped", "source", "warnings", "stated", "include", "exclude", "class_notes", *RECORDED):
         merged.pop(name, None)
     if settings.protocol is not None and described:
         merged["protocol"] = settings.protocol
     if used := {side.name: text for side in sides if (text := side.used(measurement))}:
         merged["used"] = used
-    merged.update(generated(sides))
+    merged.update(images_of(sides))
     if cached := [side.name for side in sides if side.cached and measurement.need in side.cached]:
         merged["cached"] = cached
     for key, usual in PRECISION.items():

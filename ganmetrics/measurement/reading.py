@@ -11,8 +11,9 @@ from torch import Tensor
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.features.extract import Feeds, batch_size_for
 from ganmetrics.features.extractor import Extractor
-from ganmetrics.images import ImageSource, Summary
-from ganmetrics.images.base import IndexedSource
+from ganmetrics.images import Summary
+from ganmetrics.measurement import choice
+from ganmetrics.measurement.class_remarks import come_later, labels_by_side
 from ganmetrics.measurement.comparability import common_protocol
 from ganmetrics.measurement.measurement import Measurement, of_side, require_counts
 from ganmetrics.measurement.need import Need
@@ -22,7 +23,6 @@ from ganmetrics.measurement.shared_reading import extract_parts
 from ganmetrics.measurement.side import Side
 from ganmetrics.measurement.vectors import vectors_of
 from ganmetrics.metrics import METRICS
-from ganmetrics.metrics.base import Metric
 from ganmetrics.runtime.distributed import Alone
 from ganmetrics.statistics import loading
 from ganmetrics.statistics.files import StatisticsFile
@@ -39,15 +39,22 @@ def open_side(
     Raises StatisticsError if there are only statistics and a metric needs images, SourceError if nothing can be opened.
     """
     side = unopened_side(name, source, settings)
+    choice.require_sides(settings.include, settings.exclude, _sides_of(measurements))
     if side.file is None:
-        side.opened = settings.open(source)
+        side.opened = settings.open(source, name)
         return side
     unserved = [one for one in of_side(measurements, name) if side.part_for(one) is None]
     if unserved:
         require_images(side.file, name, unserved[0].metric.name)
     if unserved or (with_images and side.file.has_images):
-        side.opened = settings.open(source)
+        side.opened = settings.open(source, name)
+    else:
+        settings.refuse_selection(name, "is statistics without images")
     return side
+
+
+def _sides_of(measurements: Sequence[Measurement]) -> list[str]:
+    return list(dict.fromkeys(side for measurement in measurements for side in measurement.metric.sides))
 
 
 def unopened_side(name: str, source: Any, settings: Settings) -> Side:
@@ -99,7 +106,9 @@ def check(measurements: Sequence[Measurement], sides: Sequence[Side]) -> None:
         if any(side.part_for(measurement) is None for side in own):
             expected.setdefault(measurement.settings.extractor, []).append(measurement.need.tap)
         if metric.labelled and own:  # a metric over fakes alone has no part in a real side that is read first
-            metric.require_classes({side.name: _labels(metric, side) for side in own})
+            known = labels_by_side(metric, [side for side in own if not come_later(side)])
+            if known:
+                metric.require_classes(known)
         require_counts([measurement], {side.name: count for side in own if (count := _count(side, measurement))})
     for extractor, taps in expected.items():
         extractor.expect(taps)
@@ -122,37 +131,6 @@ def _count(side: Side, measurement: Measurement) -> int | None:
     return None if side.opened is None else side.opened.n_images
 
 
-def require_labels(measurements: Sequence[Measurement], side: Side) -> None:
-    """Raises OptionError if a metric is over classes and the images of the side have none."""
-    for measurement in measurements:
-        if measurement.metric.labelled:
-            _labels(measurement.metric, side)
-
-
-def _labels(metric: Metric, side: Side) -> list[str]:
-    labels = side.labels
-    if labels is None:
-        raise OptionError(
-            f"{metric.name}: expected {side.name} images with classes (a folder of class folders, or a "
-            f"dataset), and {side.opened.name if side.opened else side.source} has none{_outside(side.opened)}"
-        )
-    return labels
-
-
-def _outside(source: ImageSource | None) -> str:
-    """For the message: how many images lie beside the class folders, and the first of them."""
-    if not isinstance(source, IndexedSource):
-        return ""
-    names = [source.where(i) for i in range(source.count)]
-    folders = [name.rpartition("/")[0] for name in names]
-    top = min(folders, key=len)
-    outside = [name for name, folder in zip(names, folders, strict=True) if folder == top]
-    if len(outside) == len(names):
-        return ""
-    subject = "1 image lies" if len(outside) == 1 else f"{len(outside)} images lie"
-    return f": {subject} outside of its class folders, such as {outside[0]}"
-
-
 def fill(
     side: Side,
     wanted: Sequence[Need],
@@ -167,7 +145,7 @@ def fill(
     group: processes that share the reading; afterwards rank 0 has the statistics.
     """
     group = group or Alone()
-    side.opened = side.opened or settings.open(side.source)
+    side.opened = side.opened or settings.open(side.source, side.name)
     skip = settings.on_error == "skip"
     use_cache = settings.cache and group.rank == 0  # only rank 0 has the statistics of all images
     cache = ReferenceCache(side, wanted, enabled=use_cache, skip=skip, progress=settings.progress)

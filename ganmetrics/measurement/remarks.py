@@ -8,6 +8,7 @@ from typing import Any
 
 from ganmetrics.images import Summary
 from ganmetrics.measurement.differences import differences
+from ganmetrics.measurement.overlap import overlap_remarks
 from ganmetrics.measurement.side import Side
 
 DEPTHS = (8, 10, 12, 14)  # bits of cameras and scanners whose values are often saved with 16
@@ -60,8 +61,10 @@ def _depth_remarks(peaks: Mapping[int, int], images: str) -> list[str]:
 
 def _pair_remarks(real: Side, fake: Side) -> list[str]:
     texts = []
-    if same_source(real.origin, fake.origin):
+    if same_source(real.origin, fake.origin) and real.choice == fake.choice:
         texts.append("real and fake are the same source: the distance of a set to itself says nothing")
+    else:
+        texts += overlap_remarks(real, fake)
     return texts + differences(real.summary, fake.summary)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import GanMetricsError, PartialError, StatisticsError
+from ganmetrics.measurement.class_remarks import class_origins, class_remarks, labels_by_side
 from ganmetrics.measurement.comparability import common_protocol, score_name
 from ganmetrics.measurement.confidence import ANY, LEVEL, interval
 from ganmetrics.measurement.measurement import Measurement
@@ -46,8 +47,9 @@ def scores(measurements: Iterable[Measurement], sides: Sequence[Side]) -> dict[s
 
 def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score]:
     """The metric's results as scores, with names, protocol and everything noticed while reading."""
-    metric, settings = metric_over_sides(measurement, sides), measurement.settings
-    own = [side for side in sides if side.name in metric.sides]
+    settings, labelled = measurement.settings, measurement.metric.labelled
+    own = [side for side in sides if side.name in measurement.metric.sides]
+    metric = metric_over_sides(measurement, own, labels_by_side(measurement.metric, own) if labelled else None)
     protocol, warnings = common_protocol(measurement, own)
     with ordinary_modes(gradients=False, dtype=None):
         results = metric.results()
@@ -65,8 +67,8 @@ def score_of(measurement: Measurement, sides: Sequence[Side]) -> dict[str, Score
             metric.entry.values[name],
             spread=result.spread,
             **counts,
-            protocol={**protocol, **result.protocol},
-            warnings=[*warnings, *result.warnings, *remarks(own)],
+            protocol={**protocol, **({"classes": class_origins(own)} if labelled else {}), **result.protocol},
+            warnings=[*warnings, *result.warnings, *remarks(own), *(class_remarks(own) if labelled else [])],
             skipped=skipped,
             raw=result.value if result.raw is None else result.raw,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,9 @@ from ganmetrics.features.extractor import KINDS, Extractor, Options, label_of
 from ganmetrics.generators.source import GeneratorSource, names_generator
 from ganmetrics.images import ImageSource, open_images
 from ganmetrics.images.jpeg import JpegDecoder
+from ganmetrics.images.patterns import Selection
 from ganmetrics.images.preparation import RESIZE, prepared_source, sized
+from ganmetrics.measurement import choice
 from ganmetrics.printable import brief, name_of
 from ganmetrics.protocols import JPEG_DECODERS, MetricOptions, Protocol, get_protocol
 from ganmetrics.runtime.device import require_tf32, resolve_device, resolve_dtype
@@ -60,6 +62,8 @@ class Settings(MetricOptions):
         n_samples: number of images to request from a generator or a callable source.
         data_root: folder of the datasets for slices such as `mnist:test`; None reads the environment variable
             GANMETRICS_DATA.
+        include, exclude: patterns of the names of the images that are taken or left out, "*_fake_B.png", for all sides
+            or for one, "fake:*_fake_B.png"; see docs/images.md.
         resamples: number of bootstrap resamples for an interval.
         cache: whether statistics of the real side are kept on disk and reused.
         progress: show a progress bar on stderr if that is a terminal.
@@ -80,6 +84,8 @@ class Settings(MetricOptions):
     layout: str | None = None
     n_samples: int | None = None
     data_root: str | os.PathLike[str] | None = None
+    include: str | Sequence[str] = ()
+    exclude: str | Sequence[str] = ()
     resamples: int = 1000
     cache: bool = True
     progress: bool = True
@@ -109,6 +115,8 @@ class Settings(MetricOptions):
             require_tf32(resolve_device(self.device), resolve_dtype(self.dtype))
         if self.jpeg_decoder not in JPEG_DECODERS:
             raise OptionError(f"--jpeg-decoder: expected {' or '.join(JPEG_DECODERS)}, got {brief(self.jpeg_decoder)}")
+        for name in ("include", "exclude"):
+            object.__setattr__(self, name, choice.stated(f"--{name}", getattr(self, name)))
 
     @classmethod
     def of(cls, settings: Settings | None, options: dict[str, Any]) -> Settings:
@@ -198,15 +206,28 @@ class Settings(MetricOptions):
             "torch": torch.__version__,
         }
 
-    def open(self, source: Any) -> ImageSource:
-        """Any source as images. Raises SourceError."""
+    def selection(self, side: str | None) -> Selection:
+        """Which images of a side are taken; None is the only source of a call. Raises OptionError."""
+        return choice.selection(self.include, self.exclude, side)
+
+    def refuse_selection(self, side: str | None, holds: str) -> None:
+        """Raises OptionError if patterns are to choose among the images of a side that has none."""
+        if self.selection(side):
+            raise OptionError(
+                f"--include and --exclude choose images by their names, and {side or 'the source'} {holds}; "
+                "for the other side alone write real:PATTERN or fake:PATTERN"
+            )
+
+    def open(self, source: Any, side: str | None = None) -> ImageSource:
+        """Any source as images; `side` is what patterns of names may call it. Raises SourceError, OptionError."""
         if self._decoder is not None:
             self._decoder.read_here()
-        opened = self._opened(source)
+        opened = self._opened(source, side)
         return opened if self.prepare is None else prepared_source(opened, self.prepare)
 
-    def _opened(self, source: Any) -> ImageSource:
+    def _opened(self, source: Any, side: str | None) -> ImageSource:
         if names_generator(source):
+            self.refuse_selection(side, "is a generator")
             return GeneratorSource(
                 source,
                 self.n_samples,
@@ -223,6 +244,7 @@ class Settings(MetricOptions):
             n_samples=self.n_samples,
             data_root=self.data_root,
             jpeg_decoder=self._decoder,
+            selection=self.selection(side),
         )
 
     @property

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ganmetrics.images import ImageSource, Summary
+from ganmetrics.images.classes import Classes
 from ganmetrics.measurement.measurement import Measurement, of_side
 from ganmetrics.measurement.need import Need
 from ganmetrics.metrics.base import Metric
@@ -127,9 +128,27 @@ class Side:
         if self.opened is None:
             return self.batch_labels or None
         if self.opened.labels is None:
-            return None
+            came = [*self.summary.labels, *self.batch_labels]
+            return came if came and len(came) == self.summary.n_images else None
         left_out = set(self.summary.left_out)
         return [*(label for i, label in enumerate(self.opened.labels) if i not in left_out), *self.batch_labels]
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of the images read, with what names them."""
+        if self.opened is None and self.file is not None:
+            return Classes(self.labels, "the statistics file", notes=self.file.protocol.get("class_notes") or ())
+        if self.opened is None:
+            return Classes(self.labels, "labels of the batches")
+        return replace(self.opened.classes, labels=self.labels)
+
+    @property
+    def choice(self) -> Mapping[str, Sequence[str]]:
+        """The patterns by which its images were chosen, by option, "include" or "exclude"."""
+        if self.opened is not None:
+            return self.opened.selection.to_dict()
+        protocol = self.file.protocol if self.file else {}
+        return {option: protocol[option] for option in ("include", "exclude") if option in protocol}
 
     @property
     def skipped(self) -> list[dict[str, str]]:
@@ -143,14 +162,19 @@ def needs(side: Side, measurements: Iterable[Measurement]) -> list[Need]:
     return list(dict.fromkeys(measurement.need for measurement in own if side.part_for(measurement) is None))
 
 
-def generated(sides: Iterable[Side]) -> dict[str, Any]:
-    """What the protocol says about images that a generator made; empty if none did."""
-    made = {side.name: dict(side.opened.about) for side in sides if side.opened and side.opened.about}
-    return {"generated": made} if made else {}
+def images_of(sides: Iterable[Side]) -> dict[str, Any]:
+    """What the protocol says about the images of sides: what made them, and which were chosen by their names."""
+    said: dict[str, Any] = {}
+    for side in sides:
+        made = {"generated": dict(side.opened.about)} if side.opened and side.opened.about else {}
+        for key, value in {**made, **side.choice}.items():
+            said.setdefault(key, {})[side.name] = value
+    return said
 
 
-def metric_over_sides(measurement: Measurement, sides: Iterable[Side]) -> Metric:
-    """A copy of the metric that computes from the statistics of these sides."""
+def metric_over_sides(
+    measurement: Measurement, sides: Iterable[Side], labels: Mapping[str, Sequence[str]] | None = None
+) -> Metric:
+    """A copy of the metric that computes from the statistics of these sides; `labels` are classes by side."""
     own = [side for side in sides if side.name in measurement.metric.sides]
-    labels = {side.name: side.labels for side in own if side.labels is not None} if measurement.metric.labelled else {}
     return measurement.metric.over({side.name: side.metric_input(measurement) for side in own}, labels)

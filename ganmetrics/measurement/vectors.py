@@ -12,6 +12,7 @@ from torch import Tensor
 from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.features.inception_network import TAPS
 from ganmetrics.images import npy
+from ganmetrics.images.array_files import split_key
 from ganmetrics.printable import printable
 from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.parts import Kind, Part
@@ -45,7 +46,7 @@ def vectors_of(source: Any, features: str | None = None) -> StatisticsFile | Non
 
 def _labels(source: Any, n: int) -> list[str] | None:
     """The classes in an `.npz` of vectors, if it has some."""
-    path = os.path.expanduser(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else ""
+    path, _ = split_key(os.path.expanduser(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else "")
     if not path.lower().endswith(".npz"):
         return None
     shapes = npy.shapes_in(path)
@@ -58,6 +59,9 @@ def _array(source: Any) -> tuple[np.ndarray | Tensor | None, str]:
     """The array of a source of vectors, memory-mapped if possible, and what messages call it."""
     if isinstance(source, (str, os.PathLike)):
         path = os.path.expanduser(os.fsdecode(source))
+        file, key = split_key(path)
+        if key is not None and os.path.isfile(file):
+            return npy.array_in(file, key) if len(npy.shapes_in(file).get(key, ())) == 2 else None, printable(path)
         opener = OPENERS.get(os.path.splitext(path)[1].lower())
         array = opener(path) if opener is not None and os.path.isfile(path) else None
         return array, printable(path)
@@ -92,7 +96,7 @@ def _of_npz(path: str) -> np.ndarray | None:
     if len(found) > 1 and "arr_0" not in found:
         keys = ", ".join(f"{printable(key)} {shapes[key]}" for key in found)
         raise SourceError(
-            f"{printable(path)}: holds several arrays of vectors: {keys}; save the one to measure by itself"
+            f"{printable(path)}: holds several arrays of vectors: {keys}; name one, as in {printable(path)}:{found[0]}"
         )
     return npy.array_in(path, "arr_0" if "arr_0" in found else found[0])
 

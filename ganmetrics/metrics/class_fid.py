@@ -14,11 +14,12 @@ from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result
-from ganmetrics.metrics.classes import of_images, require_two_of_each, some
+from ganmetrics.metrics.classes import of_images, require_two_of_each
 from ganmetrics.metrics.fid import WELL_SAMPLED, FrechetDistance, frechet_distance_of_moments
 from ganmetrics.metrics.index import METRICS, SIDES
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
 from ganmetrics.metrics.numerics.resampling import linear
+from ganmetrics.printable import some
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples, with_start
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Metric
+from ganmetrics.printable import some
 
 
 def of_images(metric: Metric, side: str) -> tuple[list[str], Tensor]:
@@ -34,8 +35,3 @@ def require_two_of_each(metric: Metric, side: str, labels: Sequence[str]) -> Non
         raise StatisticsError(
             f"{metric.name}: expected at least 2 {side} images of every class, got 1 of {some(alone)}"
         )
-
-
-def some(names: list[str]) -> str:
-    """The first five names and the number of the rest, for a message."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -96,7 +96,7 @@ def row(key: str, score: Score) -> Row:
         spread="" if score.spread is None else f"± {number(score.spread)}",
         better=score.better,
         sentence=sentence(key),
-        how=score.description(),
+        how="; ".join(filter(None, [score.description(), score.classes()])),
     )
 
 

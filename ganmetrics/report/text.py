@@ -69,8 +69,12 @@ FORMATS: dict[str, Callable[[Sequence[Score]], str]] = {
 
 def _rows(scores: Sequence[Score]) -> tuple[list[list[str]], list[str]]:
     """The rows of a table with its header, and the lines below it for what all scores share; no empty columns."""
-    about = {"images": [score.counts() for score in scores], "measured by": [score.protocol_line() for score in scores]}
-    common = [printable(values[0]) for values in about.values() if len(set(values)) == 1]
+    about = {
+        "images": [score.counts() for score in scores],
+        "measured by": [score.protocol_line() for score in scores],
+        "over": [score.classes() for score in scores],
+    }
+    common = [printable(values[0]) for values in about.values() if len(set(values)) == 1 and values[0]]
     differing = {name: values for name, values in about.items() if len(set(values)) > 1}
     body = [
         [*_cells(score), *(printable(values[i]) for values in differing.values())] for i, score in enumerate(scores)

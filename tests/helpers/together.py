@@ -37,6 +37,12 @@ def calls(folder: Path, rank: int) -> dict[str, Callable[[], Any]]:
         "fewer batches than processes": lambda: gm.evaluate(real, fake, everything, **{**SHARED, "batch_size": 100}),
         "streams": lambda: {"fid": gm.fid(stream(1), (image for image in array), **SHARED, n_samples=50)},
         "labels": lambda: gm.evaluate(folder / "classes", folder / "others", ["class-fid"], **SHARED, on_error="skip"),
+        "labels of items": lambda: gm.evaluate(
+            torch.utils.data.TensorDataset(torch.from_numpy(array), torch.arange(len(array)) % 3),
+            ((array[i : i + 9], np.arange(i, i + 9)[: len(array) - i] % 3) for i in range(0, len(array), 9)),
+            ["class-fid"],
+            **SHARED,
+        ),
         "own": lambda: {"fid": gm.fid(array[rank::2], fake, features="pixels", cache=False)},
         "bad in the second part": lambda: gm.evaluate(folder / "bad", fake, everything, **SHARED),
         "other sizes in the second part": lambda: gm.evaluate(folder / "sizes", fake, everything, **SHARED),

@@ -72,7 +72,7 @@ def test_npz_without_one_image_array(tmp_path):
         open_images(path)
     assert str(caught.value) == (
         f"{path}: expected images in an array arr_0, or in the only array with 3 or 4 axes; found a (6, 9, 8, 3), "
-        "b (6, 9, 8, 3); save them again with numpy.savez(file, images)"
+        f"b (6, 9, 8, 3); name one, as in {path}:a"
     )
 
 

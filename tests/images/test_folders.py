@@ -88,14 +88,14 @@ def test_any_name_is_read_and_shown_on_one_line(name, shown, tmp_path):
 
 
 def test_folder_without_images_says_what_it_saw(tmp_path):
-    for name in ("a.txt", "b.txt", "c.npy", "README", "train/x.csv"):
+    for name in ("a.txt", "b.txt", "c.mat", "README", "train/x.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     with pytest.raises(SourceError) as caught:
         open_images(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path}: no image in this folder; searched it for {' '.join(IMAGE_EXTENSIONS)}; "
-        "saw 2 .txt, 1 .csv, 1 .npy, 1 without extension; subfolders train"
+        "saw 2 .txt, 1 .csv, 1 .mat, 1 without extension; subfolders train"
     )
 
 

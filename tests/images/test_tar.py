@@ -72,7 +72,7 @@ def test_shards_are_one_source_in_their_order(spelled: str, shards: Path, images
     assert torch.equal(read(source)[0], expected(images))
     assert source.labels == [str(j % 2) for j in range(12)]
     assert source.where(3) == f"{shards}/009.tar/0003.png"
-    assert source.remark is None
+    assert not source.remarks
 
 
 def test_one_archive_and_a_list_in_the_order_given(shards: Path, images: np.ndarray) -> None:
@@ -133,10 +133,10 @@ def test_odd_members(images: np.ndarray, tmp_path: Path) -> None:
 
 
 def test_samples_of_several_images_are_told(images: np.ndarray, tmp_path: Path) -> None:
-    several = {f"{j:03}.{kind}.png": png(images[j]) for j in range(3) for kind in ("photo", "mask")}
+    several = {f"{j:03}.{kind}.png": png(images[j]) for j in range(3) for kind in ("0", "1")}
     source = open_images(pack(tmp_path / "x.tar", several))
     assert (len(source), source.labels) == (6, None)
-    assert source.remark == "3 of 6 share a sample with another image (a name up to its first dot): all are taken"
+    assert source.remarks == ["3 of 6 share a sample with another image (a name up to its first dot): all are taken"]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_an_archive_that_shrinks_after_it_was_opened(shards: Path) -> None:
 def test_images_beside_archives(shards: Path, images: np.ndarray) -> None:
     write_folder(shards / "images", images[:2])
     source = open_images(shards)
-    assert (len(source), source.remark) == (2, "4 .tar left out: not among the extensions that are read")
+    assert (len(source), source.remarks) == (2, ["4 .tar left out: not among the extensions that are read"])
 
 
 def test_partial_classes_are_none(images: np.ndarray, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 import ganmetrics as gm
 from ganmetrics.errors import StatisticsError
+from ganmetrics.images.classes import Classes
 from ganmetrics.measurement import cache_files as entries
 from ganmetrics.measurement import reading
 from ganmetrics.measurement.measurement import configured
@@ -138,7 +139,7 @@ def test_classes_and_remarks_are_those_of_today(class_folders: tuple[Path, Path]
             (real / "b").rename(real / "cats")
             (real / "odd.jfif").write_bytes(b"left out")
         side = Side("real", real, opened=settings.open(real))
-        side.opened.labels = [name.split("/")[0] for name in (entry.name for entry in side.opened.entries)]
+        side.opened.classes = Classes([entry.name.split("/")[0] for entry in side.opened.entries])
         reading.fill(side, needs(Side("real"), configured(["fid"], settings)), settings)
         assert side.labels == ["a"] * 34 + ["cats" if renamed else "b"] * 35
         assert side.summary.remarks == (["1 .jfif left out: not among the extensions that are read"] if renamed else [])

@@ -8,6 +8,7 @@ import torch
 
 import ganmetrics as gm
 from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.images.classes import Classes
 from ganmetrics.measurement.measurement import configured
 from ganmetrics.measurement.reading import feeds, fill
 from ganmetrics.measurement.settings import Settings
@@ -91,7 +92,7 @@ def test_labels_are_those_of_the_images_that_were_read(left_out: list[int]) -> N
     from ganmetrics.images.base import ImageSource
 
     source = ImageSource("x", 3)
-    source.labels = ["a", "b", "a"]
+    source.classes = Classes(["a", "b", "a"])
     side = Side("real", opened=source)
     side.summary.left_out = left_out
     assert side.labels == [label for i, label in enumerate(source.labels) if i not in left_out]
