@@ -135,7 +135,7 @@ def _protocol(side: Side, need: Need) -> dict[str, Any]:
         "source": os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else str(side.opened),
         **side.summary.record(),
         **side.choice,
-        "class_notes": class_notes(side.classes),
+        "class_notes": class_notes(side.classes) if need.keep is Samples else [],
     }
 
 
