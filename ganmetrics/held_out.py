@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class TestImages:
     Attributes:
         pixels: `(N, C, H, W)`, uint8, or floating point in [0, 1].
         resize: the rule by which they were resized, or None.
+        choice: the patterns by which they were chosen, by option, "include" or "exclude".
     """
 
     __test__ = False  # pytest would collect a class of this name
@@ -38,6 +39,7 @@ class TestImages:
     resize: str | None = None
     warnings: Sequence[str] = ()
     skipped: Sequence[Mapping[str, str]] = ()
+    choice: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def reading(options: Mapping[str, Any]) -> Settings:
@@ -83,7 +85,7 @@ def read_test_images(
             break
     remarks = summary_remarks(reader.summary, "test images")
     how = rule or settings.preparation.get("prepare")
-    return TestImages(_one_size(parts)[:n_images], how, remarks, reader.summary.skipped)
+    return TestImages(_one_size(parts)[:n_images], how, remarks, reader.summary.skipped, opened.selection.to_dict())
 
 
 def resized(images: TestImages, generator: OpenGenerator) -> TestImages:

@@ -69,7 +69,7 @@ def reconstruct(
         resize: prepare the images by the rule that the generator's checkpoint states.
         n_images: use only the first `n_images`.
         **options: fields of `Search` (method, steps, restarts, ...), and how images are read (value_range, layout,
-            data_root, num_workers, on_error, n_samples, device, progress).
+            data_root, num_workers, on_error, n_samples, include, exclude, device, progress).
     """
     started = time.perf_counter()
     search, settings = _options(options)
@@ -180,6 +180,7 @@ def _score(generator: OpenGenerator, test: TestImages, inversion: Inversion, bou
         protocol={
             "features": "pixels",
             "resize": test.resize,
+            **{option: {"test": patterns} for option, patterns in test.choice.items()},
             **generator.describe(),
             **searched,
             "perceptual": perceptual,

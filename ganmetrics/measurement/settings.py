@@ -213,9 +213,9 @@ class Settings(MetricOptions):
     def refuse_selection(self, side: str | None, holds: str) -> None:
         """Raises OptionError if patterns are to choose among the images of a side that has none."""
         if self.selection(side):
+            way = "leave them out" if side is None else "for the other side alone write real:PATTERN or fake:PATTERN"
             raise OptionError(
-                f"--include and --exclude choose images by their names, and {side or 'the source'} {holds}; "
-                "for the other side alone write real:PATTERN or fake:PATTERN"
+                f"--include and --exclude choose images by their names, and {side or 'the source'} {holds}; {way}"
             )
 
     def open(self, source: Any, side: str | None = None) -> ImageSource:

@@ -278,3 +278,18 @@ def test_kinds_that_are_taken_together_are_told(kind: str, drawn: dict[str, np.n
     )
     assert told in gm.fid(real, source, **OPTIONS).warnings
     assert not gm.fid(real, source, include="fake:*_fake_B.png", **OPTIONS).warnings
+
+
+def test_images_to_reconstruct_are_chosen(tmp_path: Path) -> None:
+    from tests.helpers.generators import photos, small
+
+    network, images = small(), photos(12)
+    names = [f"{i:02}_{'a' if i < 5 else 'b'}.png" for i in range(12)]
+    files = {name: png(image.permute(1, 2, 0).numpy()) for name, image in zip(names, images, strict=True)}
+    source = packed("zip", tmp_path / "test", files)
+    options = {"steps": 10, "pool": 16, "progress": False}
+    score = gm.reconstruction_loss(network, source, include="*_a.png", **options)
+    assert score.value == pytest.approx(gm.reconstruction_loss(network, images[:5], **options).value, rel=1e-6)
+    assert (score.n_real, score.protocol["include"]) == (5, {"test": ["*_a.png"]})
+    with pytest.raises(OptionError, match="choose images by their names, and the source is an array; leave them out"):
+        gm.reconstruction_loss(network, images, include="*_a.png", **options)
