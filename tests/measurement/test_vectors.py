@@ -194,6 +194,9 @@ def test_sides_that_cannot_be_compared(rng: np.random.Generator, tmp_path: Path,
     np.savez(tmp_path / "two.npz", a=x, b=x)
     with pytest.raises(SourceError, match=r"holds several arrays of vectors: a \(9, 12\), b \(9, 12\)"):
         gm.fid(tmp_path / "two.npz", x, **QUIET)
+    np.savez(tmp_path / "two.npz", a=x, b=x + 1)
+    value = gm.fid(f"{tmp_path}/two.npz:a", f"{tmp_path}/two.npz:b", **QUIET).value
+    assert value == pytest.approx(12.0, rel=1e-9)  # of one covariance; the means differ by 1 in 12 dimensions
     torch.save({"a": torch.ones(2, 2)}, tmp_path / "dict.pt")
     with pytest.raises(SourceError, match=r"expected one tensor of vectors \(N, D\), got a dict"):
         gm.fid(tmp_path / "dict.pt", x, **QUIET)
