@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ganmetrics.errors import SourceError
-from ganmetrics.images.pickles import is_pickle, refusal
+from ganmetrics.images.pickles import HEAD, is_pickle, is_pickled, refusal
 from ganmetrics.images.zips import ENCRYPTED
 from ganmetrics.printable import printable, reason_of
 
@@ -59,8 +59,6 @@ def mapped_npy(path: str) -> np.ndarray:
     """The array of an `.npy`, memory-mapped. Raises SourceError for a file that is not an array or needs pickle."""
     name = printable(path)
     try:
-        if is_pickle(path):
-            raise SourceError(refusal(name))
         with open(path, "rb") as stream:
             header = _header(stream, name)
             return _mapped(path, header, stream.tell(), name)
@@ -89,6 +87,9 @@ def _header(stream: BinaryIO | Any, where: str) -> Header:
         version = np.lib.format.read_magic(stream)
         shape, fortran, dtype = READERS[version](stream)
     except (ValueError, KeyError, EOFError) as error:
+        stream.seek(0)
+        if is_pickled(stream.read(HEAD)):
+            raise SourceError(refusal(where)) from error
         raise SourceError(f"{where}: is no array in NumPy's format ({' '.join(str(error).split())})") from error
     return shape, fortran, dtype
 

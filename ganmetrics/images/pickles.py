@@ -12,7 +12,11 @@ START, PROTOCOLS = 0x80, range(2, 6)  # the first two bytes of a pickle; protoco
 def is_pickle(path: str | os.PathLike[str]) -> bool:
     """Whether the file at `path` is a pickle, or an array of Python objects in NumPy's format. Raises OSError."""
     with open(path, "rb") as stream:
-        head = stream.read(HEAD)
+        return is_pickled(stream.read(HEAD))
+
+
+def is_pickled(head: bytes) -> bool:
+    """`is_pickle` of a file that begins with these bytes."""
     if head.startswith(ARRAY):
         return OBJECTS in head
     return len(head) > 1 and head[0] == START and head[1] in PROTOCOLS

@@ -19,7 +19,7 @@ DARKER = 4  # how many times as large the largest pixel of the other side may be
 
 def differences(real: Summary, fake: Summary) -> list[str]:
     """What differs between the images of two sides, as whole sentences; nothing where it is not known."""
-    if not (real.sizes and fake.sizes):
+    if not all(side.sizes and side.total for side in (real, fake)):
         return []
     found = (
         _sizes(real, fake),
