@@ -119,7 +119,7 @@ def test_a_users_function_and_module_attribute(
 
 BAD_CALLABLES = {
     "maps": (lambda x: x.float(), r"expected a tensor of shape \(9, D\) for 9 images, got \(9, 3, 48, 48\)"),
-    "none": (lambda x: None, r"expected a tensor of shape \(9, D\) for 9 images, got NoneType"),
+    "none": (lambda x: None, r"expected a tensor of shape \(9, D\) for 9 images, got None;"),
     "fewer": (lambda x: x[:4].float().flatten(1), r"for 9 images, got \(4, 6912\)"),
     "NaN": (lambda x: x.float().flatten(1) / 0 * 0, "NaN or infinity"),
 }

@@ -124,8 +124,8 @@ def test_samples_stay_in_the_file_and_can_be_added_to(
     assert inner == [True] + [False] * 49  # a pass within a pass
     for store in found:
         store._limit = 1000
-        store.update(torch.ones(9, 48, dtype=torch.uint8))
-        store.update(torch.zeros(2, 48, dtype=torch.uint8))
+        store.update(torch.ones(9, 48, dtype=torch.uint8), 255)
+        store.update(torch.zeros(2, 48, dtype=torch.uint8), 255)
     assert torch.equal(torch.cat(list(one.blocks())), torch.cat(list(two.blocks())))
     assert two.count == 5011
 
