@@ -37,16 +37,8 @@ NOTE = (
     "one protocol, beside the baselines (Theis, van den Oord & Bethge 2016, arXiv:1511.01844)"
 )
 FORBIDDEN = {
-    "features",
-    "features_are",
-    "weights",
-    "protocol",
-    "allow_tf32",
-    "jpeg_decoder",
-    "ddof",
-    "splits",
-    "shuffle",
-}
+    "features", "features_are", "weights", "protocol", "allow_tf32", "jpeg_decoder", "ddof", "splits", "shuffle",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
