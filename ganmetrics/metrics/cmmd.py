@@ -18,7 +18,8 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.distances import Device
-from ganmetrics.metrics.numerics.gram import Gram, Kernel
+from ganmetrics.metrics.numerics.gram import Frame, Gram, Kernel
+from ganmetrics.metrics.numerics.scaling import at_length_one
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 
@@ -29,19 +30,23 @@ BIAS = 0.05  # share of the value from which the bias gets a warning
 OUT_OF_REACH = 10**6  # images; a larger need is not suggested
 
 
-def _at_length_one(vectors: Tensor) -> Tensor:
-    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    if not bool((lengths > 0).all()):
+def _own(centred: Tensor, frame: Frame) -> Tensor:
+    """-|x|^2 / (2 sigma^2); a kernel of x - y does not need the mean."""
+    return -GAMMA * centred.square().sum(dim=1)
+
+
+def _less_one(own_x: Tensor, own_y: Tensor, products: Tensor, frame: Frame) -> Tensor:
+    """The kernel less 1."""
+    return torch.add(own_x, own_y).add_(products, alpha=2 * GAMMA).expm1_()
+
+
+def _directions(vectors: Tensor) -> Tensor:
+    if not bool(vectors.any(dim=1).all()):
         raise StatisticsError("CMMD compares directions, and an embedding is all zeros; check the features")
-    return vectors / lengths
+    return at_length_one(vectors)
 
 
-GAUSSIAN = Kernel(
-    own=lambda centred, mean: -GAMMA * centred.square().sum(dim=1),  # a kernel of x - y does not need the mean
-    scale=lambda dim: 2 * GAMMA,
-    finish=lambda arguments, mean: arguments.expm1_(),
-    points=_at_length_one,
-)
+GAUSSIAN = Kernel(_own, _less_one, _directions)
 
 
 def cmmd(real: Samples, fake: Samples, *, device: Device = None) -> tuple[float, float]:

@@ -8,7 +8,9 @@ from those tools in summing in float64.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,25 +20,42 @@ from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.distances import Device
-from ganmetrics.metrics.numerics.gram import Gram, Kernel, Sums
+from ganmetrics.metrics.numerics.gram import Frame, Gram, Kernel, Sums
 from ganmetrics.protocols import MetricOptions, Protocol, Subsets
 from ganmetrics.statistics.samples import Samples, with_start
 
 CUSTOMARY = 1000  # images in the subsets of published values
 FEWEST = 4  # images per side for a standard error, whose terms are means over up to 4 distinct indices
 GATHERED = 64 * 2**20  # bytes of subsets in memory at a time
+T = TypeVar("T", float, Tensor)
 
 
-def _own(centred: Tensor, mean: Tensor) -> Tensor:
-    return (centred @ mean + mean.square().sum() / 2) / len(mean) + 0.5
+def _own(centred: Tensor, frame: Frame) -> Tensor:
+    return centred @ frame.mean / len(frame.mean)
 
 
-def _cubed(arguments: Tensor, mean: Tensor) -> Tensor:
-    at_mean = 1 + float(mean.square().mean())  # the argument at x = y = mean
-    return arguments.mul_(arguments.square()).sub_(at_mean**3)
+def _cubed(own_x: Tensor, own_y: Tensor, products: Tensor, frame: Frame) -> Tensor:
+    """(c + e)^3 - c^3 - 3 c^2 (a(x) + a(y)), with c = m.m / D + 1 for the mean m and c + e = x.y / D + 1.
+
+    With p = x'y' / D, e = p + a(x) + a(y). What remains is 3 c^2 p + e^2 (3 c + e), where nothing cancels: a cube less
+    a cube would lose all digits of features far from 0. In a frame of unit u, products are of vectors / u, and the
+    result is k / (u^2 max(u, 1)^4).
+    """
+    dim, shrink, grow = len(frame.mean), min(frame.unit, 1.0) ** 2, max(frame.unit, 1.0)
+    at_mean = 1 / grow / grow + shrink * float(frame.mean.square().mean())  # c / max(u, 1)^2
+    e = torch.add(own_x, own_y).add_(products, alpha=1 / dim)
+    rest = torch.add(e.new_tensor(3 * at_mean * shrink), e, alpha=shrink**2)
+    return rest.mul_(e).mul_(e).add_(products, alpha=3 * at_mean**2 / dim)
 
 
-POLYNOMIAL = Kernel(_own, lambda dim: 1 / dim, _cubed)
+POLYNOMIAL = Kernel(_own, _cubed)
+
+
+def _restored(scaled: T, unit: float) -> T:
+    """Discrepancies of the kernel from those in a frame of this unit; infinite beyond float64."""
+    for factor in (unit, unit, *4 * [max(unit, 1.0)]):  # one by one: their product may be beyond float64
+        scaled = scaled * factor
+    return scaled
 
 
 def kernel_distance(real: Samples, fake: Samples, *, device: Device = None) -> tuple[float, float | None]:
@@ -47,11 +66,23 @@ def kernel_distance(real: Samples, fake: Samples, *, device: Device = None) -> t
     on a side. A negative estimate of a part of the variance counts as 0; so if both sides have the same distribution,
     where the first part is truly 0, the standard error is about a fifth too large.
 
-    Raises StatisticsError for fewer than two images on a side.
+    Raises StatisticsError for fewer than two images on a side, and for features so large that it is beyond float64.
     """
-    sums = Gram(POLYNOMIAL, real, fake, device=device).sums()
-    variance = sum(max(part, 0.0) for part in variance_parts(*sums)) if min(real.count, fake.count) >= FEWEST else None
-    return _unbiased(*sums), None if variance is None else variance**0.5
+    gram = Gram(POLYNOMIAL, real, fake, device=device)
+    sums = gram.sums()
+    value, error = _restored(_unbiased(*sums), gram.frame.unit), None
+    if min(real.count, fake.count) >= FEWEST:
+        variance = sum(max(part, 0.0) for part in variance_parts(*sums))
+        error = _restored(variance**0.5, gram.frame.unit)
+    _require_finite([value, error or 0.0], gram.frame.unit)
+    return value, error
+
+
+def _require_finite(values: list[float], unit: float) -> None:
+    if not all(map(math.isfinite, values)):
+        raise StatisticsError(
+            f"the kernel distance of features as large as {unit:.0e} is beyond float64; divide all features by a number"
+        )
 
 
 def _unbiased(real: Sums, fake: Sums, between: Sums) -> float:
@@ -103,7 +134,7 @@ def _covariance(within: Sums, between: Tensor, others: int) -> float:
 def subset_distances(real: Samples, fake: Samples, subsets: Subsets, *, device: Device = None) -> Tensor:
     """Unbiased squared discrepancy of each pair of subsets, `(count,)` float64.
 
-    Raises StatisticsError for fewer than two images on a side.
+    Raises StatisticsError for fewer than two images on a side, and for distances beyond float64.
     """
     counts = {"real": real.count, "fake": fake.count}
     size = min(subsets.size, *counts.values())
@@ -115,7 +146,9 @@ def subset_distances(real: Samples, fake: Samples, subsets: Subsets, *, device: 
     for start in range(0, subsets.count, at_once):
         gathered = [_gather(store, indices[side][start : start + at_once]) for side, store in _sides(real, fake)]
         for real_subset, fake_subset in zip(*gathered, strict=True):
-            values.append(_unbiased(*Gram(POLYNOMIAL, real_subset, fake_subset, device=device).sums()))
+            gram = Gram(POLYNOMIAL, real_subset, fake_subset, device=device)
+            values.append(_restored(_unbiased(*gram.sums()), gram.frame.unit))
+            _require_finite(values, gram.frame.unit)
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -212,10 +245,12 @@ class KernelInceptionDistance(SingleValued):
         If both sides have the same distribution, they spread more than the estimate does (Arcones & Giné 1992).
         """
         real, fake = (self.statistics[side] for side in self.sides)
-        sums = Gram(POLYNOMIAL, real, fake, device=self.device).resampled(n, seed)
+        gram = Gram(POLYNOMIAL, real, fake, device=self.device)
+        sums = gram.resampled(n, seed)
         values = (
             sums.real / sums.real_pairs + sums.fake / sums.fake_pairs - 2 * sums.between / (real.count * fake.count)
         )
+        values = _restored(values, gram.frame.unit)
         if self.subsets is not None:
             distances = subset_distances(real, fake, self.subsets, device=self.device)
             rng = torch.Generator().manual_seed(seed)

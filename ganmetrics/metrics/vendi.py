@@ -18,6 +18,7 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.resampling import linear
+from ganmetrics.metrics.numerics.scaling import at_length_one
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples, with_start
 
@@ -36,13 +37,13 @@ def vendi_score(vectors: Tensor) -> float:
 def units(blocks: Iterable[Tensor]) -> Iterable[Tensor]:
     """Vectors `(b, D)` scaled to length 1, in float64. Raises StatisticsError for a vector of length 0."""
     for start, block in with_start(blocks):
-        lengths = block.double().norm(dim=1, keepdim=True)
-        if not lengths.all():
-            image = start + int((lengths == 0).nonzero()[0, 0])
+        zero = ~block.any(dim=1)
+        if bool(zero.any()):
+            image = start + int(zero.nonzero()[0, 0])
             raise StatisticsError(
                 f"the feature vector of image {image} is zero, and has no direction to compare; use other features"
             )
-        yield block.double() / lengths
+        yield at_length_one(block)
 
 
 def spectrum(unit_vectors: Iterable[Tensor], n: int, dim: int) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,10 @@
 """Sums of a kernel over all pairs of two sets of vectors, block by block, precise enough for a KID of 1e-3.
 
 The unbiased and the biased estimate of the squared maximum mean discrepancy are those of Gretton, Borgwardt, Rasch,
-Schölkopf & Smola 2012 (JMLR 13, Equations 3 and 5). Kernels here have the form k(x, y) = f(a(x) + a(y) + s x'y') with
-vectors x', y' centred on the common mean. Large sets of float32 vectors are multiplied in float32: a centred product is
-precise enough, and the mean over many pairs even more so. Small sets and everything else are float64. Sums are of k
-less its value at the mean: a constant does not change a discrepancy, but would cost digits.
+Schölkopf & Smola 2012 (JMLR 13, Equations 3 and 5). Kernels here are functions of a(x), a(y) and x'y', with vectors x',
+y' centred on the common mean. Large sets of float32 vectors are multiplied in float32: a centred product is precise
+enough, and the mean over many pairs even more so. Small sets and everything else are float64. Sums are of k less what
+changes no discrepancy but would cost digits: a constant, and functions of x alone or y alone.
 
 Memory does not grow with the number of vectors (their store may be on disk). Within one set each pair is computed once.
 """
@@ -20,6 +20,7 @@ from torch import Tensor
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.numerics.distances import Device, place
 from ganmetrics.metrics.numerics.resampling import counts
+from ganmetrics.metrics.numerics.scaling import largest_of, power_of_two
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.products import inner_products
 from ganmetrics.statistics.samples import Samples, with_start
@@ -32,20 +33,28 @@ Block = tuple[int, int, Tensor]  # first row, first column, kernel values
 
 
 @dataclass(frozen=True)
+class Frame:
+    """What vectors are measured from: they are divided by `unit`, a power of two, and the mean `(D,)` is subtracted."""
+
+    mean: Tensor
+    unit: float
+
+
+@dataclass(frozen=True)
 class Kernel:
-    """k(x, y) = f(a(x) + a(y) + s x'y'), x' = x - mean.
+    """k(x, y) from a(x), a(y) and the product x'y' of centred vectors, all in a frame.
 
     Attributes:
-        own: a: `(centred (n, D), mean (D,))` -> `(n,)`, all float64.
-        scale: s, from the number of dimensions.
-        finish: f less k(mean, mean), in place: `(arguments (r, c), mean (D,))` -> `(r, c)`.
-        points: first step, for instance normalisation: vectors `(n, D)` float64 -> `(n, D)`.
+        own: a: `(centred (n, D), frame)` -> `(n,)`, all float64.
+        value: k, less what changes no discrepancy: `(a(x) (r, 1), a(y) (c,), products (r, c), frame)` -> `(r, c)`
+            float64.
+        points: what is compared: vectors `(n, D)` float64 -> `(n, D)` of moderate size. None compares the vectors
+            themselves, divided by the unit of the frame: the power of two at or below the largest number.
     """
 
-    own: Callable[[Tensor, Tensor], Tensor]
-    scale: Callable[[int], float]
-    finish: Callable[[Tensor, Tensor], Tensor]
-    points: Callable[[Tensor], Tensor] = lambda vectors: vectors
+    own: Callable[[Tensor, Frame], Tensor]
+    value: Callable[[Tensor, Tensor, Tensor, Frame], Tensor]
+    points: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +108,14 @@ class Gram:
         small = max(real.count, fake.count) ** 2 * self.dim <= PRECISE
         self.dtype = torch.float64 if small or torch.float64 in (real.dtype, fake.dtype) else torch.float32
         self.device = place(device)
-        totals = [kernel.points(block.double()).sum(dim=0) for store in (real, fake) for block in store.blocks()]
-        self.mean = torch.stack(totals).sum(dim=0) / (real.count + fake.count)
+        self.frame = self._framed()
+
+    def _framed(self) -> Frame:
+        stores = (self.real, self.fake)
+        largest = [largest_of(store.blocks()) for store in stores if not self.kernel.points]
+        unit = float(power_of_two(torch.stack(largest).amax())) if largest else 1.0
+        totals = [self._points(block, unit).sum(dim=0) for store in stores for block in store.blocks()]
+        return Frame(torch.stack(totals).sum(dim=0) / (self.real.count + self.fake.count), unit)
 
     def sums(self) -> tuple[Sums, Sums, Sums]:
         """Sums within real, within fake, and between real and fake."""
@@ -162,17 +177,19 @@ class Gram:
                     top = start + i
                     if one is other and left + len(block) <= top:
                         break
-                    k = torch.add(own[i : i + size, None], columns_own)
-                    k.add_(inner_products(points[i : i + size], columns), alpha=self.kernel.scale(self.dim))
-                    k = self.kernel.finish(k, self.mean)
+                    products = inner_products(points[i : i + size], columns)
+                    k = self.kernel.value(own[i : i + size, None], columns_own, products, self.frame)
                     if one is other and left < top + len(k):
                         k.triu_(top - left + 1)
                     yield top, left, k
 
     def _prepared(self, block: Tensor) -> tuple[Tensor, Tensor]:
         """Centred vectors and their a, on the device."""
-        centred = self.kernel.points(block.double()) - self.mean
-        return centred.to(self.device, self.dtype), self.kernel.own(centred, self.mean).to(self.device)
+        centred = self._points(block, self.frame.unit) - self.frame.mean
+        return centred.to(self.device, self.dtype), self.kernel.own(centred, self.frame).to(self.device)
+
+    def _points(self, block: Tensor, unit: float) -> Tensor:
+        return self.kernel.points(block.double()) if self.kernel.points else block.double() / unit
 
 
 def _drawn(n: int, resamples: int, seed: int, side: str) -> Tensor:
