@@ -137,5 +137,6 @@ def _evidence(report: str | os.PathLike[str], measurements: Sequence[Measurement
     """What the page needs, on an extractor that runs anyway: the shared one if any metric uses it."""
     from ganmetrics.report.evidence import Evidence
 
-    shared = next((measurement for measurement in measurements if not measurement.suffix), measurements[0])
+    own = [measurement for measurement in measurements if measurement.suffix or measurement.metric.entry.smallest]
+    shared = next((measurement for measurement in measurements if measurement not in own), measurements[0])
     return Evidence(report, shared.settings)

@@ -22,13 +22,14 @@ from ganmetrics.measurement.settings import Settings
 from ganmetrics.measurement.side import Side, images_of
 from ganmetrics.metrics.numerics.bandwidth import Rule
 from ganmetrics.metrics.numerics.baselines import cut, kmeans_centres
+from ganmetrics.metrics.numerics.point_scales import scale_remarks
 from ganmetrics.metrics.parzen import ParzenLogLikelihood
 from ganmetrics.printable import brief
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.runtime.device import resolve_device, resolve_dtype
 from ganmetrics.runtime.memory import parse_memory
 from ganmetrics.score import Score
-from ganmetrics.statistics.points import Points, as_points, point_blocks, range_of, rows_of
+from ganmetrics.statistics.points import Points, as_points, point_blocks, rows_of
 from ganmetrics.statistics.samples import Samples
 from ganmetrics.validation import whole
 
@@ -36,9 +37,9 @@ NOTE = (
     "a Parzen log-likelihood can rank a bad model above the truth and says little about samples; compare it only at "
     "one protocol, beside the baselines (Theis, van den Oord & Bethge 2016, arXiv:1511.01844)"
 )
-FORBIDDEN = {
-    "features", "features_are", "weights", "protocol", "allow_tf32", "jpeg_decoder", "ddof", "splits", "shuffle",
-}  # fmt: skip
+FORBIDDEN = set(
+    ["features", "features_are", "weights", "protocol", "allow_tf32", "jpeg_decoder", "ddof", "splits", "shuffle"]
+)
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,8 @@ class Parzen:
         if not isinstance(other, Parzen) or other is self or other.options != self.options:
             raise OptionError("merge: expected another Parzen window with the same options")
         for name in ("validation", "test"):
-            if rows_of(self._points(name)) != rows_of(other._points(name)):
+            own, others = rows_of(self._points(name), other._points(name))
+            if own != others:
                 raise OptionError(f"merge: expected a window over the same {name} points")
         self._sides["samples"].summary.join(other._sides["samples"].summary)
         self._points("samples").merge(other._points("samples"))
@@ -282,7 +284,7 @@ class Parzen:
             side.statistic_for(self._need).update(block)
 
     def _refuse_overlap(self) -> None:
-        validation, test = (rows_of(self._points(name)) for name in ("validation", "test"))
+        validation, test = rows_of(self._points("validation"), self._points("test"))
         self._shared = len(test & validation)
         if not self.options.allow_same and test and test <= validation:
             raise OptionError(self._same_message("every test image is among the validation images"))
@@ -295,9 +297,6 @@ class Parzen:
             )
         if getattr(self, "_shared", 0) and self.options.allow_same:
             texts.append("the bandwidth was chosen on test data (--allow-same): the value is biased upward")
-        ranges = {name: range_of(self._points(name)) for name in self.metric.sides}
-        widths = {name: high - low for name, (low, high) in ranges.items()}
-        if max(widths.values()) > 10 * min(widths.values()) > 0:
-            listed = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges.items())
-            texts.append(f"the three sets have different scales: {listed}")
-        return texts
+        # Images and k-means centres have a known scale.
+        given = self.options.baseline != "kmeans" and any(not side.summary.n_images for side in self._sides.values())
+        return texts + scale_remarks({name: self._points(name) for name in self.metric.sides}, given=given)

@@ -119,6 +119,8 @@ class Score:
             f"{self.protocol.get('features') or 'features unknown'}{weights}",
             self.protocol.get("resize"),
             self.protocol.get("dtype"),
+            self.protocol.get("held_fixed") and f"interval with {self.protocol['held_fixed']} held fixed",
+            "fresh_real" in self.protocol and f"fresh real images {self.protocol['fresh_real']:.4f}",
             self.protocol.get("bandwidth") and f"bandwidth {self.protocol['bandwidth']:.4g}",
             self.protocol.get("baseline") and f"baseline {self.protocol['baseline']}",
             self.protocol.get("method") and f"{self.protocol['method']}, at most {self.protocol['steps']} steps",

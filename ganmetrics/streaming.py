@@ -8,7 +8,14 @@ from typing import Any, ClassVar
 from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.images import Summary, to_uint8
 from ganmetrics.images.fingerprint import mark_of_bytes, of_images
-from ganmetrics.measurement.batch import class_names, extracted, require_fit, require_mergeable, update_statistics
+from ganmetrics.measurement.batch import (
+    class_names,
+    extracted,
+    require_fit,
+    require_mergeable,
+    take_shape,
+    update_statistics,
+)
 from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
 from ganmetrics.measurement.measurement import configured, of_side, require_counts
 from ganmetrics.measurement.reading import check, feeds, fill, open_side
@@ -195,6 +202,7 @@ class Streaming:
         for need, other_need in matched.items():
             statistic = side.statistic_for(need)
             statistic.merge(other_side.statistic_for(other_need))  # type: ignore[arg-type] # same metric, same type
+            take_shape(need.extractor, other_need.extractor)
         side.batch_labels += other_side.batch_labels
         side.summary.join(other_side.summary)
 

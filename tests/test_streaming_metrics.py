@@ -45,9 +45,12 @@ def options(name: str, weights: Path | None = None) -> dict[str, Any]:
 
 
 def some(name: str, images: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The sides of a metric; few images where a network reads them."""
-    n = 60 if METRICS[name].load().kind == "features" else 4
-    return {side: whole[:n] for side, whole in zip(SIDES, images, strict=True) if side in METRICS[name].sides}
+    """The sides of a metric; few images where a network reads them, or where they must be large."""
+    entry = METRICS[name]
+    n = 6 if entry.smallest else 60 if entry.load().kind == "features" else 4
+    sides = {side: whole[:n] for side, whole in zip(SIDES, images, strict=True) if side in entry.sides}
+    larger = max(1, entry.smallest // 16)
+    return {side: whole.repeat_interleave(larger, 2).repeat_interleave(larger, 3) for side, whole in sides.items()}
 
 
 def fed(metric: Any, sides: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -80,7 +80,9 @@ def measurable(features: str, n: int, options: argparse.Namespace) -> list[str]:
     names = []
     for name in OF_IMAGES:
         metric = METRICS[name].load().configured(settings.rules, settings)
-        if getattr(settings.extractor, f"{metric.kind}_tap") and all(metric.least(side) <= n for side in metric.sides):
+        has_tap = bool(getattr(settings.extractor, f"{metric.kind}_tap"))
+        enough = metric.entry.smallest <= options.size and all(metric.least(side) <= n for side in metric.sides)
+        if has_tap and enough:
             names.append(name)
     return names
 

@@ -67,6 +67,12 @@ def require_mergeable(statistic: Statistic, other: Statistic, extractor: Extract
         raise StatisticsError(f"merge: expected images of shape {known[0]}, got {known[1]}")
 
 
+def take_shape(extractor: Extractor, other_extractor: Extractor) -> None:
+    """Let pixels know the shape of the images that another object has read, after its statistics were merged."""
+    if isinstance(extractor, Pixels) and isinstance(other_extractor, Pixels) and other_extractor.shape is not None:
+        extractor.require(other_extractor.shape)
+
+
 def update_statistics(vectors: Vectors, feeds: Feeds) -> None:
     """Add vectors, checked by `require_fit`, to their statistics, in order."""
     for (extractor, tap), blocks in vectors.items():

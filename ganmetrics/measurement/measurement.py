@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ganmetrics.errors import OptionError
+from ganmetrics.features.whole_images import WholeImages
 from ganmetrics.measurement.need import Need
 from ganmetrics.measurement.settings import Settings
 from ganmetrics.metrics import METRICS, OF_IMAGES
 from ganmetrics.metrics.base import Metric
 from ganmetrics.printable import brief
+from ganmetrics.runtime.device import resolve_device
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
             raise OptionError(
                 f"metrics: expected an extractor behind {brief(requested)}, such as {name}@efficientnet-lite0"
             )
+        if METRICS[name].smallest:
+            features = _of_whole_images(name, features, settings, by_features)
         if features not in by_features:
             own = replace(settings, features=features, weights=None, protocol=None)
             # Equal settings are one object, so that their extractor is loaded once.
@@ -70,6 +74,16 @@ def configured(names: Iterable[str], settings: Settings) -> list[Measurement]:
     if not measurements:
         raise OptionError(f"metrics: expected some of {expected}, got none")
     return list(measurements.values())
+
+
+def _of_whole_images(name: str, features: str, settings: Settings, by_features: dict[str, Settings]) -> str:
+    """The key of settings for a metric of the images themselves, which are added. Raises OptionError for a network."""
+    if features not in ("", "pixels"):
+        raise OptionError(f"metrics: {name} compares the images themselves; expected {name}, got {name}@{features}")
+    if name not in by_features:
+        extractor = WholeImages(resolve_device(settings.device), METRICS[name].smallest, name)
+        by_features[name] = replace(settings, features=extractor, weights=None, protocol=None, allow_tf32=False)
+    return name
 
 
 def of_side(measurements: Iterable[Measurement], name: str) -> list[Measurement]:

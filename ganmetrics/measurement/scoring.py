@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,7 +85,9 @@ def _with_interval(
         return score.with_(warnings=[*score.warnings, f"no 95 % interval: {metric.without_interval(name)}"])
     if reason := _useless(values):
         return score.with_(warnings=[*score.warnings, f"no 95 % interval: {reason}"])
-    about = {"confidence": LEVEL, "resamples": len(values), "resampling_seed": settings.seed or 0}
+    about: dict[str, Any] = {"confidence": LEVEL, "resamples": len(values), "resampling_seed": settings.seed or 0}
+    if fixed := metric.held_fixed(name):
+        about["held_fixed"] = fixed
     return score.with_(interval=interval(score.value, values, within=within), protocol={**score.protocol, **about})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ganmetrics.features.pixels import Pixels
 from ganmetrics.images import ImageSource, Summary
 from ganmetrics.images.classes import Classes
 from ganmetrics.measurement.measurement import Measurement, of_side
@@ -177,4 +178,7 @@ def metric_over_sides(
 ) -> Metric:
     """A copy of the metric that computes from the statistics of these sides; `labels` are classes by side."""
     own = [side for side in sides if side.name in measurement.metric.sides]
-    return measurement.metric.over({side.name: side.metric_input(measurement) for side in own}, labels)
+    metric = measurement.metric.over({side.name: side.metric_input(measurement) for side in own}, labels)
+    if metric.entry.smallest and isinstance(extractor := measurement.settings.extractor, Pixels):
+        metric.image_shape = extractor.shape
+    return metric

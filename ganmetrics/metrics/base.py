@@ -59,6 +59,7 @@ class Metric(ABC):
         noun: the name of the metric in messages; empty means its title.
         statistics: what it computes from, by side.
         labels: class names in the order of the vectors, by side; only for a labelled metric.
+        image_shape: (C, H, W) of the images whose pixels the vectors are; only for a metric of pixels, and if known.
     """
 
     entry: ClassVar[Entry]
@@ -68,6 +69,7 @@ class Metric(ABC):
     moments_serve: ClassVar[Sequence[str]] = ()
     moments_beside: ClassVar[Sequence[str]] = ()
     noun: ClassVar[str] = ""
+    image_shape: Sequence[int] | None = None
     _cached: tuple[list[Any], Any] | None = None  # of `once`: statistics and counts, result
 
     def __init__(self) -> None:
@@ -118,6 +120,10 @@ class Metric(ABC):
         A missing name has no interval with these statistics. See `ganmetrics/measurement/confidence.py`.
         """
         return {}
+
+    def held_fixed(self, name: str) -> str:
+        """What `replicates` does not resample although it is a sample too, for the score; empty if there is nothing."""
+        return ""
 
     def without_interval(self, name: str) -> str:
         """Why `replicates` has no values for a name; the reason in a warning."""

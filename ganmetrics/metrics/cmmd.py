@@ -41,7 +41,7 @@ def _less_one(own_x: Tensor, own_y: Tensor, products: Tensor, frame: Frame) -> T
 
 
 def _directions(vectors: Tensor) -> Tensor:
-    if not bool(vectors.any(dim=1).all()):
+    if bool((vectors == 0).all(dim=1).any()):
         raise StatisticsError("CMMD compares directions, and an embedding is all zeros; check the features")
     return at_length_one(vectors)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from ganmetrics.metrics.base import Result
 from ganmetrics.metrics.fid import WELL_SAMPLED, FrechetDistance, frechet_distance_of_factors
 from ganmetrics.metrics.index import METRICS
+from ganmetrics.metrics.numerics.scaling import largest_of, power_of_two
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples, with_start
@@ -31,13 +32,14 @@ def sizes_of_subsets(n: int) -> list[int]:
 
 def value_at_infinity(sizes: Tensor, distances: Tensor) -> tuple[float, float]:
     """Intercept of the least-squares line of distances `(k,)` over 1/sizes `(k,)`, and its standard error."""
-    x, y = 1 / sizes.double(), distances.double()
+    unit = power_of_two(largest_of([distances]))
+    x, y = 1 / sizes.double(), distances.double() / unit
     centred = x - x.mean()
     slope = (centred @ y) / centred.square().sum()
     intercept = y.mean() - slope * x.mean()
     variance = (y - intercept - slope * x).square().sum() / (len(x) - 2)
     error = (variance * (1 / len(x) + x.mean().square() / centred.square().sum())).sqrt()
-    return float(intercept), float(error)
+    return float(intercept * unit), float(error * unit)
 
 
 class FidInfinity(FrechetDistance):

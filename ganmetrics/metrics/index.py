@@ -31,6 +31,8 @@ class Entry:
         parts: for a metric with several values, their names, each with its better direction.
         ranges: smallest and largest possible value, by name of the value; intervals are cut there.
         labelled: whether it needs the class of every image.
+        smallest: height and width that images must have at least, for a metric that compares the images themselves,
+            whatever the extractor of other metrics; 0 for a metric of vectors.
         streaming: name of the class that takes batches (`gm.FID`); empty for a metric that is not over images.
         says: one sentence per value, by its name, for readers who do not know the metric.
     """
@@ -48,6 +50,7 @@ class Entry:
     parts: Mapping[str, Better] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     labelled: bool = False
+    smallest: int = 0
     streaming: str = ""
     says: Mapping[str, str] = field(default_factory=dict)
 
@@ -99,10 +102,16 @@ ENTRIES = (
           ranges={"class-fid": FROM_0}, labelled=True, streaming="ClassFID",
           says={"class-fid": "The Fréchet distance of each class by itself, and their mean."}),
     Entry("intra-class-diversity", "intra-class-diversity", "intra_class_diversity", "IntraClassDiversity",
-          "Intra-class diversity", ("fake",), "higher", "1", "[Odena et al. 2017](https://arxiv.org/abs/1610.09585)",
+          "Intra-class diversity", ("fake",), "higher", "1",
+          "ours, after [Odena et al. 2017](https://arxiv.org/abs/1610.09585)",
           ranges={"intra-class-diversity": FROM_0}, labelled=True, streaming="IntraClassDiversity",
           says={"intra-class-diversity": "How unlike each other the fakes of one class are; 0 where a class is one "
                                          "image."}),
+    Entry("ms-ssim", "ms-ssim", "ms_ssim", "MultiScaleSimilarity", "MS-SSIM within classes", ("fake",), "lower", "0",
+          "[Odena et al. 2017](https://arxiv.org/abs/1610.09585)", ranges={"ms-ssim": SHARE}, labelled=True,
+          smallest=176, streaming="MSSSIM",
+          says={"ms-ssim": "How alike two fakes of one class look; 1 where a class is one image. Real images of these "
+                           "classes have a value of their own to compare with."}),
     Entry("vendi", "vendi", "vendi", "VendiScore", "Vendi score", ("fake",), "higher", "images",
           "[Friedman & Dieng 2022](https://arxiv.org/abs/2210.02410)", ranges={"vendi": FROM_1}, streaming="Vendi",
           says={"vendi": "How many truly different images there are among the fakes."}),
@@ -122,8 +131,8 @@ ENTRIES = (
     Entry("authenticity", "authenticity", "authenticity", "Authenticity", "Authenticity", SIDES, "higher", "1",
           "[Alaa et al. 2022](https://arxiv.org/abs/2102.08921)", ranges={"authenticity": SHARE},
           streaming="Authenticity",
-          says={"authenticity": "Share of fakes that are no near copies; a third to a half for fresh images, near 0 "
-                                "for copies."}),
+          says={"authenticity": "Share of fakes that are no near copies; near 0 for copies. What fresh real images of "
+                                "this set have stands beside it."}),
     Entry("mifid", "mifid", "mifid", "MemorizationInformedDistance", "Memorization-informed Fréchet Inception Distance",
           SIDES, "lower", "0", "[Bai et al. 2021](https://arxiv.org/abs/2106.03062)", ("ddof",),
           ranges={"mifid": FROM_0}, streaming="MiFID",

@@ -21,6 +21,7 @@ from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.distances import Device
 from ganmetrics.metrics.numerics.gram import Frame, Gram, Kernel, Sums
+from ganmetrics.metrics.numerics.scaling import deviation
 from ganmetrics.protocols import MetricOptions, Protocol, Subsets
 from ganmetrics.statistics.samples import Samples, with_start
 
@@ -235,9 +236,7 @@ class KernelInceptionDistance(SingleValued):
             "seed": self.subsets.seed,
             "spread_ddof": 0,
         }
-        return Result(
-            float(values.mean()), spread=float(values.std(correction=0)), warnings=self._shrunk(), protocol=about
-        )
+        return Result(float(values.mean()), spread=deviation(values, 0), warnings=self._shrunk(), protocol=about)
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
         """Replicates of the estimate over all pairs. With subsets, the noise of their draw is added by resampling them.

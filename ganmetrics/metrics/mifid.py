@@ -3,15 +3,16 @@
 Bai, Lin, Raffel & Kan 2021 (arXiv:2106.03062, section 4): let m be the mean over fakes of the smallest cosine distance
 1 - |cos| to a real image. The value is FID / m if m < 0.1, else FID. A generator that copies its training images has a
 low FID and a low m. `real` must be the images that the generator was trained on. In torchmetrics, m is the mean over
-*real* images of the smallest distance to a fake; `--protocol torchmetrics` does the same and gives the same value. It
-differs from torchmetrics in two ways: vectors of length 0, which have no direction, are left out (torchmetrics leaves
-out those whose entries sum to 0), and 0 / 0 is an error (torchmetrics returns 0, the best value).
+*real* images of the smallest distance to a fake, plus 1e-14; `--protocol torchmetrics` does the same and gives the same
+value. It differs from torchmetrics in two ways: vectors of length 0, which have no direction, are left out
+(torchmetrics leaves out those whose entries sum to 0), and division by 0 is an error (torchmetrics returns 0, the best
+value, for 0 / 0, and FID * 1e14 where only m is 0).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,16 +21,18 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.fid import FrechetDistance, ddof_of
 from ganmetrics.metrics.index import METRICS, SIDES
-from ganmetrics.metrics.numerics.distances import Device, Vectors, hold
+from ganmetrics.metrics.numerics.distances import Device, Vectors, mean_squared_deviation
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
 from ganmetrics.metrics.numerics.neighbours import nearest_squared
-from ganmetrics.metrics.numerics.resampling import linear
+from ganmetrics.metrics.numerics.resampling import TRAINING_SET, linear
+from ganmetrics.metrics.numerics.scaling import at_length_one
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 
 THRESHOLD = 0.1  # of the paper and torchmetrics
-NO_DISTANCE = 1e-14  # added to m, as torchmetrics does
-NO_FID = 1e-8  # at and below this, torchmetrics treats FID as 0
+ADDED = 1e-14  # to m, by torchmetrics
+NO_FID = 1e-11  # of the variance of both sides: FID below it may be rounding of 0 (torchmetrics: 1e-8 for any features)
+COPY = (16 * torch.finfo(torch.float64).eps) ** 2 / 2  # a smaller distance may be rounding of 0
 
 
 def least_cosine_distances(own: Vectors, other: Vectors, *, device: Device = None) -> Tensor:
@@ -37,30 +40,31 @@ def least_cosine_distances(own: Vectors, other: Vectors, *, device: Device = Non
 
     Vectors of length 0 are left out on both sides, so n may be below N. Raises StatisticsError if none is left.
     """
-    x, y = (_with_direction(hold(side)) for side in (own, other))
-    u, v = (side / side.norm(dim=1, keepdim=True) for side in (x, y))
+    u, v = _directions(own), _directions(other)
     # 1 - cos = |u - v|^2 / 2 for unit vectors, so the smallest 1 - |cos| is at the v nearest to u or to -u.
     # Without negative entries no cosine is negative, and -u needs no search.
     signs = (1,) if bool((u >= 0).all() and (v >= 0).all()) else (1, -1)
     indices = [nearest_squared(sign * u, v, 1, device=device)[1][:, 0] for sign in signs]
-    distances = [_one_less_cosine(x, y, index) for index in indices]
-    return torch.stack(distances).amin(dim=0)
+    distances = torch.stack([_one_less_cosine(u, v, index) for index in indices]).amin(dim=0)
+    return torch.where(distances < COPY, 0.0, distances)
 
 
-def _with_direction(vectors: Tensor) -> Tensor:
-    """The vectors that are not 0."""
-    kept = vectors[(vectors != 0).any(dim=1)]
-    if not len(kept):
+def _directions(vectors: Vectors) -> Tensor:
+    """The vectors that are not 0, at length 1, in float64."""
+    blocks = [vectors] if isinstance(vectors, Tensor) else vectors.blocks()
+    kept = [at_length_one(block[(block != 0).any(dim=1)]) for block in blocks]
+    whole = torch.cat(kept) if kept else torch.empty(0, 1)
+    if not len(whole):
         raise StatisticsError("a cosine distance needs vectors that are not 0, and all are")
-    return kept
+    return whole
 
 
-def _one_less_cosine(own: Tensor, other: Tensor, index: Tensor) -> Tensor:
-    """1 - |cos| of each vector and `other[index]`, as |u -+ v|^2 / 2: exact where 1 - cos would lose digits near 1."""
+def _one_less_cosine(u: Tensor, v: Tensor, index: Tensor) -> Tensor:
+    """1 - |cos| of unit vectors and `v[index]`, as |u -+ v|^2 / 2: exact where 1 - cos would lose digits near 1."""
     distances = []
-    for rows, chosen in zip(own.split(2048), index.split(2048), strict=True):
-        u, v = (side.double() / side.double().norm(dim=1, keepdim=True) for side in (rows, other[chosen]))
-        distances.append(torch.minimum((u - v).square().sum(dim=1), (u + v).square().sum(dim=1)) / 2)
+    for rows, chosen in zip(u.split(2048), index.split(2048), strict=True):
+        other = v[chosen]
+        distances.append(torch.minimum((rows - other).square().sum(dim=1), (rows + other).square().sum(dim=1)) / 2)
     return torch.cat(distances)
 
 
@@ -70,6 +74,7 @@ class MemorizationInformedDistance(SingleValued):
     Args:
         ddof: 1 divides the covariances of its FID by n - 1, 0 by n.
         over: the side over which the memorisation distance is averaged: "fake" (Bai et al.) or "real" (torchmetrics).
+        added: number that is added to the memorisation distance before the division.
         device: where distances are computed; None means the first CUDA device, or the CPU.
     """
 
@@ -79,29 +84,31 @@ class MemorizationInformedDistance(SingleValued):
     moments_beside = SIDES
     noun = "MiFID"
 
-    def __init__(self, *, ddof: int = 1, over: Literal["fake", "real"] = "fake", device: Device = None):
+    def __init__(
+        self, *, ddof: int = 1, over: Literal["fake", "real"] = "fake", added: float = 0.0, device: Device = None
+    ):
         super().__init__()
-        self.ddof, self.mean_over, self.device = ddof, over, device
+        self.ddof, self.mean_over, self.added, self.device = ddof, over, added, device
 
     @classmethod
     def configured(cls, protocol: Protocol, options: MetricOptions) -> MemorizationInformedDistance:
         """Raises OptionError."""
-        over: Literal["fake", "real"] = "real" if protocol.name == "torchmetrics" else "fake"
-        return cls(ddof=ddof_of(options), over=over, device=options.device)
+        rules: dict[str, Any] = {"over": "real", "added": ADDED} if protocol.name == "torchmetrics" else {}
+        return cls(ddof=ddof_of(options), device=options.device, **rules)
 
     def least(self, side: str) -> int:
         return 2
 
     def compute(self) -> Result:
-        """Raises StatisticsError as FID does, and if FID is 0 and the memorisation distance below the threshold."""
+        """Raises StatisticsError as FID does, and for copies: below the threshold, if FID or the divisor is 0."""
         frechet, distances = self.once(self._parts)
         fid, distance = frechet.compute(), float(distances.mean())
-        if fid.value <= NO_FID and distance < THRESHOLD:
+        near = distance < THRESHOLD
+        if near and (fid.value <= NO_FID * self._variance() or distance + self.added == 0):
             raise StatisticsError(
                 f"MiFID is FID over the memorisation distance, and here {fid.value:.2g} over {distance:.2g}: the fakes "
                 "are copies of the real images; give fakes from the generator"
             )
-        near = distance < THRESHOLD
         warnings = list(fid.warnings)
         if near:
             which = (
@@ -119,11 +126,13 @@ class MemorizationInformedDistance(SingleValued):
                 "memorisation_distance": distance,
                 "memorisation_over": self.mean_over,
                 "threshold": THRESHOLD,
+                **({"added_to_distance": self.added} if self.added else {}),
             },
         )
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
-        """Resamples the fakes, to first order. The training images stay fixed: they are the whole training set.
+        """Resamples the fakes, to first order. The real images stay fixed: they are the whole training set, and a copy
+        of one that is left out would be none.
 
         Empty for a mean over real images, because the distance to the nearest fake is not a mean over fakes.
         """
@@ -135,14 +144,20 @@ class MemorizationInformedDistance(SingleValued):
         fids = frechet.compute().value + linear(influence, n, seed, "fake")
         return {self.name: self._quotient(fids, distances.mean() + linear(distances, n, seed, "fake"))}
 
+    def held_fixed(self, name: str) -> str:
+        return TRAINING_SET
+
     def without_interval(self, name: str) -> str:
         if self.mean_over == "real":
             return "none is known for a mean over real images, as torchmetrics takes it"
         return "none is known where fakes without a direction are left out"
 
-    @staticmethod
-    def _quotient(fid: Tensor, distance: Tensor) -> Tensor:
-        return torch.where(distance < THRESHOLD, fid / (distance + NO_DISTANCE), fid)
+    def _quotient(self, fid: Tensor, distance: Tensor) -> Tensor:
+        return torch.where(distance < THRESHOLD, fid / (distance + self.added), fid)
+
+    def _variance(self) -> float:
+        """The sum of the variances of both sides and all dimensions, which FID is measured against."""
+        return sum(mean_squared_deviation(self.statistics[side]) for side in self.sides)
 
     def _parts(self) -> tuple[FrechetDistance, Tensor]:
         """FID, and the smallest cosine distances."""

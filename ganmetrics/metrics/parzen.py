@@ -11,6 +11,7 @@ It differs in the arithmetic, see `ganmetrics/metrics/numerics/kernels.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -20,8 +21,9 @@ from tqdm.auto import tqdm
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.numerics.bandwidth import Rule
+from ganmetrics.metrics.numerics.bandwidth import SMALLEST, Rule
 from ganmetrics.metrics.numerics.kernels import DEFAULT_MEMORY, KernelSums
+from ganmetrics.metrics.numerics.scaling import deviation, mean
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.runtime.device import bar_is_off
 from ganmetrics.statistics.points import BYTE
@@ -86,20 +88,20 @@ class ParzenLogLikelihood(SingleValued):
         self._check()
         validation, test = (self._points(side) for side in ("validation", "test"))
         choice = self.rule.choose(
-            lambda bandwidths: self._sums(validation, bandwidths).log_likelihood().mean(dim=0).tolist(),
+            lambda bandwidths: list(map(mean, self._sums(validation, bandwidths).log_likelihood().T)),
             lambda: self._nearest_distance(validation),
         )
         sums = self._sums(test, [choice.bandwidth])
         densities = sums.log_likelihood()[:, 0]
         n = len(densities)
         return Result(
-            float(densities.mean()),
-            spread=float(densities.std(correction=0)) / n**0.5 if n > 1 else None,
+            mean(densities),
+            spread=deviation(densities, 0) / n**0.5 if n > 1 else None,
             warnings=[*choice.warnings, *_copies(sums)],
             protocol={
                 "bandwidth": choice.bandwidth,
                 "bandwidth_rule": choice.rule,
-                "validation_curve": [list(point) for point in choice.curve],
+                "validation_curve": [list(point) for point in choice.curve if math.isfinite(point[1])],
                 "dtype": str(sums.dtype).removeprefix("torch."),
                 "unit": "nats",
                 "dim": test.shape[1],
@@ -156,7 +158,10 @@ class ParzenLogLikelihood(SingleValued):
 
     def _nearest_distance(self, points: Tensor) -> float:
         """Root mean square distance to the nearest sample, per dimension: about the size of the best bandwidth."""
-        return float((self._sums(points, [1.0], "nearest").nearest_squared() / points.shape[1]).mean().sqrt())
+        sums = self._sums(points, [1.0], "nearest")
+        if sums.nearest_is_rounded():
+            sums = self._sums(points, [SMALLEST], "nearest")
+        return float((sums.nearest_squared() / points.shape[1]).mean().sqrt())
 
 
 def _copies(sums: KernelSums) -> list[str]:

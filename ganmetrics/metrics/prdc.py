@@ -18,12 +18,14 @@ from torch import Tensor
 
 from ganmetrics.metrics.base import Metric, Result
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.numerics.distances import Device, Vectors
+from ganmetrics.metrics.numerics.ball_halves import Near, near, reach_of, shares
+from ganmetrics.metrics.numerics.distances import Device, Vectors, moderate, same
 from ganmetrics.metrics.numerics.neighbours import Balls, ball_counts, compared_as, nearest_squared
-from ganmetrics.metrics.numerics.resampling import UNMOVED, linear
+from ganmetrics.metrics.numerics.resampling import UNMOVED, halves
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
 
+REPEATED = 0.1  # share of images that are repeated, from which a warning says so also if no ball has radius 0
 CUSTOMARY = 10_000  # images per side in Naeem et al.; Kynkäänniemi et al. and ADM use 50,000
 
 
@@ -36,6 +38,10 @@ class Manifold:
 
     k: int
     closed: bool
+
+    def holds(self, squared: Tensor, squared_radii: Tensor) -> Tensor:
+        """Whether squared distances are within balls of these squared radii."""
+        return squared <= squared_radii if self.closed else squared < squared_radii
 
     def __str__(self) -> str:
         return f"distance {'<=' if self.closed else '<'} that to neighbour {self.k}"
@@ -54,15 +60,15 @@ class Membership:
         recall: `(N_real,)` likewise for a real image in the ball of any fake.
         density: `(N_fake,)` number of balls of real images that hold a fake, divided by k; may exceed 1.
         coverage: `(N_real,)` 1.0 for a real image whose ball holds any fake.
-        coverage_influence: `(N_real,)` derivative of the coverage by the weight of each real image; None with too few
-            real images.
+        repeats: `(N, k)` by side, whether the nearest, second nearest, ... other image of the side is the same one
+            again, up to the largest k of its balls.
     """
 
     precision: Tensor
     recall: Tensor
     density: Tensor
     coverage: Tensor
-    coverage_influence: Tensor | None
+    repeats: Mapping[str, Tensor]
 
 
 def membership(
@@ -77,41 +83,23 @@ def membership(
 
     Raises StatisticsError for fewer than k + 1 vectors on a side whose balls are needed, and for different dimensions.
     """
-    k, n_real = density_coverage.k, real.count if isinstance(real, Samples) else len(real)
-    span = (k + 1) // 2 if k + (k + 1) // 2 < n_real else 0
-    reals, indices = nearest_squared(real, real, max(precision_recall.k, k + span), exclude_self=True, device=device)
+    real, fake, _ = moderate(real, fake)
+    k = density_coverage.k
+    reals, _ = nearest_squared(real, real, max(precision_recall.k, k), exclude_self=True, device=device)
     fakes, _ = nearest_squared(fake, fake, precision_recall.k, exclude_self=True, device=device)
-    ranks = sorted({max(k - span, 1), k, k + span})
     balls = [
         Balls(reals[:, precision_recall.k - 1], "points", precision_recall.closed),
         Balls(fakes[:, precision_recall.k - 1], "queries", precision_recall.closed),
-        *(Balls(reals[:, rank - 1], "points", density_coverage.closed) for rank in ranks),
+        Balls(reals[:, k - 1], "points", density_coverage.closed),
     ]
-    (in_real, _), (_, in_fake), *others = ball_counts(fake, real, balls, device=device)
-    by_rank = dict(zip(ranks, others, strict=True))
-    covered = {rank: (fakes_within > 0).double() for rank, (_, fakes_within) in by_rank.items()}
-    covered[0] = torch.zeros(n_real, dtype=torch.float64)  # k - span is 0 for k = 1: a ball of radius 0 holds nothing
+    (in_real, _), (_, in_fake), (within, fakes_within) = ball_counts(fake, real, balls, device=device)
     return Membership(
         precision=(in_real > 0).double(),
         recall=(in_fake > 0).double(),
-        density=by_rank[k][0].double() / k,
-        coverage=covered[k],
-        coverage_influence=_influence(covered, indices[:, :k], span) if span else None,
+        density=within.double() / k,
+        coverage=(fakes_within > 0).double(),
+        repeats={"real": same(reals, real), "fake": same(fakes, fake)},
     )
-
-
-def _influence(covered: Mapping[int, Tensor], neighbours: Tensor, span: int) -> Tensor:
-    """Influence `(N,)` of each real image on the coverage: by its own ball, and by the balls of its neighbours.
-
-    Without an image, the balls that have it among their k nearest grow to the next neighbour. The effect of one rank is
-    the mean slope over `span` ranks on both sides. A single step is so uneven that intervals come out 1.4 times too
-    wide, like the jackknife of a median; with fixed balls they come out up to 1.5 times too narrow.
-
-    covered: coverage `(N,)` with balls out to neighbour k - span, k and k + span, by rank; neighbours: `(N, k)`.
-    """
-    k = neighbours.shape[1]
-    per_rank = (covered[k + span] - covered[k - span]) / (2 * span)
-    return covered[k].index_add(0, neighbours.flatten(), per_rank.repeat_interleave(k), alpha=-1)
 
 
 class PRDC(Metric):
@@ -119,6 +107,7 @@ class PRDC(Metric):
 
     Args:
         precision_recall, density_coverage: the manifold of each pair of values.
+        confidence: find as many neighbours at once as intervals need.
         device: where distances are computed; None means the first CUDA device, or the CPU.
     """
 
@@ -131,9 +120,11 @@ class PRDC(Metric):
         *,
         precision_recall: Manifold = KYNKAANNIEMI,
         density_coverage: Manifold = NAEEM,
+        confidence: bool = False,
         device: Device = None,
     ):
         super().__init__()
+        self.confidence = confidence
         self.manifolds = {
             "precision": precision_recall,
             "recall": precision_recall,
@@ -146,7 +137,12 @@ class PRDC(Metric):
     def configured(cls, protocol: Protocol, options: MetricOptions) -> PRDC:
         """Every protocol follows the papers (torch-fidelity has the first pair only); `k` is for all four values."""
         pairs = [Manifold(options.k or pair.k, pair.closed) for pair in (KYNKAANNIEMI, NAEEM)]
-        return cls(precision_recall=pairs[0], density_coverage=pairs[1], device=options.device)
+        return cls(
+            precision_recall=pairs[0],
+            density_coverage=pairs[1],
+            confidence=options.confidence,
+            device=options.device,
+        )
 
     def least(self, side: str) -> int:
         return max(manifold.k for manifold in self.manifolds.values()) + 1
@@ -160,48 +156,73 @@ class PRDC(Metric):
 
     def results(self) -> Mapping[str, Result]:
         """Raises StatisticsError for k or fewer images on a side."""
-        members, warnings = self._membership(), self._small_sample_warnings()
+        members, few = self._membership(), self._small_sample_warnings()
+        repeated = {side: self._repeats(side, members.repeats[side]) for side in self.sides}
         return {
             name: Result(
                 float(getattr(members, name).mean()),
-                warnings=warnings,
+                warnings=few + repeated["fake" if name == "recall" else "real"],
                 protocol={"k": manifold.k, "within": str(manifold), **compared_as(*self.statistics.values())},
             )
             for name, manifold in self.manifolds.items()
         }
 
     def replicates(self, n: int, seed: int) -> Mapping[str, Tensor]:
-        """Resamples the fakes for precision and density, and the real images for recall and coverage.
+        """Values on random halves of both sides, each with balls of its own; see `halves`.
 
-        The other side stays fixed: intervals hold for this reference set (precision, density) or for this set of fakes
-        (recall, coverage). The balls of coverage change with the real images, to first order. A value that is the same
-        for every image (a share of 0 or 1) has no interval, because resampling does not change it.
+        A value that is the same for every image (a share of 0 or 1) has no interval, because resampling does not change
+        it.
         """
         members = self._membership()
-        influences = (
-            ("precision", members.precision, "fake"),
-            ("recall", members.recall, "real"),
-            ("density", members.density, "fake"),
-            ("coverage", members.coverage_influence, "real"),
-        )
-        return {
-            name: getattr(members, name).mean() + linear(influence, n, seed, side)
-            for name, influence, side in influences
-            if influence is not None and getattr(members, name).unique().numel() > 1
-        }
+        moved = [name for name in self.manifolds if getattr(members, name).unique().numel() > 1]
+        shared = self._near() if moved and self._can_be_halved() else None
+        if shared is None:
+            return {}
+        counts = {side: self.statistics[side].count for side in self.sides}
+        reals, fakes = (halves(counts[side], n, seed, side) for side in self.sides)
+        balls = self._pairs()
+        values = torch.stack([shares(shared, *both, *balls) for both in zip(reals, fakes, strict=True)])
+        return {name: column for name, column in zip(self.manifolds, values.T, strict=True) if name in moved}
 
     def without_interval(self, name: str) -> str:
         if getattr(self._membership(), name).unique().numel() == 1:
             return UNMOVED
-        k = self.manifolds[name].k
-        return f"that of coverage with k = {k} takes at least {k + (k + 1) // 2 + 1} real images"
+        if not self._can_be_halved():
+            return f"it is from halves of both sides, which takes at least {2 * self.least('real')} images a side"
+        return "more images lie in each other's balls than memory holds"
+
+    def _can_be_halved(self) -> bool:
+        return all(self.statistics[side].count >= 2 * self.least(side) for side in self.sides)
+
+    def _pairs(self) -> tuple[Manifold, Manifold]:
+        return self.manifolds["precision"], self.manifolds["density"]
+
+    def _near(self) -> Near | None:
+        real, fake = (self.statistics[side] for side in self.sides)
+        first, second = (manifold.k for manifold in self._pairs())
+        return near(real, fake, max(first, second), first, self.device)
 
     def _membership(self) -> Membership:
         real, fake = (self.statistics[side] for side in self.sides)
         for side in self.sides:
             self.require(side, self.statistics[side].count)
-        pairs = self.manifolds["precision"], self.manifolds["density"]
-        return self.once(lambda: membership(real, fake, *pairs, device=self.device))
+        if self.confidence and self._can_be_halved():
+            first, second = (manifold.k for manifold in self._pairs())
+            for store, k in ((real, max(first, second)), (fake, first)):
+                nearest_squared(store, store, reach_of(k, store.count), exclude_self=True, device=self.device)
+        return self.once(lambda: membership(real, fake, *self._pairs(), device=self.device))
+
+    def _repeats(self, side: str, repeats: Tensor) -> list[str]:
+        """The warning of repeated images, whose balls are small, for the values that are over balls of this side."""
+        k = self.manifolds["recall"].k if side == "fake" else min(manifold.k for manifold in self.manifolds.values())
+        repeated, empty = int(repeats[:, 0].sum()), int(repeats[:, k - 1].sum())
+        if not empty and repeated < REPEATED * len(repeats):
+            return []
+        effect = f"the balls of {empty} reach no further than a repeat" if empty else "their balls reach fewer others"
+        return [
+            f"{repeated} of {len(repeats)} {side} images are repeated (another has the same features): with k = {k} "
+            f"{effect}; remove the repeats, or give a larger --k"
+        ]
 
     def _small_sample_warnings(self) -> list[str]:
         counts = {side: self.statistics[side].count for side in self.sides}

@@ -37,7 +37,7 @@ def vendi_score(vectors: Tensor) -> float:
 def units(blocks: Iterable[Tensor]) -> Iterable[Tensor]:
     """Vectors `(b, D)` scaled to length 1, in float64. Raises StatisticsError for a vector of length 0."""
     for start, block in with_start(blocks):
-        zero = ~block.any(dim=1)
+        zero = (block == 0).all(dim=1)
         if bool(zero.any()):
             image = start + int(zero.nonzero()[0, 0])
             raise StatisticsError(

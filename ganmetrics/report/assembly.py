@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ganmetrics.errors import GanMetricsError
 from ganmetrics.measurement.side import Side
+from ganmetrics.metrics.numerics.distances import rows_of
 from ganmetrics.printable import printable
 from ganmetrics.report import checks, svg
 from ganmetrics.report.contents import SKIPPED, Contents, Pair, per_class, protocol, row
 from ganmetrics.report.evidence import Evidence
-from ganmetrics.report.findings import Neighbours, detail, drawn, flat_map, neighbours, rows_of, shares
+from ganmetrics.report.findings import Neighbours, detail, drawn, flat_map, neighbours, shares
 from ganmetrics.report.page import write
 from ganmetrics.report.pictures import KEPT, Pictures, grid, reduced
 from ganmetrics.score import Score

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganmetrics.metrics.numerics.distances import rows_of
 from ganmetrics.metrics.numerics.neighbours import nearest
-from ganmetrics.statistics.samples import Samples, with_start
+from ganmetrics.metrics.numerics.scaling import largest_of, power_of_two
+from ganmetrics.statistics.samples import Samples
 
 PAIRS = 10**8  # distances computed for one question, such as 10,000 fakes with 10,000 real images
 LEAST = 1000  # fakes compared at least, even if that takes more than PAIRS distances
@@ -82,18 +84,6 @@ def drawn(count: int, n: int, seed: int) -> Tensor:
     if n >= count:
         return torch.arange(count)
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:n].sort().values
-
-
-def rows_of(samples: Samples, indices: Tensor) -> Samples:
-    """The vectors at these indices, in the same order, kept in the same way."""
-    wanted, back = indices.unique(return_inverse=True)
-    rows = []
-    for start, block in with_start(samples.kept()):
-        in_block = wanted[(wanted >= start) & (wanted < start + len(block))] - start
-        rows.append(block[in_block])
-    chosen = Samples()
-    chosen.update(torch.cat(rows)[back], samples.divisor)
-    return chosen
 
 
 def gap_ratios(distances: Tensor, reals: Tensor, real: Samples, without: Tensor | None = None) -> Tensor:
@@ -166,6 +156,7 @@ def flat_map(vectors: Tensor, seed: int) -> tuple[Tensor, str]:
     from sklearn.manifold import TSNE
 
     x = vectors.double()
+    x = x / power_of_two(largest_of([x]))
     x = x - x.mean(0)
     factors, values, _ = torch.linalg.svd(x, full_matrices=False)
     parts = factors[:, :50] * values[:50]

@@ -50,11 +50,15 @@ def point_blocks(points: Points, rows: int = 16_384) -> Iterator[Tensor]:
             release_pages(part)
 
 
-def rows_of(store: Samples) -> set[bytes]:
-    """Every point as the bytes of its float32 values, so that equal points are equal in any stored dtype."""
-    scale = BYTE if store.dtype == torch.uint8 else 1.0
-    # + 0.0 turns -0.0 into 0.0, whose bytes differ.
-    return {row.tobytes() for block in store.blocks() for row in ((block.double() * scale).float() + 0.0).numpy()}
+def rows_of(*stores: Samples) -> list[set[bytes]]:
+    """The points of each store as bytes, equal for equal points: of float64 if all are, else of float32 values."""
+    dtype = torch.float64 if all(store.dtype == torch.float64 for store in stores) else torch.float32
+    return [{row.tobytes() for block in store.blocks() for row in _numbers(block, dtype)} for store in stores]
+
+
+def _numbers(block: Tensor, dtype: torch.dtype) -> np.ndarray:
+    scale = BYTE if block.dtype == torch.uint8 else 1.0
+    return ((block.double() * scale).to(dtype) + 0.0).numpy()  # + 0.0 turns -0.0 into 0.0, whose bytes differ
 
 
 def range_of(store: Samples) -> tuple[float, float]:

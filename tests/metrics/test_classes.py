@@ -197,6 +197,20 @@ def test_intra_class_diversity_is_the_mean_over_pairs(rng: np.random.Generator) 
     assert result.value == pytest.approx(np.mean(list(expected.values())), rel=1e-10)
 
 
+@pytest.mark.parametrize("noise", [0, 1e-12, 1e-9, 1e-5])
+def test_nearly_collapsed_classes_have_their_small_diversity(noise: float, rng: np.random.Generator) -> None:
+    """It was -1.1e-16 for any of them: 1 - cos of 1. What is right is the mean of |x - y|^2 / 2 over pairs."""
+    class_images = rng.standard_normal((2, 1, 30)) + noise * rng.standard_normal((2, 40, 30))
+    result = diversity(class_images.reshape(80, 30), ["a"] * 40 + ["b"] * 40).compute()
+    expected = []
+    for x in class_images:
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        expected.append(np.mean([np.square(x[i] - x[j]).sum() / 2 for i in range(40) for j in range(i)]))
+    assert list(result.protocol["per_class"].values()) == pytest.approx(expected, rel=1e-3, abs=1e-30)
+    assert min(result.protocol["per_class"].values()) >= 0
+    assert result.value == pytest.approx(np.mean(expected), rel=1e-3, abs=1e-30)
+
+
 def test_collapsed_classes_have_no_diversity_and_opposed_images_most() -> None:
     one, other = np.eye(4)[:2]
     labels = ["a", "a", "a", "b", "b"]

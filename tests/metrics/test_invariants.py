@@ -26,6 +26,7 @@ DRAW = {
     "cmmd": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "class-fid": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "intra-class-diversity": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
+    "ms-ssim": lambda rng, shift: rng.random((24, 176 * 176)) + shift,
     "vendi": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "prdc": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
     "authenticity": lambda rng, shift: rng.standard_normal((257, 20)) + shift,
@@ -36,7 +37,7 @@ DRAW = {
 # Metrics that depend on the order in the protocol asked for below: splits are by index, not torch-fidelity's shuffle;
 # a reconstruction belongs to its own test image, so that one side alone may not be mixed; FID-infinity draws its
 # subsets by index; classes stay where they are while the vectors are mixed.
-ORDERED = {"is", "reconstruction", "fid-infinity", "class-fid", "intra-class-diversity"}
+ORDERED = {"is", "reconstruction", "fid-infinity", "class-fid", "intra-class-diversity", "ms-ssim"}
 
 
 def test_every_metric_is_drawn_for() -> None:
@@ -70,6 +71,7 @@ def sides_of(name: str, seed: int = 3) -> dict[str, torch.Tensor]:
 
 def fed(name: str, sides: dict[str, torch.Tensor], batch: int = 1000) -> Metric:
     metric = fresh(name)
+    metric.image_shape = (1, 176, 176) if METRICS[name].smallest else None
     for side, vectors in sides.items():
         for part in vectors.split(batch):
             metric.update(part, side)

@@ -279,3 +279,7 @@ def test_command_line(cli: Cli, rng: np.random.Generator, tmp_path: Path) -> Non
         assert (row["metric"], row["value"]) == (f"{name}-pixels", float(score))
         low, high = score.interval
         assert low < float(score) < high
+        assert score.protocol["held_fixed"] == "the real images (the training set)"
+        ran = cli(name, "real", "fake", *PIXELS, "--confidence")
+        assert "; interval with the real images (the training set) held fixed" in ran.out
+        assert "held_fixed" not in row["protocol"]

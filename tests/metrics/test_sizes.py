@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
+from ganmetrics.metrics.numerics.neighbours import nearest
+from ganmetrics.metrics.numerics.nuclear_norm import nuclear_norm
 from ganmetrics.metrics.numerics.scaling import at_length_one, power_of_two
 from ganmetrics.protocols import PROTOCOLS, MetricOptions
 
@@ -61,3 +63,70 @@ def test_vectors_at_length_one() -> None:
     half = 0.5**0.5
     expected = torch.tensor([[0.6, 0.8], [0, 0], [half, -half], [half, half]], dtype=torch.float64)
     torch.testing.assert_close(at_length_one(vectors), expected, rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("power", [-900, -300, 300, 900])
+@pytest.mark.parametrize("name", ["prdc", "authenticity"])
+def test_metrics_of_neighbours_do_not_see_the_size_of_all(name: str, power: int, rng: np.random.Generator) -> None:
+    """Squared distances overflowed beyond 1e154, vanished below 1e-162, and 1e39 was called infinite. Ties stay."""
+    real, fake = (drawn(rng, 100, torch.float64, shift)[:, :2] for shift in (0, 30))
+    expected = values(name, real, fake)
+    assert values(name, real * 2.0**power, fake * 2.0**power) == expected
+    assert all(0 < value < 1 for value in expected.values())
+
+
+@pytest.mark.parametrize("power", [-900, 300, 900])
+def test_distances_to_neighbours_grow_with_their_vectors(power: int, rng: np.random.Generator) -> None:
+    queries, points = (drawn(rng, n, torch.float64, 0) for n in (30, 40))
+    distances, indices = nearest(queries, points, 3, device="cpu")
+    far, same = nearest(queries * 2.0**power, points * 2.0**power, 3, device="cpu")
+    assert torch.equal(far, distances * 2.0**power)
+    assert torch.equal(same, indices)
+
+
+def among(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """All squared distances, in numbers whose exponents have 15 bits."""
+    return np.square(own.astype(np.longdouble)[:, None] - other.astype(np.longdouble)).sum(axis=2)
+
+
+@pytest.mark.parametrize(("large", "small"), [(1e300, 1.0), (1e160, 1e-120), (1e38, 1e-38), (1.0, 1e-150)])
+def test_neighbours_of_large_and_small_vectors_in_one_set(large: float, small: float, rng: np.random.Generator) -> None:
+    """The largest vector sets no scale by which others become equal."""
+    sizes = np.where(np.arange(80) % 2, large, small)[:, None]
+    real, fake = rng.standard_normal((80, 2)) * sizes, (rng.standard_normal((80, 2)) + 0.7) * sizes
+    own = among(real, real)
+    np.fill_diagonal(own, np.inf)
+    across = among(fake, real)
+    authentic = np.mean(across.min(axis=1) > own.min(axis=1)[across.argmin(axis=1)])
+    sides = torch.from_numpy(real), torch.from_numpy(fake)
+    assert values("authenticity", *sides)["authenticity"] == authentic
+    third, fifth = (np.sort(own, axis=1)[:, k - 1] for k in (3, 5))
+    fakes = among(fake, fake)
+    np.fill_diagonal(fakes, np.inf)
+    expected = {
+        "precision": np.mean((across <= third).any(axis=1)),
+        "recall": np.mean((across <= np.sort(fakes, axis=1)[:, 2:3]).any(axis=0)),
+        "density": np.mean((across < fifth).sum(axis=1)) / 5,
+        "coverage": np.mean((across < fifth).any(axis=0)),
+    }
+    assert values("prdc", *sides) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("power", [-240, 240])
+@pytest.mark.parametrize("name", ["fid", "fid-infinity", "class-fid"])
+def test_frechet_distances_grow_with_the_square(name: str, power: int, rng: np.random.Generator) -> None:
+    real, fake = drawn(rng, 90, torch.float64, 0), drawn(rng, 80, torch.float64, 20)
+    expected = fed(name, real, fake).results()[name]
+    found = fed(name, real * 2.0**power, fake * 2.0**power).results()[name]
+    assert found.value * 4.0**-power == pytest.approx(expected.value, rel=1e-12)
+    if expected.spread is not None:
+        assert found.spread * 4.0**-power == pytest.approx(expected.spread, rel=1e-9)
+
+
+@pytest.mark.parametrize("power", [-300, 300])
+def test_a_nuclear_norm_by_eigenvalues_grows_with_its_matrix(power: int, rng: np.random.Generator) -> None:
+    """Products of factors of features of 1e-100 have squares that vanish."""
+    graded = torch.from_numpy(rng.standard_normal((660, 650)) * np.geomspace(1, 1e-3, 660)[:, None])
+    scale = graded.square().sum()
+    expected = nuclear_norm(graded, scale)
+    assert float(nuclear_norm(graded * 2.0**power, scale * 2.0**power) * 2.0**-power) == pytest.approx(float(expected))

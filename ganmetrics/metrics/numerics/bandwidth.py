@@ -87,6 +87,11 @@ def log_grid(low: float, high: float, count: int) -> tuple[float, ...]:
 
 def _best_of_grid(curve: Curve, rule: Rule) -> Choice:
     values = curve(rule.grid)
+    if max(values) == -math.inf:
+        raise StatisticsError(
+            f"at every bandwidth up to {rule.grid[-1]:g} the validation likelihood is below the range of float64: the "
+            "points lie too far from the samples; use --bandwidths auto or a wider grid"
+        )
     best = max(range(len(values)), key=values.__getitem__)
     warnings = []
     if best in (0, len(values) - 1):

@@ -8,29 +8,91 @@ Accuracy and Stability of Numerical Algorithms, Equation 3.5).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
+from ganmetrics.metrics.numerics.scaling import largest_of, power_of_two
 from ganmetrics.runtime.device import resolve_device
 from ganmetrics.runtime.products import inner_products
 from ganmetrics.statistics.samples import Samples, with_start
 
 Vectors = Tensor | Samples
+AnyVectors = TypeVar("AnyVectors", bound=Vectors)
 Device = str | torch.device | None
 BLOCK = {"cpu": 2048, "cuda": 8192}  # vectors of each side in one product
 DIRECT = 2**18  # numbers in one chunk of exact distances, so that it fits the processor's cache
 ROUNDINGS = 16  # bound on the roundings outside the product: centring, casts, two additions
+SAME = 1e-4  # of the usual distance from the mean: vectors that are nearer to each other are of one image
 TINY = 1e-30  # a scaled squared distance that counts as 0; float32 may flush smaller numbers to 0
-LARGEST_SCALE = 120  # largest exponent of the scale 2^e; float32 holds up to 2^127
+LARGEST, SMALLEST = 2.0**500, 2.0**-400  # sizes of the largest number of a set whose squared distances fit float64
+LARGEST_SCALE = {torch.float32: 120, torch.float64: 500}  # largest exponent of the scale 2^e, by dtype of the points
 
 
 def place(device: Device) -> torch.device:
     """The device for products; the CPU if the requested one has no float64."""
     resolved = resolve_device(device)
     return resolved if resolved.type in BLOCK else torch.device("cpu")  # mps has no float64
+
+
+def mean_squared_deviation(vectors: Vectors) -> float:
+    """Mean of |x - mean|^2 over vectors `(N, D)`."""
+
+    def blocks() -> Iterable[Tensor]:
+        return vectors.split(BLOCK["cpu"]) if isinstance(vectors, Tensor) else vectors.blocks()
+
+    n = len(vectors) if isinstance(vectors, Tensor) else vectors.count
+    mean = torch.stack([block.double().sum(dim=0) for block in blocks()]).sum(dim=0) / n
+    return sum(float((block.double() - mean).square().sum()) for block in blocks()) / n
+
+
+def same(squared: Tensor, vectors: Vectors) -> Tensor:
+    """Which squared distances are 0 but for the rounding of a network, whose features depend a little on the batch."""
+    return squared <= SAME**2 * mean_squared_deviation(vectors)
+
+
+def rows_of(vectors: AnyVectors, indices: Tensor) -> AnyVectors:
+    """The vectors at these indices, in the same order, kept in the same way."""
+    if isinstance(vectors, Tensor):
+        return cast(AnyVectors, vectors[indices])
+    wanted, back = indices.unique(return_inverse=True)
+    rows = []
+    for start, block in with_start(vectors.kept()):
+        in_block = wanted[(wanted >= start) & (wanted < start + len(block))] - start
+        rows.append(block[in_block])
+    chosen = Samples()
+    chosen.update(torch.cat(rows)[back], vectors.divisor)
+    return cast(AnyVectors, chosen)
+
+
+def moderate(queries: Vectors, points: Vectors) -> tuple[Vectors, Vectors, float]:
+    """Both sets divided by one power of two, which is returned too, if squares do not fit float64; else themselves.
+
+    Large numbers become no smaller than they must, so that small ones beside them keep their distances. Squares of
+    float32 always fit.
+    """
+    sides = (queries,) if queries is points else (queries, points)
+    if all(side.dtype != torch.float64 for side in sides):
+        return queries, points, 1.0
+    largest = torch.stack([largest_of([side] if isinstance(side, Tensor) else side.blocks()) for side in sides]).amax()
+    unit = float(power_of_two(largest))
+    if SMALLEST <= unit <= LARGEST or not math.isfinite(unit):
+        return queries, points, 1.0
+    unit /= LARGEST if unit > LARGEST else 1.0
+    divided = [_divided(side, unit) for side in sides]
+    return divided[0], divided[-1], unit
+
+
+def _divided(vectors: Vectors, unit: float) -> Vectors:
+    if isinstance(vectors, Tensor):
+        return vectors.double() / unit
+    divided = Samples()
+    for block in vectors.blocks():
+        divided.update(block.double() / unit)
+    return divided
 
 
 def pairs_of(queries: Vectors, points: Vectors, where: torch.device) -> Pairs:
@@ -63,11 +125,12 @@ class Pairs:
         self.queries, self.points, self.dtype, self.divisor = queries, points, dtype, divisor
         self.block_size = BLOCK[points.device.type]
         self.scale = 1.0
-        self._centre = points.mean(dim=0).float()
+        self._centre = points.mean(dim=0)
         sides = (queries,) if queries is points else (queries, points)
-        parts = [self.centred(part).abs() for side in sides for part in (side.amin(dim=0), side.amax(dim=0))]
+        parts = [(part - self._centre).abs() for side in sides for part in (side.amin(dim=0), side.amax(dim=0))]
         largest = max(float(part.max()) for part in parts)
-        self.scale = 2.0 ** -max(-LARGEST_SCALE, min(math.frexp(largest)[1], LARGEST_SCALE))
+        most = max(LARGEST_SCALE[side.dtype] for side in sides)
+        self.scale = 2.0 ** -max(-most, min(math.frexp(largest)[1], most))
         self.unit = (self.scale * divisor) ** 2
         self.slack = (queries.shape[1] + ROUNDINGS) * torch.finfo(dtype).eps / 2
         norms = [self._norms(side) for side in sides]
@@ -143,6 +206,6 @@ def hold(vectors: Vectors, device: torch.device | None = None, *, undivided: boo
             whole[start : start + len(block)] = block
     if not len(whole):
         raise StatisticsError("expected at least one vector, got none")
-    if not all(bool(torch.isfinite(part.float()).all()) for part in whole.split(BLOCK["cpu"])):
+    if not all(bool(torch.isfinite(part).all()) for part in whole.split(BLOCK["cpu"])):
         raise StatisticsError("expected finite vectors, got NaN or infinity")
     return whole.contiguous()

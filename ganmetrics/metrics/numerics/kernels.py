@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
+from ganmetrics.metrics.numerics.bandwidth import SMALLEST
 from ganmetrics.runtime.products import byte_products, int8_pays
 from ganmetrics.statistics.points import BYTE
 
@@ -62,6 +63,8 @@ class KernelSums:
         )
         self._nearest = torch.full((self.n_points,), math.inf, dtype=torch.float64, device=x.device)
         self._sums = torch.zeros(self.n_points, len(bandwidths), dtype=torch.float64, device=x.device)
+        self._points = x
+        self._copies = torch.zeros(self.n_points, dtype=torch.bool, device=x.device)
         self._rows, self._columns = block_shape(self.n_points, memory)
 
     def update(self, samples: Tensor) -> None:
@@ -74,17 +77,27 @@ class KernelSums:
         for block in samples.split(self._columns) if len(samples) else ():
             prepared = self._distances.prepare(block.to(self._nearest.device))
             for start in range(0, self.n_points, self._rows):
-                self._add(slice(start, start + self._rows), prepared)
+                rows = slice(start, start + self._rows)
+                squared, zero = self._distances.block(rows, prepared)
+                smallest = squared.amin(dim=1)
+                self._note_copies(rows, squared, (smallest <= zero).logical_and_(~self._copies[rows]), zero, block)
+                self._add(rows, squared, smallest)
         self.n_samples += len(samples)
 
-    def _add(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> None:
-        squared = self._distances.block(rows, prepared)
+    def _note_copies(self, rows: slice, squared: Tensor, near: Tensor, zero: Tensor, samples: Tensor) -> None:
+        """Compare the numbers themselves of points `near` `(r,)` with samples whose distance may be a rounded 0."""
+        for i in near.nonzero()[:, 0].tolist():
+            candidates = samples[(squared[i] <= zero[i]).nonzero()[:, 0].to(samples.device)].double()
+            point = self._points[rows.start + i].to(samples.device).double()
+            self._copies[rows.start + i] = bool((candidates == point).all(dim=1).any())
+
+    def _add(self, rows: slice, squared: Tensor, smallest: Tensor) -> None:
         previous = self._nearest[rows]
-        nearest = torch.minimum(previous, squared.amin(dim=1).double())
+        nearest = torch.minimum(previous, smallest.double())
         excess = squared.sub_(nearest.to(squared.dtype)[:, None])
         work = torch.empty(excess.shape, dtype=self.dtype, device=excess.device)
         for i, bandwidth in enumerate(self.bandwidths):
-            scale = -0.5 * self._distances.unit / bandwidth**2
+            scale = max(-0.5 * self._distances.unit / bandwidth**2, self._distances.steepest)
             kernels = torch.mul(excess, scale, out=work).clamp_(min=FLOOR[self.dtype]).exp_()
             # Makes earlier sums relative to the new nearest sample; 0 for the first block.
             rescale = ((previous - nearest) * scale).exp()
@@ -95,9 +108,13 @@ class KernelSums:
         """Squared distance `(M,)` float64 of every point to its nearest sample."""
         return (self._nearest + self._distances.offset) * self._distances.unit
 
+    def nearest_is_rounded(self) -> bool:
+        """Whether `nearest_squared` is so small that it has lost digits; a bandwidth of its size keeps them."""
+        return float(self._nearest.mean()) < 1000 * self._distances.rounding
+
     def copies(self) -> int:
-        """Number of points that are equal to a sample."""
-        return int((self._nearest + self._distances.offset <= self._distances.zero).sum())
+        """Number of points that are equal to a sample, number by number."""
+        return int(self._copies.sum())
 
     def log_likelihood(self) -> Tensor:
         """`(M, B)` float64 log densities in nats. Raises StatisticsError before the first sample."""
@@ -106,14 +123,16 @@ class KernelSums:
         h = torch.tensor(self.bandwidths, dtype=torch.float64, device=self._sums.device)
         exponent = -self.nearest_squared()[:, None] / (2 * h.square())
         normaliser = math.log(self.n_samples) + self.dim * (h.log() + 0.5 * math.log(2 * math.pi))
-        return exponent + self._sums.log() - normaliser
+        found = exponent + self._sums.log() - normaliser
+        return torch.where(exponent.isinf(), -math.inf, found)  # a distance beyond float64 leaves NaN in the sums
 
 
 class _RealDistances:
     """Squared distances in float64: by a product of centred points, or directly if that would lose digits.
 
-    `unit` scales the distances of `block`, `offset` `(M,)` must be added to them first (here 0), and distances up to
-    `zero` may be rounding of an exact 0.
+    `unit` scales the distances of `block`, to which `offset` `(M,)` must be added first (here 0). `block` also gives
+    the largest number `(r,)` of each row that may be rounding of an exact 0, `rounding` at most. `steepest` bounds the
+    factor of an exponent.
 
     Args:
         x: points `(M, D)`, floating point, or bytes of more than WIDEST dimensions.
@@ -121,6 +140,7 @@ class _RealDistances:
     """
 
     offset: Tensor | float = 0.0
+    steepest = -math.inf
 
     def __init__(self, x: Tensor, tolerance: float):
         self.unit = BYTE**2 if x.dtype == torch.uint8 else 1.0
@@ -129,18 +149,20 @@ class _RealDistances:
         self._norms = self._x.square().sum(dim=1)
         rounding = 8 * torch.finfo(torch.float64).eps
         self._largest = tolerance / self.unit / rounding
-        self.zero = rounding * self._norms
+        self._zero = rounding * self._norms
+        self.rounding = float(self._zero.max())
 
     def prepare(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         centred = samples.double() - self._centre
         return centred, centred.square().sum(dim=1)
 
-    def block(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> Tensor:
+    def block(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         samples, norms = prepared
         if float(self._norms[rows].max() + norms.max()) > self._largest:
-            return torch.cdist(self._x[rows], samples, compute_mode="donot_use_mm_for_euclid_dist").square_()
+            distances = torch.cdist(self._x[rows], samples, compute_mode="donot_use_mm_for_euclid_dist")
+            return distances.square_(), torch.zeros_like(self._zero[rows])
         squared = torch.addmm(norms, self._x[rows], samples.T, alpha=-2)
-        return squared.add_(self._norms[rows, None]).clamp_(min=0)
+        return squared.add_(self._norms[rows, None]).clamp_(min=0), self._zero[rows]
 
 
 class _ByteDistances:
@@ -150,7 +172,8 @@ class _ByteDistances:
     """
 
     unit = BYTE**2
-    zero = 0.0
+    rounding = 0.0
+    steepest = -1e30  # leaves nothing of any distance but 0; float32 would make a steeper one infinite, and 0 of it NaN
 
     def __init__(self, x: Tensor):
         self._int8 = x.device.type == "cpu" and int8_pays(*x.shape)
@@ -164,10 +187,10 @@ class _ByteDistances:
     def prepare(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         return self._signed(samples).T.contiguous(), _square_sums(samples)
 
-    def block(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> Tensor:
+    def block(self, rows: slice, prepared: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         samples, norms = prepared
         product = byte_products(self._x[rows], samples)
-        return torch.add(norms, product, alpha=-2, out=product)
+        return torch.add(norms, product, alpha=-2, out=product), -self.offset[rows]
 
 
 _Distances = _RealDistances | _ByteDistances
@@ -186,9 +209,13 @@ def block_shape(n_points: int, memory: int) -> tuple[int, int]:
 
 
 def check_bandwidths(bandwidths: Sequence[float]) -> None:
-    """Raises OptionError unless there is at least one and all are finite and above 0."""
+    """Raises OptionError unless there is at least one and all are from 1e-100 to 1e100, whose squares fit float64."""
     for bandwidth in bandwidths:
-        if not 1e-100 <= bandwidth <= 1e100:  # beyond, squares come near the limits of float64
+        if bandwidth > 0 and not SMALLEST <= bandwidth <= 1 / SMALLEST:
+            raise OptionError(
+                f"--bandwidths: expected numbers from 1e-100 to 1e100, got {bandwidth:.3g}; scale all points"
+            )
+        if not bandwidth > 0:
             raise OptionError(f"--bandwidths: expected numbers above 0, got {bandwidth}")
     if not len(bandwidths):
         raise OptionError("--bandwidths: expected at least one number above 0, got none")

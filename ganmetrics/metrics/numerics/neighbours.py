@@ -8,7 +8,7 @@ bytes, whose squared distances are whole numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -17,10 +17,20 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
-from ganmetrics.metrics.numerics.distances import TINY, Device, Pairs, Vectors, pairs_of, place, shared_divisor
+from ganmetrics.metrics.numerics.distances import (
+    TINY,
+    Device,
+    Pairs,
+    Vectors,
+    moderate,
+    pairs_of,
+    place,
+    shared_divisor,
+)
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
 
+SHARED = 8  # neighbours within one set that are found at least, because several metrics ask for a few
 EXHAUSTIVE = 2**22  # pairs in one block of the float64 search
 
 
@@ -51,8 +61,9 @@ def nearest(
 
     Raises StatisticsError for different dimensions, NaN or infinity, and fewer than k points (without itself).
     """
+    queries, points, unit = moderate(queries, points)
     squared, indices = nearest_squared(queries, points, k, exclude_self=exclude_self, device=device)
-    return squared.sqrt(), indices
+    return squared.sqrt() * unit, indices
 
 
 # Several metrics ask for the same neighbours. points -> queries -> (counts, exclude_self) -> result.
@@ -62,14 +73,18 @@ _CACHE: WeakKeyDictionary[Samples, WeakKeyDictionary[Samples, dict]] = WeakKeyDi
 def nearest_squared(
     queries: Vectors, points: Vectors, k: int, *, exclude_self: bool = False, device: Device = None
 ) -> tuple[Tensor, Tensor]:
-    """Like `nearest`, with squared distances. Results for Samples are cached; they only grow, so counts are the key."""
+    """Like `nearest`, with squared distances, for vectors that are `moderate`.
+
+    Results for Samples are cached; they only grow, so counts are the key.
+    """
     if not isinstance(queries, Samples) or not isinstance(points, Samples):
         return _nearest_squared(queries, points, k, exclude_self, device)
     cache = _CACHE.setdefault(points, WeakKeyDictionary()).setdefault(queries, {})
     key = (queries.count, points.count, exclude_self)
     if key not in cache or cache[key][0].shape[1] < k:
         cache.clear()
-        cache[key] = _nearest_squared(queries, points, k, exclude_self, device)
+        shared = min(SHARED, points.count - 1) if exclude_self else k
+        cache[key] = _nearest_squared(queries, points, max(k, shared), exclude_self, device)
     squared, indices = cache[key]
     return squared[:, :k].clone(), indices[:, :k].clone()
 
@@ -80,35 +95,60 @@ def ball_counts(
     """For each entry of `balls`, the number of pairs (query, point) within a ball: by query `(N,)` and by point `(M,)`.
 
     For balls around points: how many balls hold each query, and how many queries each ball holds. For balls around
-    queries the reverse. Raises StatisticsError for different dimensions, NaN or infinity.
+    queries the reverse. Vectors must be `moderate`. Raises StatisticsError for different dimensions, NaN or infinity.
     """
     where = place(device)
     with exact_arithmetic(where):
         pairs = pairs_of(queries, points, where)
-        radii = [b.squared_radii.to(where) * pairs.unit for b in balls]
-        reach = {
-            side: _largest([r for r, b in zip(radii, balls, strict=True) if b.around == side], n, where)
-            for side, n in (("queries", len(pairs.queries)), ("points", len(pairs.points)))
-        }
+        radii = [b.squared_radii.to(where) for b in balls]
+        reach = [[r for r, b in zip(radii, balls, strict=True) if b.around == of] for of in ("queries", "points")]
         shape = len(pairs.queries), len(pairs.points)
         tallies = [tuple(torch.zeros(n, dtype=torch.long, device=where) for n in shape) for _ in balls]
-        for rows, columns, lower in pairs.blocks():
-            near = (lower <= reach["points"][columns]) | (lower <= reach["queries"][rows, None])
-            i, j = near.nonzero().unbind(dim=1)
-            bound = lower[i, j].double()
-            i, j = i + rows.start, j + columns.start
+        for i, j, bound in _near(pairs, *reach):
             limits = [r[j if b.around == "points" else i] for r, b in zip(radii, balls, strict=True)]
-            squared = _decided(pairs, i, j, bound, limits)
-            for (by_query, by_point), limit, b in zip(tallies, limits, balls, strict=True):
-                within = (squared <= limit if b.closed else squared < limit).long()
-                by_query.index_add_(0, i, within)
-                by_point.index_add_(0, j, within)
+            closed = [b.closed for b in balls]
+            for (by_query, by_point), within in zip(tallies, _decided(pairs, i, j, bound, limits, closed), strict=True):
+                by_query.index_add_(0, i, within.long())
+                by_point.index_add_(0, j, within.long())
         return [(by_query.cpu(), by_point.cpu()) for by_query, by_point in tallies]
 
 
 def compared_as(*sides: Samples) -> dict[str, str]:
     """What a protocol has to say of the numbers that are compared: the dtype of vectors that are not divided before."""
     return {} if shared_divisor(*sides) == 1 else {"dtype": str(sides[0].dtype).removeprefix("torch.")}
+
+
+def pairs_within(
+    queries: Vectors, points: Vectors, of_queries: Tensor, of_points: Tensor, *, most: int, device: Device = None
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Query, point and squared distance `(P,)` of all pairs within a ball, and some more; None for more than `most`.
+
+    of_queries, of_points: squared radii `(N,)` and `(M,)`. Vectors must be `moderate`.
+    """
+    where = place(device)
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    with exact_arithmetic(where):
+        pairs = pairs_of(queries, points, where)
+        for i, j, _ in _near(pairs, [of_queries.to(where)], [of_points.to(where)]):
+            most -= len(i)
+            if most < 0:
+                return None
+            found.append((i.cpu(), j.cpu(), pairs.direct(i, j).cpu()))
+    i, j, squared = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return i, j, squared
+
+
+def _near(
+    pairs: Pairs, of_queries: Sequence[Tensor], of_points: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Query, point and scaled lower bound, block by block, of pairs that may be within the largest ball of either."""
+    by_query, by_point = (
+        _largest([r * pairs.unit for r in radii], len(vectors), vectors.device)
+        for radii, vectors in ((of_queries, pairs.queries), (of_points, pairs.points))
+    )
+    for rows, columns, lower in pairs.blocks():
+        i, j = ((lower <= by_point[columns]) | (lower <= by_query[rows, None])).nonzero().unbind(dim=1)
+        yield i + rows.start, j + columns.start, lower[i, j].double()
 
 
 def _largest(radii: Sequence[Tensor], n: int, device: torch.device) -> Tensor:
@@ -118,14 +158,20 @@ def _largest(radii: Sequence[Tensor], n: int, device: torch.device) -> Tensor:
     return (torch.stack(list(radii)).amax(dim=0) * (1 + 1e-6) + TINY).float()
 
 
-def _decided(pairs: Pairs, i: Tensor, j: Tensor, bound: Tensor, limits: Sequence[Tensor]) -> Tensor:
-    """Scaled squared distances of pairs, exact if the bounds do not decide on which side of a limit they are."""
+def _decided(
+    pairs: Pairs, i: Tensor, j: Tensor, bound: Tensor, limits: Sequence[Tensor], closed: Sequence[bool]
+) -> list[Tensor]:
+    """Whether pairs lie within each of their limits: by exact distances where the scaled bounds do not decide."""
     upper = bound + pairs.gap(i, j)
+    scaled = [limit * pairs.unit for limit in limits]
     unsure = torch.zeros_like(i, dtype=torch.bool)
-    for limit in limits:
+    for limit in scaled:
         unsure |= (bound <= limit) & (limit <= upper)
-    upper[unsure] = pairs.direct(i[unsure], j[unsure]) * pairs.unit
-    return upper
+    squared = pairs.direct(i[unsure], j[unsure])
+    within = [upper <= limit for limit in scaled]
+    for holds, limit, on_surface in zip(within, limits, closed, strict=True):
+        holds[unsure] = squared <= limit[unsure] if on_surface else squared < limit[unsure]
+    return within
 
 
 def _nearest_squared(

@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganmetrics.metrics.numerics.scaling import largest_of, power_of_two
+
 GRADED = 16  # ratio of largest to smallest squared row from which eigenvalues are tried; below, they lose digits
 SMALL = 640  # rows or columns up to which singular values are fast enough
 BLOCKS = 8  # blocks of rows in the lower half of a symmetric product
@@ -22,6 +24,11 @@ CHANCE = 100.0  # safety factor: errors of different signs may cancel in the det
 
 def nuclear_norm(matrix: Tensor, scale: Tensor) -> Tensor:
     """Sum of the singular values of a matrix `(r, k)`, to 1e-11 of `scale` or the rounding of `svdvals`; a scalar."""
+    unit = power_of_two(largest_of([matrix]))
+    return _of_moderate(matrix / unit, scale / unit) * unit
+
+
+def _of_moderate(matrix: Tensor, scale: Tensor) -> Tensor:
     if min(matrix.shape) > SMALL and is_graded(matrix):
         values, error = by_eigenvalues(matrix)
         if bool(error <= TOLERANCE * scale):

@@ -29,6 +29,18 @@ def _real(block: Tensor) -> Tensor:
     return block if block.is_floating_point() else block.float()
 
 
+def mean(values: Tensor) -> float:
+    """Mean of values `(n,)`; of numbers near the largest of float64 too, whose sum is beyond it."""
+    unit = power_of_two(largest_of([values]))
+    return float((values / unit).mean() * unit) if bool(torch.isfinite(unit)) else float(values.mean())
+
+
+def deviation(values: Tensor, correction: int) -> float:
+    """Standard deviation of values `(n,)`, over n - correction."""
+    unit = power_of_two(largest_of([values]))
+    return float((values / unit).std(correction=correction) * unit)
+
+
 def at_length_one(vectors: Tensor) -> Tensor:
     """Vectors `(N, D)` scaled to length 1, in float64; those of length 0 stay 0."""
     x = vectors.double()

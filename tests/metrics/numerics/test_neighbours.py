@@ -228,7 +228,7 @@ def test_what_cannot_be_answered(shapes: tuple, k: int, exclude_self: bool, mess
     assert str(raised.value) == message
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_are_none(value: float) -> None:
     vectors = torch.zeros(9, 2, dtype=torch.float64)
     vectors[4, 1] = value
