@@ -37,9 +37,8 @@ NOTE = (
     "a Parzen log-likelihood can rank a bad model above the truth and says little about samples; compare it only at "
     "one protocol, beside the baselines (Theis, van den Oord & Bethge 2016, arXiv:1511.01844)"
 )
-FORBIDDEN = set(
-    ["features", "features_are", "weights", "protocol", "allow_tf32", "jpeg_decoder", "ddof", "splits", "shuffle"]
-)
+FORBIDDEN = {"features", "features_are", "weights", "protocol", "allow_tf32", "jpeg_decoder", "ddof", "splits",
+             "shuffle"}  # fmt: skip
 
 
 @dataclass(frozen=True)
