@@ -264,8 +264,7 @@ class Parzen:
         }
 
     def _read(self, name: str, source: Any) -> Side:
-        points = as_points(source)
-        if points is not None:
+        if (points := as_points(source)) is not None:
             self._settings.refuse_selection(name, "is points")
             side = self._side(name, source)
             self._add(side, points)
