@@ -150,7 +150,7 @@ def test_evaluate_reads_each_source_once(images: torch.Tensor) -> None:
         ({"on_error": "ignore"}, "--on-error: expected fail or skip, got 'ignore'"),
         ({"dtype": "float16x"}, "--dtype: expected one of float32, float64, bfloat16, float16, got 'float16x'"),
         ({"device": "gpu"}, "--device: expected auto, cpu, cuda or cuda:N, got 'gpu'"),
-        ({"protocol": "fid"}, "--protocol: expected one of tensorflow, pytorch-fid, torch-fidelity"),
+        ({"protocol": "fid"}, "--protocol: expected one of tensorflow, adm, pytorch-fid, torch-fidelity"),
         ({"ddof": 2}, "--ddof: expected 1 (divide by n - 1) or 0 (by n), got 2"),
     ],
 )

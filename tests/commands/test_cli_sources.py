@@ -119,7 +119,7 @@ def test_inception_score_needs_logits_and_images(cli: Cli):
         "use --features inception"
     )
     assert cli("is", "fake", "--protocol", "clean-fid").error == (
-        "--protocol clean-fid: that tool has no Inception Score; expected one of tensorflow, torch-fidelity, "
+        "--protocol clean-fid: that tool has no Inception Score; expected one of tensorflow, adm, torch-fidelity, "
         "torchmetrics"
     )
     assert cli("is", "digits[0:4]", "--features", "efficientnet-lite0").error == (
