@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganmetrics.errors import SourceError
+from ganmetrics.printable import name_of
 
 IMAGES = ("image", "images", "img", "pixel_values", "jpg", "jpeg", "png", "webp", "x")  # usual keys in a mapping
 CLASSES = ("label", "labels", "cls", "y")
@@ -51,7 +52,7 @@ def _of_mapping(item: Mapping[Any, Any], where: str) -> Taken:
     keys = [key for key in present if _looks_like_images(item[key])]
     keys = keys or [key for key in present if key != "x"][:1]  # "x" may be anything
     if not keys:
-        known, there = ", ".join(IMAGES), ", ".join(map(str, item)) or "nothing"
+        known, there = ", ".join(IMAGES), ", ".join(map(name_of, item)) or "nothing"
         raise SourceError(f"{where}: expected a dict with the images under one of {known}; it has {there}")
     if len(keys) > 1:
         raise SourceError(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ganmetrics.errors import OptionError, SourceError
 from ganmetrics.images.names import parts_of, some
-from ganmetrics.printable import natural_order, printable
+from ganmetrics.printable import brief, natural_order, printable
 
 RANGE = re.compile(r"(\d+)\.\.(\d+)", re.ASCII)
 INNERMOST = re.compile(r"\{([^{}]*)\}")
@@ -128,10 +129,11 @@ ALL = Selection()
 
 def checked(option: str, patterns: str | Sequence[str]) -> tuple[str, ...]:
     """Patterns as a tuple. Raises OptionError for anything that is none."""
-    found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    several = isinstance(patterns, Iterable) and not isinstance(patterns, str)
+    found: tuple[Any, ...] = tuple(patterns) if several else (patterns,)
     for pattern in found:
         if not isinstance(pattern, str) or not pattern.strip("/"):
-            raise OptionError(f"{option}: expected a pattern of names such as '*_fake_B.png', got {pattern!r}")
+            raise OptionError(f"{option}: expected a pattern of names such as '*_fake_B.png', got {brief(pattern)}")
         _expression(pattern, option)
     return found
 
