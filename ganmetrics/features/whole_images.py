@@ -23,6 +23,6 @@ class WholeImages(PixelBytes):
         if min(height, width) < self.smallest:
             raise StatisticsError(
                 f"{self.asking}: expected images of at least {self.smallest}x{self.smallest} pixels, got "
-                f"{width}x{height}; it resizes nothing"
+                f"{width}x{height}; it resizes nothing: give larger images, or --prepare {self.smallest}"
             )
         super().require(shape)

@@ -117,8 +117,9 @@ class Authenticity(SingleValued):
         Raises StatisticsError for fewer than two real images or no fake one.
         """
         is_authentic, of_fresh, repeated = self.once(self._parts)
-        about: dict[str, Any] = {} if of_fresh is None else {"fresh_real": float(of_fresh.mean()), "seed": self.seed}
-        about |= compared_as(*self.statistics.values())
+        about: dict[str, Any] = compared_as(*self.statistics.values())
+        if of_fresh is not None:
+            about |= {"fresh_real": float(of_fresh.mean()), "seed": self.seed}
         return Result(float(is_authentic.mean()), warnings=self._warnings(int(repeated.sum())), protocol=about)
 
     def _warnings(self, repeated: int) -> list[str]:

@@ -23,7 +23,7 @@ from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.classes import of_images, require_two_of_each
 from ganmetrics.metrics.index import METRICS
-from ganmetrics.metrics.numerics.distances import Device, place, rows_of
+from ganmetrics.metrics.numerics.distances import Device, kept_rows, place
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
@@ -125,6 +125,8 @@ class MultiScaleSimilarity(SingleValued):
         about = {
             "pairs_per_class": PAIRS if fewest == PAIRS else dict(zip(names, counts, strict=True)),
             "seed": self.seed,
+            "scales": len(WEIGHTS),
+            "window": f"{WINDOW}x{WINDOW} Gaussian, sigma {SIGMA}",
             "per_class": dict(zip(names, means, strict=True)),
         }
         return Result(sum(means) / len(means), warnings=self._few(fewest), protocol=about)
@@ -144,8 +146,8 @@ class MultiScaleSimilarity(SingleValued):
         at_once = max(1, AT_ONCE // math.prod(shape))
         for first, last in _groups([len(own.unique()) for own in pairs], held):
             wanted, places = torch.cat(list(pairs[first:last])).unique(return_inverse=True)
-            images = torch.cat(list(rows_of(store, wanted).kept())).view(-1, *shape).to(place(self.device))
-            top = 255.0 if images.dtype == torch.uint8 else 1.0  # bytes, divided or not
+            images = kept_rows(store, wanted).view(-1, *shape).to(place(self.device))
+            top = 255.0 if images.dtype == torch.uint8 else 1.0
             for own in places.split([len(own) for own in pairs[first:last]]):
                 parts = own.to(images.device).split(at_once)
                 yield torch.cat(

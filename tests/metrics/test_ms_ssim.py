@@ -218,8 +218,10 @@ def test_images_that_do_not_suit(rng: np.random.Generator, tmp_path: Path, cli: 
     ran = cli("ms-ssim", "small")
     assert ran.code == 1
     assert ran.err.strip() == (
-        "Error: ms-ssim: expected images of at least 176x176 pixels, got 300x175; it resizes nothing"
+        "Error: ms-ssim: expected images of at least 176x176 pixels, got 300x175; it resizes nothing: give larger "
+        "images, or --prepare 176"
     )
+    assert cli("ms-ssim", "small", "--prepare", "176").code == 0
     (tmp_path / "mixed").mkdir()
     write(tmp_path / "mixed", pictures(rng, 2, 176, 176), "ab")
     write(tmp_path / "mixed", pictures(rng, 4, 176, 180)[2:], "ab")

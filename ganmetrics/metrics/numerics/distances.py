@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TypeVar, cast
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -21,7 +21,6 @@ from ganmetrics.runtime.products import inner_products
 from ganmetrics.statistics.samples import Samples, with_start
 
 Vectors = Tensor | Samples
-AnyVectors = TypeVar("AnyVectors", bound=Vectors)
 Device = str | torch.device | None
 BLOCK = {"cpu": 2048, "cuda": 8192}  # vectors of each side in one product
 DIRECT = 2**18  # numbers in one chunk of exact distances, so that it fits the processor's cache
@@ -54,18 +53,27 @@ def same(squared: Tensor, vectors: Vectors) -> Tensor:
     return squared <= SAME**2 * mean_squared_deviation(vectors)
 
 
-def rows_of(vectors: AnyVectors, indices: Tensor) -> AnyVectors:
-    """The vectors at these indices, in the same order, kept in the same way."""
+@overload
+def rows_of(vectors: Tensor, indices: Tensor) -> Tensor: ...
+@overload
+def rows_of(vectors: Samples, indices: Tensor) -> Samples: ...
+def rows_of(vectors: Vectors, indices: Tensor) -> Vectors:
+    """The vectors at these indices, in the same order; of a store another one, which keeps them in the same way."""
     if isinstance(vectors, Tensor):
-        return cast(AnyVectors, vectors[indices])
+        return vectors[indices]
+    chosen = Samples()
+    chosen.update(kept_rows(vectors, indices), vectors.divisor)
+    return chosen
+
+
+def kept_rows(store: Samples, indices: Tensor) -> Tensor:
+    """The vectors `(len(indices), D)` at these indices, in the same order, as they are kept."""
     wanted, back = indices.unique(return_inverse=True)
     rows = []
-    for start, block in with_start(vectors.kept()):
+    for start, block in with_start(store.kept()):
         in_block = wanted[(wanted >= start) & (wanted < start + len(block))] - start
         rows.append(block[in_block])
-    chosen = Samples()
-    chosen.update(torch.cat(rows)[back], vectors.divisor)
-    return cast(AnyVectors, chosen)
+    return torch.cat(rows)[back]
 
 
 def moderate(queries: Vectors, points: Vectors) -> tuple[Vectors, Vectors, float]:
