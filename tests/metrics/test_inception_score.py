@@ -135,7 +135,7 @@ def test_a_split_of_one_image_is_refused(n: int) -> None:
 
 @pytest.mark.parametrize("protocol", ["pytorch-fid", "clean-fid"])
 def test_tools_without_an_inception_score(protocol: str) -> None:
-    with pytest.raises(OptionError, match="that tool has no Inception Score; expected one of tensorflow, adm, torch-fidel"):
+    with pytest.raises(OptionError, match=r"has no Inception Score; expected one of tensorflow, adm, torch-fidelity"):
         result_of(torch.randn(100, 5), protocol)
 
 
