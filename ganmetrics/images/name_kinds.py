@@ -12,25 +12,26 @@ from collections.abc import Callable, Sequence
 
 from ganmetrics.printable import printable
 
-SEPARATOR = re.compile(r"[-_. (\[]+")
-# Beginnings of names that tell kinds; other beginnings may be classes.
+SEPARATOR = re.compile(r"[-_. (\[]+|(?<=[0-9])(?=[A-Za-z])")
+# Beginnings of names, and folders, that tell kinds; others may be classes.
 WORDS = re.compile(
     r"(^|[-_. ])(real|fake|rec|recon\w*|idt|inputs?|outputs?|targets?|gt|pred\w*|masks?|gen\w*|samples?|orig\w*|source)"
     r"($|[-_. ])", re.IGNORECASE
 )  # fmt: skip
-MOST_KINDS, MOST_WORDS, PROBED, SHARE = 12, 3, 200, 0.9
+MOST_KINDS, MOST_WORDS, PROBED, BLOCK, SHARE = 12, 3, 200, 10_000, 0.9
 Split = Callable[[str], tuple[str, str]]  # of a file's name: what all kinds share, and a pattern of the kind
 
 
 def kinds(names: Sequence[str]) -> list[str]:
     """Patterns of the kinds of which nearly all images have one each, `*_fake_B.png`; empty if there are no kinds."""
-    found: list[str] = []
     probe = [*names[:PROBED], *names[:: max(1, len(names) // PROBED)]]  # kinds lie side by side, or one after another
-    for split in (*(_by_end(n) for n in range(1, MOST_WORDS + 1)), *(_by_start(n) for n in (1, 2))):
-        if 2 <= len({split(name)[1] for name in probe}) <= MOST_KINDS:
-            several = _complete(names, split)
-            found = several if len(several) > len(found) else found
-    return found
+    splits = *(_by_end(n) for n in range(1, MOST_WORDS + 1)), *(_by_start(n) for n in (1, 2)), _by_folder
+    few = [split for split in splits if 2 <= len({split(name)[1] for name in probe}) <= MOST_KINDS]
+    # In sorted names all kinds of an image lie side by side, so that the first few thousand tell.
+    for part in (names[:BLOCK], names[: len(names) * (len(names) > BLOCK)]):
+        if found := max((_complete(part, split) for split in few), key=len, default=[]):
+            return found
+    return []
 
 
 def note(names: Sequence[str]) -> list[str]:
@@ -87,6 +88,13 @@ def _by_start(words: int) -> Split:
         return f"{folder}{slash}{rest}", f"{start}*{extension}"
 
     return split
+
+
+def _by_folder(name: str) -> tuple[str, str]:
+    """Kinds told by the folder of the file, if its name has a usual word for a kind."""
+    above, _, file = name.rpartition("/")
+    outer, _, folder = above.rpartition("/")
+    return (f"{outer}/{file}", f"{folder}/") if WORDS.search(folder) else (name, "")
 
 
 def _stem(name: str) -> tuple[str, str]:
