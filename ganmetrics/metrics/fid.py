@@ -8,6 +8,7 @@ That is real and accurate for any rank; a general square root of the product is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,6 +20,7 @@ from ganmetrics.metrics.index import METRICS, SIDES
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
 from ganmetrics.metrics.numerics.nuclear_norm import nuclear_norm
 from ganmetrics.metrics.numerics.resampling import linear
+from ganmetrics.metrics.numerics.scaling import largest_of, power_of_two
 from ganmetrics.printable import brief
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.factors import symmetric_factor
@@ -28,6 +30,7 @@ from ganmetrics.statistics.samples import Samples
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+NO_DISTANCE = 1e-11  # of the traces: a smaller distance may be rounding of 0
 WELL_SAMPLED = 5  # images per dimension; with fewer, a warning tells the bias (TTUR asks for 10,000 at 2048)
 
 
@@ -41,10 +44,20 @@ def frechet_distance_of_factors(mean1: Tensor, factor1: Tensor, mean2: Tensor, f
     """The distance from factors A `(r1, D)` with A'A = S1 and B `(r2, D)` with B'B = S2; r1 and r2 may be below D.
 
     Rounding may make it negative, by about 1e-15 of the traces and at most 1e-11.
+
+    Raises StatisticsError for a distance that is too large or too small for float64.
     """
-    traces = factor1.square().sum() + factor2.square().sum()
-    cross = nuclear_norm(factor1 @ factor2.T, traces)
-    return float((mean1 - mean2).square().sum() + traces - 2 * cross)
+    between = mean1 - mean2
+    unit = power_of_two(largest_of([between, factor1, factor2]))
+    a, b = factor1 / unit, factor2 / unit
+    traces = a.square().sum() + b.square().sum()
+    scaled = float((between / unit).square().sum() + traces - 2 * nuclear_norm(a @ b.T, traces))
+    distance = scaled * float(unit) * float(unit)
+    if not math.isfinite(distance) or (distance == 0 and scaled > NO_DISTANCE * float(traces)):
+        raise StatisticsError(
+            f"the Fréchet distance of features as far apart as {float(unit):.0e} is beyond float64; scale all features"
+        )
+    return distance
 
 
 def frechet_distance_of_moments(one: Moments, other: Moments, ddof: int = 1) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics.base import Result, SingleValued
-from ganmetrics.metrics.fid import FrechetDistance, ddof_of
+from ganmetrics.metrics.fid import NO_DISTANCE, FrechetDistance, ddof_of
 from ganmetrics.metrics.index import METRICS, SIDES
 from ganmetrics.metrics.numerics.distances import Device, Vectors, mean_squared_deviation
 from ganmetrics.metrics.numerics.frechet_influence import frechet_influence
@@ -31,7 +31,6 @@ from ganmetrics.statistics.samples import Samples
 
 THRESHOLD = 0.1  # of the paper and torchmetrics
 ADDED = 1e-14  # to m, by torchmetrics
-NO_FID = 1e-11  # of the variance of both sides: FID below it may be rounding of 0 (torchmetrics: 1e-8 for any features)
 COPY = (16 * torch.finfo(torch.float64).eps) ** 2 / 2  # a smaller distance may be rounding of 0
 
 
@@ -104,7 +103,7 @@ class MemorizationInformedDistance(SingleValued):
         frechet, distances = self.once(self._parts)
         fid, distance = frechet.compute(), float(distances.mean())
         near = distance < THRESHOLD
-        if near and (fid.value <= NO_FID * self._variance() or distance + self.added == 0):
+        if near and (fid.value <= NO_DISTANCE * self._variance() or distance + self.added == 0):
             raise StatisticsError(
                 f"MiFID is FID over the memorisation distance, and here {fid.value:.2g} over {distance:.2g}: the fakes "
                 "are copies of the real images; give fakes from the generator"

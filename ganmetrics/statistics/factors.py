@@ -23,9 +23,11 @@ INDEFINITE = 1e-4  # of the largest eigenvalue: a negative one beyond this is no
 def symmetric_factor(covariance: Tensor) -> Tensor:
     """A `(r, D)` with `A.T @ A` equal to a symmetric positive semi-definite matrix `(D, D)` of rank r.
 
-    Raises StatisticsError if an eigenvalue is below -1e-4 times the largest absolute eigenvalue.
+    Raises StatisticsError if an eigenvalue is below -1e-4 times the largest absolute eigenvalue, and for infinities.
     """
     variances = covariance.diagonal()
+    if not bool(torch.isfinite(variances).all()):
+        raise StatisticsError("expected finite variances: features this large are beyond float64; scale all features")
     # Rows of a feature that never varies are left out, because Cholesky needs positive pivots.
     varying = variances > EPS**2 * variances.max()
     order = variances.argsort(descending=True)

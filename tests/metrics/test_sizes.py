@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ganmetrics.errors import StatisticsError
 from ganmetrics.metrics import METRICS
 from ganmetrics.metrics.base import Metric
 from ganmetrics.metrics.numerics.neighbours import nearest
@@ -130,3 +131,14 @@ def test_a_nuclear_norm_by_eigenvalues_grows_with_its_matrix(power: int, rng: np
     scale = graded.square().sum()
     expected = nuclear_norm(graded, scale)
     assert float(nuclear_norm(graded * 2.0**power, scale * 2.0**power) * 2.0**-power) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("n", [12, 90])
+@pytest.mark.parametrize("name", ["fid", "fid-infinity", "class-fid", "mifid"])
+def test_frechet_distances_beyond_float64_are_one_line(name: str, n: int, rng: np.random.Generator) -> None:
+    """It was a traceback of eigh, and 0, the best value there is, for very small features."""
+    n = max(n, 60) if name == "fid-infinity" else n
+    real, fake = drawn(rng, n, torch.float64, 0), drawn(rng, n, torch.float64, 20)
+    for power in (700, -700) if n < 18 else (700,):
+        with pytest.raises(StatisticsError, match="beyond float64; scale all features"):
+            fed(name, real * 2.0**power, fake * 2.0**power).results()
