@@ -71,11 +71,15 @@ class Side:
         measured = part is not None and self.file.has_images and not need.settings.suits(part.protocol)
         return None if measured else part
 
+    def _beside(self, measurement: Measurement) -> Part | None:
+        """The moments in the file that go with the metric's own vectors, and may be of a larger set."""
+        beside = self.name in measurement.metric.moments_beside
+        part = self.part(replace(measurement.need, keep=Moments)) if beside else None
+        return part if part is not None and isinstance(part.statistic, Moments) else None
+
     def _whole_for(self, measurement: Measurement, statistic: Statistic) -> Part | None:
         """The moments in the file of a larger set than the metric's own vectors; None if there are none."""
-        if self.name not in measurement.metric.moments_beside or not isinstance(statistic, Samples):
-            return None
-        part = self.part(replace(measurement.need, keep=Moments))
+        part = self._beside(measurement) if isinstance(statistic, Samples) else None
         return part if part is not None and part.statistic.count != statistic.count else None
 
     def own_file(self) -> None:
@@ -90,6 +94,9 @@ class Side:
             part = self.part_for(measurement)
             statistic = self.statistic_for(measurement.need) if part is None else part.statistic
             pairs[measurement.need, id(statistic)] = measurement.need, statistic
+            if beside := self._beside(measurement):
+                need = replace(measurement.need, keep=Moments)
+                pairs[need, id(beside.statistic)] = need, beside.statistic
         return list(pairs.values())
 
     def metric_input(self, measurement: Measurement) -> Statistic:

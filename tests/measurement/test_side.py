@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +20,7 @@ from ganmetrics.metrics import METRICS
 from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.moments import Moments
 from ganmetrics.statistics.samples import Samples
+from tests.measurement.test_vectors import frechet
 
 OPTIONS = {"features": "pixels", "device": "cpu", "progress": False, "layout": "NCHW"}
 
@@ -154,3 +158,24 @@ def test_statistics_have_no_confidence(rng: np.random.Generator) -> None:
 def test_a_metric_is_named_by_a_string() -> None:
     with pytest.raises(OptionError, match=r"^metrics: expected names such as 'fid', got 3$"):
         configured(["fid", 3], Settings(**OPTIONS))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("kept", ["vectors", None])
+@pytest.mark.parametrize("others", [[], ["fid"]])
+def test_mifid_counts_images_that_are_added_to_a_file(
+    rng: np.random.Generator, tmp_path: Path, kept: Literal["vectors"] | None, others: list[str]
+) -> None:
+    """Its file holds moments beside the vectors, and both are those of all images."""
+    first, more = (torch.from_numpy(rng.integers(0, 256, (n, 3, 4, 4), dtype=np.uint8)) for n in (150, 70))
+    fake = (first[:90].int() + torch.from_numpy(rng.integers(-40, 41, (90, 3, 4, 4)))).clamp(0, 255).to(torch.uint8)
+    gm.stats(first, ["mifid"], keep=kept, **OPTIONS).save(tmp_path / "real.npz")
+    evaluator = gm.Evaluator(["mifid", *others], real=tmp_path / "real.npz", **OPTIONS)
+    evaluator.update(more, side="real")
+    evaluator.update(fake)
+    x, y = (side.reshape(len(side), -1).double().numpy() / 255 for side in (torch.cat([first, more]), fake))
+    u, v = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x, y))
+    distance = (1 - np.abs(v @ u.T)).min(axis=1).mean()
+    assert distance < 0.1
+    score = evaluator.compute()["mifid"]
+    assert score.value == pytest.approx(frechet(x, y) / distance, rel=1e-6)
+    assert score.n_real == 220
