@@ -83,7 +83,11 @@ class GeneratorSource(StreamSource):
         if n is None:
             shown = spec if isinstance(spec, (str, os.PathLike)) else type(spec).__name__
             raise OptionError(f"generator {shown}: say how many images it is to make, with -n N (n_samples=)")
-        self.generator = open_generator(spec, device, value_range=value_range, differentiable=False)
+        try:
+            self.generator = open_generator(spec, device, value_range=value_range, differentiable=False)
+        except OptionError as error:  # for a source the option has another name
+            own = str(error).replace("--generator-range", "--value-range")
+            raise OptionError(own.replace("generator_range=", "value_range=")) from error
         super().__init__(self.generator.name, whole("-n", n, 1))
         self.count, self.seed, self._quantize = n, seed, quantize
         described = self.generator.describe()

@@ -154,3 +154,14 @@ def test_the_number_is_asked_for_and_used(cli: Cli, tmp_path: Path, monkeypatch:
     )
     with pytest.raises(OptionError, match="n_samples="):
         gm.fid(torch.zeros(4, 1, 4, 4, dtype=torch.uint8), Small(), **OPTIONS)
+
+
+def test_a_missing_range_is_asked_for_by_the_name_that_the_command_knows(rng: np.random.Generator) -> None:
+    class Unstated(Small):
+        value_range = None  # type: ignore[assignment]
+
+    real = torch.from_numpy(rng.integers(0, 256, (9, 1, 4, 4), dtype=np.uint8))
+    with pytest.raises(OptionError, match=r"state it with --value-range -1 1 \(tanh\) .* \(value_range=\)$"):
+        gm.fid(real, Unstated(), n_samples=9, **OPTIONS)
+    stated = gm.fid(real, Unstated(), n_samples=9, **{**OPTIONS, "value_range": (-1, 1)})
+    assert stated.value == gm.fid(real, Small(), n_samples=9, **OPTIONS).value
