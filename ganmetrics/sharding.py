@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from ganmetrics.errors import OptionError, StatisticsError
@@ -80,7 +81,7 @@ def shared_stats(
             require_labels(measurements, side, read=True)
     else:
         settings.refuse_selection(None, "is statistics without images")
-    parts = [part for need in needs for part in _parts(side, need)]
+    parts = list({id(part): part for need in needs for part in _parts(side, need)}.values())
     vectors = any(isinstance(part.statistic, Samples) for part in parts)
     return StatisticsFile(parts, side.file.origin if side.file else "", side.labels if vectors else None)
 
@@ -170,8 +171,9 @@ def _merged(loaded: Sequence[StatisticsFile], i: int) -> Part:
         {file.origin: part.protocol for file, part in zip(loaded, parts, strict=True)}, [*IDENTITY, *PRECISION]
     )
     merged: Any = type(parts[0].statistic)()
+    wide = any(isinstance(part.statistic, Samples) and part.statistic.dtype == torch.float64 for part in parts)
     for part in parts:
-        merged.merge(part.statistic)
+        merged.merge(part.statistic, **({"wide": True} if wide else {}))
     skipped = [entry for part in parts for entry in part.protocol.get("skipped") or []]
     warnings = dict.fromkeys(text for part in parts for text in part.protocol.get("warnings") or [])
     seen = Summary()

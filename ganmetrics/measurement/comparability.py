@@ -43,6 +43,10 @@ def common_protocol(measurement: Measurement, sides: Sequence[Side]) -> tuple[di
                 f"{side.name}: {origin or 'these statistics'} does not say how it was measured, nor over "
                 "how many images; make sure that it was with the same features, weights and resize"
             )
+            if settings.prepare is not None:
+                warnings.append(f"{side.name}: --prepare {settings.prepare} does not change these statistics")
+    if settings.prepare is not None and sides and all(side.part_for(measurement) is not None for side in sides):
+        warnings.append(f"--prepare {settings.prepare}: changes nothing, because no image was read")
     require_alike(described)
     for side in sides:
         part = side.part_for(measurement)

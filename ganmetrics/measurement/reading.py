@@ -77,7 +77,18 @@ def _file_of(source: Any, settings: Settings) -> StatisticsFile | None:
 def require_images(file: StatisticsFile, side: str, asking: str) -> None:
     """Raises StatisticsError for a file without images, for a metric that its statistics do not serve."""
     if file.protocol.get("stated") and asking in METRICS:
-        kind = METRICS[asking].load().kind
+        metric = METRICS[asking].load()
+        kind = metric.kind
+        served = any(part.kind == kind for part in file.parts)
+        if metric.entry.smallest:
+            raise StatisticsError(f"{asking}: compares the images themselves, and {file.origin} holds vectors")
+        if served and not metric.labelled:
+            raise StatisticsError(f"images are needed here, and {file.origin} holds vectors; give the images")
+        if served and file.labels is None:
+            raise StatisticsError(
+                f"{asking}: needs the class of each vector, and {file.origin} has none; give an .npz with whole "
+                "numbers or names, one for each vector, in an array labels"
+            )
         raise StatisticsError(
             f"{asking}: needs {kind}, and {file.origin} is taken for {file.parts[0].kind}; if they are {kind}, "
             f"say so with --features-are NAME:{kind} or inception:TAP"

@@ -16,11 +16,11 @@ from ganmetrics.images.array_files import split_key
 from ganmetrics.printable import printable
 from ganmetrics.statistics.files import StatisticsFile
 from ganmetrics.statistics.parts import Kind, Part
+from ganmetrics.statistics.plain_numbers import fault_of
 from ganmetrics.statistics.samples import Samples
 
 NAME = "vectors"  # of features that nobody named
 LABELS = ("labels", "label", "arr_1", "y")  # arrays with the class of each vector
-EXACT = 2**53  # whole numbers up to here are float64
 
 
 def vectors_of(source: Any, features: str | None = None) -> StatisticsFile | None:
@@ -38,7 +38,8 @@ def vectors_of(source: Any, features: str | None = None) -> StatisticsFile | Non
     array, name = _array(source)
     if array is None:
         return None
-    _check(array, name)
+    if fault := fault_of(array):
+        raise SourceError(f"{name}: {fault}")
     kind, protocol = _protocol(features, array.shape[1], name)
     part = Part(kind, Samples.over(array), protocol, f"vectors of {kind}")
     return StatisticsFile([part], name, _labels(source, len(array)))
@@ -98,7 +99,26 @@ def _of_npz(path: str) -> np.ndarray | None:
         raise SourceError(
             f"{printable(path)}: holds several arrays of vectors: {keys}; name one, as in {printable(path)}:{found[0]}"
         )
-    return npy.array_in(path, "arr_0" if "arr_0" in found else found[0])
+    chosen = "arr_0" if "arr_0" in found else found[0]
+    array = npy.array_in(path, chosen)
+    if (mean := _mean_beside(shapes, chosen)) and _is_covariance(array):
+        raise SourceError(
+            f"{printable(path)}: {printable(chosen)} {array.shape} is symmetric, and beside {printable(mean)} it is a "
+            f"covariance, not vectors; save them as statistics with numpy.savez(file, mu={printable(mean)}, "
+            f"sigma={printable(chosen)}), or name {printable(path)}:{printable(chosen)} if its rows are vectors"
+        )
+    return array
+
+
+def _mean_beside(shapes: dict[str, tuple[int, ...]], key: str) -> str | None:
+    """The array that could be the mean of which a square array is the covariance; None if there is none."""
+    n, d = shapes[key]
+    others = (other for other, shape in shapes.items() if shape == (d,) and other not in LABELS)
+    return next(others, None) if n == d > 1 else None
+
+
+def _is_covariance(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f" and np.allclose(array, array.T, rtol=1e-5) and bool((np.diagonal(array) >= 0).all())
 
 
 def _of_pt(path: str) -> Tensor | None:
@@ -114,25 +134,6 @@ def _of_pt(path: str) -> Tensor | None:
 
 
 OPENERS = {".npy": _of_npy, ".npz": _of_npz, ".pt": _of_pt}
-
-
-def _check(array: np.ndarray | Tensor, name: str) -> None:
-    """Raises SourceError unless these are finite real numbers that float64 holds exactly."""
-    dtype = str(array.dtype).removeprefix("torch.")
-    real = array.dtype.kind in "fiu" if isinstance(array, np.ndarray) else not (array.is_complex() or dtype == "bool")
-    if not real or dtype in ("float128", "longdouble"):
-        raise SourceError(f"{name}: expected vectors of real numbers (float16 to float64, or integers), got {dtype}")
-    if 0 in array.shape:
-        raise SourceError(f"{name}: holds no vector")
-    whole = "int" in dtype and dtype.endswith(("32", "64"))
-    start = 0
-    for block in Samples.over(array).blocks():
-        if not bool(torch.isfinite(block).all()):
-            row = start + int((~torch.isfinite(block).all(dim=1)).nonzero()[0])
-            raise SourceError(f"{name}: NaN or infinity in row {row}")
-        if whole and float(block.abs().max()) > EXACT:
-            raise SourceError(f"{name}: {dtype} beyond 2^53, which float64 does not hold exactly; scale the vectors")
-        start += len(block)
 
 
 def _protocol(features: str | None, dim: int, name: str) -> tuple[Kind, dict[str, Any]]:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from ganmetrics.errors import StatisticsError
-from ganmetrics.metrics.fid import frechet_distance
+from ganmetrics.metrics.fid import frechet_distance as distance_of_gaussians
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.protocols import MetricOptions, get_protocol
+from ganmetrics.statistics.plain_numbers import fault_of
 from ganmetrics.statistics.samples import Samples
+from ganmetrics.validation import whole
 
 __all__ = [
     "authenticity", "class_fid", "cmmd", "fid", "fid_infinity", "frechet_distance", "inception_score",
@@ -26,6 +28,7 @@ __all__ = [
 ]  # fmt: skip
 Vectors = np.ndarray | Tensor
 Labels = Sequence[Any] | np.ndarray | Tensor
+LEAST = {"k": 1, "seed": 0, "splits": 1}  # of the options
 
 
 def fid(real: Vectors, fake: Vectors, *, ddof: int = 1) -> float:
@@ -34,6 +37,14 @@ def fid(real: Vectors, fake: Vectors, *, ddof: int = 1) -> float:
     `frechet_distance` computes it from means and covariances. ddof: 1 divides covariances by n - 1, 0 by n.
     """
     return _value("fid", {"real": real, "fake": fake}, ddof=ddof)
+
+
+def frechet_distance(mean1: Vectors, covariance1: Vectors, mean2: Vectors, covariance2: Vectors) -> float:
+    """|m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2) of means `(D,)` and covariances `(D, D)`, in float64."""
+    first, second = _moments(mean1, covariance1, "first"), _moments(mean2, covariance2, "second")
+    if len(first[0]) != len(second[0]):
+        raise StatisticsError(f"expected means of one dimension, got {len(first[0])} and {len(second[0])}")
+    return distance_of_gaussians(*first, *second)
 
 
 def fid_infinity(real: Vectors, fake: Vectors, *, seed: int = 0) -> float:
@@ -114,6 +125,9 @@ def _values(
     name: str, sides: Mapping[str, Vectors], labels: Mapping[str, Labels] | None = None, **options: Any
 ) -> dict[str, float]:
     """The values of a metric of vectors, by name."""
+    for option, least in LEAST.items():
+        if options.get(option) is not None:
+            whole(option, options[option], least)
     metric = METRICS[name].load().configured(get_protocol(None), MetricOptions(**options))
     stores = {side: _store(vectors, side) for side, vectors in sides.items()}
     if len({store.dim for store in stores.values()}) > 1:
@@ -134,17 +148,41 @@ def _store(vectors: Vectors, side: str) -> Samples:
     if not isinstance(vectors, (np.ndarray, Tensor)) or vectors.ndim != 2 or 0 in vectors.shape:
         got = tuple(vectors.shape) if hasattr(vectors, "shape") else type(vectors).__name__
         raise StatisticsError(f"{side}: expected vectors of shape (N, D), got {got}")
-    kind = vectors.dtype.kind if isinstance(vectors, np.ndarray) else "c" if vectors.is_complex() else "f"
-    if kind not in "fiu" or vectors.dtype == torch.bool:
-        raise StatisticsError(f"{side}: expected real numbers, got {vectors.dtype}")
-    store = Samples.over(vectors)
-    if not all(bool(torch.isfinite(block).all()) for block in store.blocks()):
-        raise StatisticsError(f"{side}: NaN or infinity in the vectors")
-    return store
+    if fault := fault_of(vectors):
+        raise StatisticsError(f"{side}: {fault}")
+    return Samples.over(vectors)
 
 
 def _classes(labels: Labels, n: int, side: str) -> list[str]:
-    plain = labels.tolist() if isinstance(labels, (np.ndarray, Tensor)) else list(labels)
+    if getattr(labels, "ndim", 1) != 1 or isinstance(labels, (str, bytes)) or not hasattr(labels, "__iter__"):
+        got = tuple(labels.shape) if hasattr(labels, "shape") else type(labels).__name__
+        raise StatisticsError(f"{side}: expected {n} labels, one for each vector, got {got}")
+    plain = labels.tolist() if hasattr(labels, "tolist") else [_plain(label) for label in labels]
     if len(plain) != n:
         raise StatisticsError(f"{side}: expected {n} labels, one for each vector, got {len(plain)}")
     return [str(label) for label in plain]
+
+
+def _plain(label: Any) -> Any:
+    """A label that is a number of NumPy or a tensor as that number."""
+    return label.item() if getattr(label, "shape", None) == () else label
+
+
+def _moments(mean: Vectors, covariance: Vectors, which: str) -> tuple[Tensor, Tensor]:
+    """Mean `(D,)` and covariance `(D, D)` in float64."""
+    try:
+        pair = [torch.as_tensor(np.asarray(one) if not isinstance(one, Tensor) else one).detach().cpu()
+                for one in (mean, covariance)]  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise StatisticsError(f"the {which} mean and covariance: expected arrays of real numbers: {error}") from error
+    (m, s), d = pair, pair[0].numel()
+    if m.shape != (d,) or s.shape != (d, d) or not d:
+        raise StatisticsError(
+            f"expected the {which} mean (D,) and its covariance (D, D), got {tuple(m.shape)} and {tuple(s.shape)}"
+        )
+    if any(one.is_complex() or one.dtype == torch.bool or not bool(torch.isfinite(one).all()) for one in pair):
+        raise StatisticsError(f"the {which} mean and covariance: expected finite real numbers")
+    m, s = m.double(), s.double()
+    if float((s - s.T).abs().max()) > 1e-6 * float(s.abs().max()) or bool((s.diagonal() < 0).any()):
+        raise StatisticsError(f"the {which} covariance is none: not symmetric, or a variance is negative")
+    return m, s

@@ -92,10 +92,10 @@ class Samples:
         if self._held.count * vectors.shape[1] * self.dtype.itemsize > self._limit:
             self._spill()
 
-    def merge(self, other: Samples) -> None:
-        """Append all vectors of another store."""
+    def merge(self, other: Samples, *, wide: bool = False) -> None:
+        """Append all vectors of another store. wide: keep float32 as float64, because float64 will follow."""
         for block in other.kept():
-            self.update(block, other.divisor)
+            self.update(block.double() if wide and block.dtype == torch.float32 else block, other.divisor)
 
     def blocks(self, rows: int = 4096) -> Iterator[Tensor]:
         """All vectors in order, divided, in blocks of `rows`; only the last block may be shorter."""

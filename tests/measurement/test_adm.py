@@ -294,9 +294,21 @@ def test_every_image_has_the_same_chance_to_be_kept() -> None:
     assert abs(counts - 100).max() < 5 * np.sqrt(100 * 0.75)
 
 
-def test_a_layout_of_its_own_takes_no_other_options(cli: Cli, adm: dict[str, Any]) -> None:
+def test_a_layout_of_its_own_takes_no_other_options(
+    cli: Cli, adm: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert cli("stats", "digits[0:4]", "--for", "adm", "-m", "kid", "-o", "x.npz").code == 2
     error = cli("stats", "digits[0:4]", "--for", "adm", "--features", "pixels", "-o", "x.npz", "--quiet").error
     assert error == "--for adm: guided-diffusion runs the Inception; leave out --features pixels"
+    np.save("vectors.npy", np.eye(9))
+    error = cli("stats", "vectors.npy", "--for", "adm", "-o", "x.npz", "--quiet").error
+    assert error == "images are needed here, and vectors.npy holds vectors; give the images"
     with pytest.raises(OptionError, match=r"^--keep moments: kid needs the vectors"):
         gm.stats(adm["ref"], ["fid", "kid"], keep="moments", **adm["options"])
+
+
+def test_moments_are_kept_once(adm: dict[str, Any], tmp_path: Path) -> None:
+    gm.stats(adm["ref"], ["fid", "kid"], **adm["options"]).save(tmp_path / "kept.npz")
+    with np.load(tmp_path / "kept.npz", allow_pickle=False) as kept:
+        assert {name for name in kept.files if name.startswith(("mu", "sigma"))} == {"mu", "sigma"}

@@ -202,6 +202,24 @@ def test_sides_that_cannot_be_compared(rng: np.random.Generator, tmp_path: Path,
         gm.fid(tmp_path / "dict.pt", x, **QUIET)
 
 
+def test_a_mean_and_a_covariance_are_no_vectors(rng: np.random.Generator, tmp_path: Path) -> None:
+    x = rng.standard_normal((40, 5))
+    np.savez(tmp_path / "fit.npz", mean=x.mean(0), cov=np.cov(x, rowvar=False))
+    with pytest.raises(SourceError, match=r"fit\.npz: cov \(5, 5\) is symmetric, and beside mean it is a covariance"):
+        gm.fid(tmp_path / "fit.npz", x, **QUIET)
+    np.savez(tmp_path / "rows.npz", features=x[:5], weights=np.ones(5))
+    assert gm.fid(tmp_path / "rows.npz", x, **QUIET).value == pytest.approx(frechet_of_rows(x[:5], x), rel=1e-8)
+
+
+def test_metrics_that_vectors_alone_do_not_serve(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((40, 5))
+    with pytest.raises(StatisticsError, match=r"^class-fid: needs the class of each vector, and .* has none; give "):
+        gm.evaluate(x, x + 1, ["class-fid"], **QUIET)
+    with pytest.raises(StatisticsError, match=r"^ms-ssim: compares the images themselves, and .* holds vectors$"):
+        gm.evaluate(None, x, ["ms-ssim"], **QUIET)
+    assert "--prepare 8: changes nothing, because no image was read" in gm.fid(x, x + 1, prepare=8, **QUIET).warnings
+
+
 def test_no_file_of_vectors_is_unpickled(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
@@ -267,3 +285,14 @@ def test_kept_vectors_merge_in_order(cli: Cli, rng: np.random.Generator, tmp_pat
     gm.stats(images, **options).save(tmp_path / "c.npz")
     with pytest.raises(StatisticsError, match=r"a\.npz holds .*, and .*c\.npz moments of features; make all files by"):
         gm.merge([tmp_path / "a.npz", tmp_path / "c.npz"])
+
+
+@pytest.mark.parametrize("narrow_first", [True, False])
+def test_merged_vectors_keep_the_widest_dtype(rng: np.random.Generator, tmp_path: Path, narrow_first: bool) -> None:
+    wide, narrow = 2**30 + rng.standard_normal((6, 3)), rng.standard_normal((5, 3)).astype(np.float32)
+    parts = [narrow, wide] if narrow_first else [wide, narrow]
+    for name, part in zip("ab", parts, strict=True):
+        gm.stats(part, keep="vectors", **QUIET).save(tmp_path / f"{name}.npz")
+    merged = gm.merge([tmp_path / "a.npz", tmp_path / "b.npz"])
+    rows = torch.cat(list(merged.parts[-1].statistic.blocks()))
+    np.testing.assert_array_equal(rows.numpy(), np.concatenate(parts).astype(np.float64))

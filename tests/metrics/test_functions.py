@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import ganmetrics as gm
-from ganmetrics.errors import StatisticsError
+from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics import functions
 from tests.measurement.test_vectors import definitions, frechet
 
@@ -84,13 +86,58 @@ def test_a_module_of_the_same_name_does_not_hide_the_function(first: str) -> Non
         ([[1.0, 2.0]], r"real: expected vectors of shape \(N, D\), got list"),
         (np.full((9, 3), np.nan), "real: NaN or infinity"),
         (np.ones((9, 4)), r"expected vectors of one dimension, got 4 \(real\) and 3 \(fake\)"),
-        (np.ones((9, 3), dtype=complex), "real: expected real numbers, got complex128"),
+        (np.ones((9, 3), dtype=complex), "real: expected vectors of real numbers .*, got complex128"),
+        (np.arange(27).reshape(9, 3) + 2**60, "real: int64 beyond 2.53, which float64 does not hold exactly"),
+        (torch.ones(9, 3).to_sparse(), "real: expected a dense tensor, got a sparse one"),
+        (np.ma.masked_equal(np.arange(27.0).reshape(9, 3), 4), "real: holds masked entries"),
         (np.ones((1, 3)), "needs at least 2 real images"),
     ],
 )
 def test_what_is_refused(real: object, message: str) -> None:
     with pytest.raises(StatisticsError, match=message):
         gm.metrics.kid(real, np.ones((9, 3)))
+
+
+def test_options_are_checked(sides: tuple[np.ndarray, np.ndarray]) -> None:
+    for call in (
+        lambda: gm.metrics.prdc(*sides, k=0),
+        lambda: gm.metrics.fid_infinity(*sides, seed=-1),
+        lambda: gm.metrics.inception_score(sides[0], splits=1.5),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(OptionError, match=r"^(k|seed|splits): expected a whole number of at least"):
+            call()
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy, lambda array: array.tolist()])
+def test_the_distance_of_gaussians_takes_any_arrays(convert: Callable[[np.ndarray], Any]) -> None:
+    """Of commuting covariances it is |m1 - m2|^2 + tr (S1^(1/2) - S2^(1/2))^2."""
+    m1, m2 = np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 0.0])
+    s1, s2 = np.diag([4.0, 9.0, 1.0]), np.diag([1.0, 1.0, 16.0])
+    value = gm.metrics.frechet_distance(*map(convert, (m1, s1, m2, s2)))
+    assert value == pytest.approx(5 + 1 + 4 + 9, rel=1e-12)
+
+
+def test_gaussians_that_are_none() -> None:
+    zero, one = np.zeros(2), np.eye(2)
+    for arrays, message in (
+        ((zero, zero, one, one), r"expected the first mean \(D,\) and its covariance \(D, D\), got \(2,\) and \(2,\)"),
+        ((zero, one, zero, np.array([[1.0, 5], [0, 1]])), "the second covariance is none: not symmetric"),
+        ((zero, -one, zero, one), "the first covariance is none: .* a variance is negative"),
+        ((zero * np.nan, one, zero, one), "the first mean and covariance: expected finite real numbers"),
+        ((zero, one, np.zeros(3), np.eye(3)), "expected means of one dimension, got 2 and 3"),
+        (("a", "b", zero, one), "expected arrays of real numbers"),
+    ):
+        with pytest.raises(StatisticsError, match=message):
+            gm.metrics.frechet_distance(*arrays)  # type: ignore[arg-type]
+
+
+def test_labels_of_any_kind_of_number(sides: tuple[np.ndarray, np.ndarray]) -> None:
+    plain = [i % 2 for i in range(50)]
+    right = gm.metrics.intra_class_diversity(sides[1], plain)
+    assert gm.metrics.intra_class_diversity(sides[1], [torch.tensor(label) for label in plain]) == right
+    for wrong in (3, None, "a" * 50, np.eye(2)[plain]):
+        with pytest.raises(StatisticsError, match="fake: expected 50 labels, one for each vector, got "):
+            gm.metrics.intra_class_diversity(sides[1], wrong)  # type: ignore[arg-type]
 
 
 def test_labels_are_one_for_each_vector(sides: tuple[np.ndarray, np.ndarray]) -> None:
