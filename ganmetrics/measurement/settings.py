@@ -34,6 +34,7 @@ LEAST = {
     "batch_size": 1, "num_workers": 0, "splits": 1, "k": 1, "subsets": 1, "subset_size": 2, "resamples": 100,
     "prepare": 1, "seed": 0,
 }  # fmt: skip
+LARGEST = 2**14  # pixels of a side of prepared images
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class Settings(MetricOptions):
         for name, least in LEAST.items():
             if getattr(self, name) is not None:
                 whole(f"--{name.replace('_', '-')}", getattr(self, name), least)
+        if self.prepare is not None:
+            whole("--prepare", self.prepare, 1, LARGEST)
         if self.seed is not None and self.seed >= 2**32:
             raise OptionError(f"--seed: expected a whole number below 2^32, got {self.seed}")
         require_features(self.features)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import ganmetrics as gm
+from ganmetrics.errors import OptionError
 from ganmetrics.measurement.settings import Settings
 from tests.helpers.commands import Cli
 
@@ -110,3 +111,18 @@ def test_sides_prepared_unlike_are_told(folder: tuple[Path, list[np.ndarray]], t
     assert not any(
         "preparation" in text for text in gm.fid(tmp_path / "prepared.npz", fakes, prepare=8, **OPTIONS).warnings
     )
+
+
+def test_statistics_without_a_protocol_are_not_prepared(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "other.npz", mu=draw.random(192), sigma=np.eye(192))
+    fakes = draw.integers(0, 256, (9, 20, 20, 3), dtype=np.uint8)
+    score = gm.fid(tmp_path / "other.npz", fakes, prepare=8, **OPTIONS)
+    assert "real: --prepare 8 does not change these statistics" in score.warnings
+
+
+def test_a_side_has_an_upper_bound() -> None:
+    with pytest.raises(
+        OptionError, match=r"^--prepare: expected a whole number from 1 to below 2\^14, got 1000000000$"
+    ):
+        Settings(prepare=10**9)
