@@ -63,6 +63,8 @@ def _pair_remarks(real: Side, fake: Side) -> list[str]:
     texts = []
     if same_source(real.origin, fake.origin) and real.choice == fake.choice:
         texts.append("real and fake are the same source: the distance of a set to itself says nothing")
+    elif _same_images_made(real, fake):
+        texts.append("real and fake are images of the same generator with the same seed: they are one set")
     else:
         texts += overlap_remarks(real, fake)
     return texts + differences(real.summary, fake.summary)
@@ -75,3 +77,10 @@ def same_source(one: Any, other: Any) -> bool:
     if isinstance(one, (str, os.PathLike)) and isinstance(other, (str, os.PathLike)):
         return os.path.realpath(one) == os.path.realpath(other)
     return one is other
+
+
+def _same_images_made(real: Side, fake: Side) -> bool:
+    """Whether generators of equal weights made both sides from the same latents."""
+    made = [(side.opened.about if side.opened else None) or {} for side in (real, fake)]
+    keys = [(about.get("sha256"), about.get("seed")) for about in made]
+    return keys[0][0] is not None and keys[0] == keys[1]

@@ -165,3 +165,12 @@ def test_a_missing_range_is_asked_for_by_the_name_that_the_command_knows(rng: np
         gm.fid(real, Unstated(), n_samples=9, **OPTIONS)
     stated = gm.fid(real, Unstated(), n_samples=9, **{**OPTIONS, "value_range": (-1, 1)})
     assert stated.value == gm.fid(real, Small(), n_samples=9, **OPTIONS).value
+
+
+def test_the_same_images_on_both_sides_are_told() -> None:
+    text = "real and fake are images of the same generator with the same seed: they are one set"
+    assert text in gm.fid(Small(), Small(), n_samples=40, **OPTIONS).warnings
+    other = Small()
+    with torch.no_grad():
+        other.layer.bias.add_(0.5)
+    assert text not in gm.fid(Small(), other, n_samples=40, **OPTIONS).warnings
