@@ -31,6 +31,7 @@ OF_OTHERS: dict[Kind, dict[str, str]] = {
 READ = re.compile(
     r"(mu|sigma|rows)(_s|_logits)?(_\d+)?|count|format|protocol|parts"
 )  # names of arrays that are read whole
+LARGEST_DIVISOR = 2**16
 KEPT_AS = {"uint8": torch.uint8, "float32": torch.float32, "float64": torch.float64}
 
 
@@ -77,8 +78,10 @@ def _listed(path: str, name: str, arrays: Arrays, about: dict[str, Any]) -> Part
     try:
         kind, names, count, keep = (about[key] for key in ("kind", "arrays", "count", "keep"))
         protocol, divisor = dict(about["protocol"]), int(about.get("divisor", 1))
-        if kind not in SUFFIXES or keep not in ("Moments", "Samples") or divisor < 1:
+        if kind not in SUFFIXES or keep not in ("Moments", "Samples") or not 1 <= divisor <= LARGEST_DIVISOR:
             raise ValueError(f"{kind} as {keep}, divided by {divisor}")
+        if count is not None and (type(count) is not int or count < 1):
+            raise ValueError(f"over {count!r} images")
         if keep == "Moments":
             moments = _moments(name, arrays, names, count)
             return Part(kind, moments, protocol, f"{names['mu']} and {names['sigma']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -179,3 +180,17 @@ def test_mifid_counts_images_that_are_added_to_a_file(
     score = evaluator.compute()["mifid"]
     assert score.value == pytest.approx(frechet(x, y) / distance, rel=1e-6)
     assert score.n_real == 220
+
+
+@pytest.mark.parametrize(("part", "edit"), [(0, {"count": 12.0}), (0, {"count": -1}), (1, {"divisor": 2**70})])
+def test_a_list_of_parts_that_was_edited(
+    rng: np.random.Generator, tmp_path: Path, part: int, edit: dict[str, float]
+) -> None:
+    gm.stats(images(rng), keep="vectors", **OPTIONS).save(tmp_path / "kept.npz")
+    with np.load(tmp_path / "kept.npz", allow_pickle=False) as kept:
+        arrays = dict(kept)
+    parts = json.loads(str(arrays["parts"]))
+    parts[part].update(edit)
+    np.savez(tmp_path / "edited.npz", **{**arrays, "parts": np.array(json.dumps(parts))})
+    with pytest.raises(StatisticsError, match=r"edited\.npz: its list of parts does not fit its arrays"):
+        gm.kid(tmp_path / "edited.npz", images(rng), **OPTIONS)
