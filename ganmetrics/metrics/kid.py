@@ -53,7 +53,7 @@ POLYNOMIAL = Kernel(_own, _cubed)
 
 
 def _restored(scaled: T, unit: float) -> T:
-    """Discrepancies of the kernel from those in a frame of this unit; infinite beyond float64."""
+    """Discrepancies of the kernel from those in a frame of this unit; infinite or 0 beyond float64."""
     for factor in (unit, unit, *4 * [max(unit, 1.0)]):  # one by one: their product may be beyond float64
         scaled = scaled * factor
     return scaled
@@ -67,23 +67,26 @@ def kernel_distance(real: Samples, fake: Samples, *, device: Device = None) -> t
     on a side. A negative estimate of a part of the variance counts as 0; so if both sides have the same distribution,
     where the first part is truly 0, the standard error is about a fifth too large.
 
-    Raises StatisticsError for fewer than two images on a side, and for features so large that it is beyond float64.
+    Raises StatisticsError for fewer than two images on a side, and for features so large, or so small, that it is
+    beyond float64.
     """
     gram = Gram(POLYNOMIAL, real, fake, device=device)
     sums = gram.sums()
-    value, error = _restored(_unbiased(*sums), gram.frame.unit), None
+    value, error = _within_float64(_unbiased(*sums), gram.frame.unit), None
     if min(real.count, fake.count) >= FEWEST:
         variance = sum(max(part, 0.0) for part in variance_parts(*sums))
-        error = _restored(variance**0.5, gram.frame.unit)
-    _require_finite([value, error or 0.0], gram.frame.unit)
+        error = _within_float64(variance**0.5, gram.frame.unit)
     return value, error
 
 
-def _require_finite(values: list[float], unit: float) -> None:
-    if not all(map(math.isfinite, values)):
+def _within_float64(scaled: float, unit: float) -> float:
+    """`_restored`. Raises StatisticsError for a number that is too large or too small."""
+    value = _restored(scaled, unit)
+    if not math.isfinite(value) or (value == 0 and scaled != 0):
         raise StatisticsError(
-            f"the kernel distance of features as large as {unit:.0e} is beyond float64; divide all features by a number"
+            f"the kernel distance of features as large as {unit:.0e} is beyond float64; scale all features"
         )
+    return value
 
 
 def _unbiased(real: Sums, fake: Sums, between: Sums) -> float:
@@ -148,8 +151,7 @@ def subset_distances(real: Samples, fake: Samples, subsets: Subsets, *, device: 
         gathered = [_gather(store, indices[side][start : start + at_once]) for side, store in _sides(real, fake)]
         for real_subset, fake_subset in zip(*gathered, strict=True):
             gram = Gram(POLYNOMIAL, real_subset, fake_subset, device=device)
-            values.append(_restored(_unbiased(*gram.sums()), gram.frame.unit))
-            _require_finite(values, gram.frame.unit)
+            values.append(_within_float64(_unbiased(*gram.sums()), gram.frame.unit))
     return torch.tensor(values, dtype=torch.float64)
 
 

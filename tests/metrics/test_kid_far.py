@@ -130,6 +130,9 @@ def test_an_interval_far_from_0_is_as_wide_as_near_it(rng: np.random.Generator) 
 
 def test_beyond_float64_is_one_line() -> None:
     x = torch.eye(4, dtype=torch.float64)
-    for metric in (metric_of(1e60 * x, 2e60 * x), metric_of(1e60 * x, 2e60 * x, subsets=2)):
-        with pytest.raises(StatisticsError, match=r"^the kernel distance of features as large as 2e\+60 is beyond flo"):
-            metric.compute()
+    for size, said in ((1e60, r"2e\+60"), (1e-170, "2e-170")):
+        for metric in (metric_of(size * x, 2 * size * x), metric_of(size * x, 2 * size * x, subsets=2)):
+            with pytest.raises(
+                StatisticsError, match=f"^the kernel distance of features as large as {said} is beyond fl"
+            ):
+                metric.compute()
