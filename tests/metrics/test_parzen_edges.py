@@ -151,3 +151,12 @@ def test_images_are_scaled_alike_whatever_they_show(digits: np.ndarray) -> None:
     noise = np.random.default_rng(0).standard_normal((900, 30))
     sets = noise[:500], noise[500:700], noise[700:]
     assert not gm.parzen_log_likelihood(*sets, bandwidths="auto", baseline="kmeans", max_samples=20).warnings
+
+
+def test_scales_of_large_sets_are_told_from_some_points(monkeypatch: pytest.MonkeyPatch, digits: np.ndarray) -> None:
+    """Of every part of the set, whatever the blocks."""
+    flat = digits.reshape(-1, 64) / 255
+    sets = flat[:800], flat[800:1300], flat[1300:]
+    monkeypatch.setattr("ganmetrics.metrics.numerics.point_scales.ENOUGH", 64 * 200)
+    assert not gm.parzen_log_likelihood(*sets, bandwidths=0.2).warnings
+    assert len(gm.parzen_log_likelihood(2 * sets[0] - 1, *sets[1:], bandwidths=0.2).warnings) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ganmetrics.metrics.numerics.scaling import largest_of, power_of_two
 from ganmetrics.statistics.points import BYTE, range_of
-from ganmetrics.statistics.samples import Samples
+from ganmetrics.statistics.samples import Samples, with_start
 
 WIDER = 10  # ratio of the ranges of two sets from which any sets are warned about
 FEWEST = 10, 100  # points and numbers of a set, below which chance is not told from scale
+ENOUGH = 10**7  # numbers of a set that are looked at, at most about
 SHIFT = 0.5  # of a deviation, between the means of two sets that are scaled alike
 RATIO = 1.5  # of the deviations of two such sets
 ERRORS = 4  # standard errors that a difference must exceed as well
@@ -54,24 +55,24 @@ def are_unlike(sets: Sequence[Samples]) -> bool:
 
     Bytes stand for value / 255. Sets too small to tell are left out.
     """
-    known = [store for store in sets if store.count >= FEWEST[0] and store.count * (store.dim or 0) >= FEWEST[1]]
-    largest = [largest_of(_numbers(store)) for store in known]
-    if not largest or not bool(torch.stack(largest).amax() > 0):
-        return False
-    unit = float(power_of_two(torch.stack(largest).amax()))
-    found = [_mean_and_square(store, unit) for store in known]
+    known = [_some(store) for store in sets if store.count >= FEWEST[0] and store.count * (store.dim or 0) >= FEWEST[1]]
+    unit = float(power_of_two(largest_of(known)))
+    found = [_mean_and_square(points / unit) for points in known]
     return any(_unlike(one, other) for i, one in enumerate(found) for other in found[:i])
 
 
-def _numbers(store: Samples) -> Iterator[Tensor]:
-    factor = BYTE if store.dtype == torch.uint8 else 1.0
-    return (block.double() * factor for block in store.blocks())
+def _some(store: Samples) -> Tensor:
+    """Points `(n, D)` float64 of a store, spread over it: all if they are few, which is quick and enough to tell."""
+    step = max(1, -(-store.count * (store.dim or 1) // ENOUGH))
+    factor = BYTE if store.dtype == torch.uint8 and store.divisor == 1 else 1.0
+    blocks = (block[-start % step :: step] for start, block in with_start(store.blocks()))
+    return torch.cat([block.double() * factor for block in blocks])
 
 
-def _mean_and_square(store: Samples, unit: float) -> tuple[Mean, Mean]:
-    """The mean of all numbers / unit, and of their squared deviations from it."""
-    mean = Mean.of(torch.cat([(block / unit).mean(dim=1) for block in _numbers(store)]))
-    return mean, Mean.of(torch.cat([(block / unit - mean.value).square().mean(dim=1) for block in _numbers(store)]))
+def _mean_and_square(points: Tensor) -> tuple[Mean, Mean]:
+    """The mean of all numbers, and of their squared deviations from it."""
+    mean = Mean.of(points.mean(dim=1))
+    return mean, Mean.of((points - mean.value).square().mean(dim=1))
 
 
 def _unlike(one: tuple[Mean, Mean], other: tuple[Mean, Mean]) -> bool:
