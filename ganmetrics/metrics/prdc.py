@@ -20,7 +20,7 @@ from ganmetrics.metrics.base import Metric, Result
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.ball_halves import Near, near, reach_of, shares
 from ganmetrics.metrics.numerics.distances import Device, Vectors, moderate, same
-from ganmetrics.metrics.numerics.neighbours import Balls, ball_counts, compared_as, nearest_squared
+from ganmetrics.metrics.numerics.neighbours import SHARED, Balls, ball_counts, compared_as, nearest_squared
 from ganmetrics.metrics.numerics.resampling import UNMOVED, halves
 from ganmetrics.protocols import MetricOptions, Protocol
 from ganmetrics.statistics.samples import Samples
@@ -85,7 +85,8 @@ def membership(
     """
     real, fake, _ = moderate(real, fake)
     k = density_coverage.k
-    reals, _ = nearest_squared(real, real, max(precision_recall.k, k), exclude_self=True, device=device)
+    n_real, most = real.count if isinstance(real, Samples) else len(real), max(precision_recall.k, k)
+    reals, _ = nearest_squared(real, real, max(most, min(SHARED, n_real - 1)), exclude_self=True, device=device)
     fakes, _ = nearest_squared(fake, fake, precision_recall.k, exclude_self=True, device=device)
     balls = [
         Balls(reals[:, precision_recall.k - 1], "points", precision_recall.closed),
@@ -98,7 +99,7 @@ def membership(
         recall=(in_fake > 0).double(),
         density=within.double() / k,
         coverage=(fakes_within > 0).double(),
-        repeats={"real": same(reals, real), "fake": same(fakes, fake)},
+        repeats={"real": same(reals[:, :most], real), "fake": same(fakes, fake)},
     )
 
 

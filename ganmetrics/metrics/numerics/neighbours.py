@@ -30,7 +30,7 @@ from ganmetrics.metrics.numerics.distances import (
 from ganmetrics.runtime.arithmetic import exact_arithmetic
 from ganmetrics.statistics.samples import Samples
 
-SHARED = 8  # neighbours within one set that are found at least, because several metrics ask for a few
+SHARED = 8  # neighbours of real images that several metrics ask for, so that one search serves them
 EXHAUSTIVE = 2**22  # pairs in one block of the float64 search
 
 
@@ -83,8 +83,7 @@ def nearest_squared(
     key = (queries.count, points.count, exclude_self)
     if key not in cache or cache[key][0].shape[1] < k:
         cache.clear()
-        shared = min(SHARED, points.count - 1) if exclude_self else k
-        cache[key] = _nearest_squared(queries, points, max(k, shared), exclude_self, device)
+        cache[key] = _nearest_squared(queries, points, k, exclude_self, device)
     squared, indices = cache[key]
     return squared[:, :k].clone(), indices[:, :k].clone()
 
