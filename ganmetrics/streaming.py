@@ -16,6 +16,7 @@ from ganmetrics.measurement.batch import (
     take_shape,
     update_statistics,
 )
+from ganmetrics.measurement.choice import require_sides
 from ganmetrics.measurement.comparability import IDENTITY, PRECISION, require_alike
 from ganmetrics.measurement.measurement import configured, of_side, require_counts
 from ganmetrics.measurement.reading import check, feeds, fill, open_side
@@ -42,6 +43,8 @@ class Streaming:
         self.settings = Settings.of(None, options)
         self._measurements = configured([metrics] if isinstance(metrics, str) else metrics, self.settings)
         self._sides = {name: Side(name) for name in SIDES if of_side(self._measurements, name)}
+        # Only a real source is read here; fakes come in batches, without names.
+        require_sides(self.settings.include, self.settings.exclude, ["real"])
         if real is not None:
             self.read_real(real)
 

@@ -163,6 +163,11 @@ def test_options_that_mean_nothing(images: torch.Tensor, options: dict, said: st
         gm.fid(images, images, features="pixels", protocol="tensorflow")
 
 
+def test_batches_have_no_names_to_choose_by() -> None:
+    with pytest.raises(OptionError, match=r"^--include fake:\*\.png: expected one of the sides real; leave fake: out"):
+        gm.Evaluator(["fid"], features="pixels", include="fake:*.png")
+
+
 # ------------------------------------------------------------------------------------------- in whole or not at all
 
 
