@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ganmetrics.errors import OptionError
 from ganmetrics.printable import brief
+from ganmetrics.validation import whole
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")  # a network can run in these
 JPEG_DECODERS = ("pillow", "torchvision")
+LEAST = {"splits": 1, "k": 1, "subsets": 1, "subset_size": 2, "seed": 0}  # of the options of metrics
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,14 @@ class MetricOptions:
     seed: int | None = None
     confidence: bool = False
     device: str | torch.device | None = None
+
+    def __post_init__(self) -> None:
+        """Raises OptionError for a number out of range, whether a measurement or a function of vectors is asked."""
+        for name, least in LEAST.items():
+            if getattr(self, name) is not None:
+                whole(f"--{name.replace('_', '-')}", getattr(self, name), least)
+        if self.seed is not None and self.seed >= 2**32:
+            raise OptionError(f"--seed: expected a whole number below 2^32, got {self.seed}")
 
 
 PROTOCOLS = {

@@ -30,11 +30,8 @@ from ganmetrics.statistics.parts import Kind
 from ganmetrics.validation import whole
 
 INCEPTION = "inception"
-LEAST = {
-    "batch_size": 1, "num_workers": 0, "splits": 1, "k": 1, "subsets": 1, "subset_size": 2, "resamples": 100,
-    "prepare": 1, "seed": 0,
-}  # fmt: skip
 LARGEST = 2**14  # pixels of a side of prepared images
+LEAST = {"batch_size": 1, "num_workers": 0, "resamples": 100, "prepare": 1, "n_samples": 1}
 
 
 @dataclass(frozen=True)
@@ -92,13 +89,12 @@ class Settings(MetricOptions):
     progress: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, least in LEAST.items():
             if getattr(self, name) is not None:
                 whole(f"--{name.replace('_', '-')}", getattr(self, name), least)
         if self.prepare is not None:
             whole("--prepare", self.prepare, 1, LARGEST)
-        if self.seed is not None and self.seed >= 2**32:
-            raise OptionError(f"--seed: expected a whole number below 2^32, got {self.seed}")
         require_features(self.features)
         if not isinstance(self.weights, (str, os.PathLike, type(None))):
             raise OptionError(f"--weights: expected the path of a file, got {brief(self.weights)}")
