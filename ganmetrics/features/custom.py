@@ -25,9 +25,9 @@ from ganmetrics.errors import GanMetricsError, OptionError, StatisticsError
 from ganmetrics.features.extractor import KINDS, LOGITS, Extractor, Options, label_of, state_dict_sha256
 from ganmetrics.printable import TOLD, brief, cut, name_of
 from ganmetrics.runtime.guards import evaluating
+from ganmetrics.statistics.rows import are_probabilities
 
 STATED = "ganmetrics_outputs"  # attribute of a callable
-SUMS_TO_1 = 0.01  # how far from 1 the sum of probabilities in half precision may be
 BYTES = re.compile(r"Byte|uint8|unsigned char")  # in what torch and others say of a wrong dtype
 
 
@@ -139,8 +139,7 @@ class Custom(Extractor):
                 f"features {self.name}: expected logits of at least 2 classes, got {tuple(logits.shape)}; "
                 "a single logit x of two classes is the pair (0, x)"
             )
-        values = logits.double()
-        if bool((values >= 0).all()) and bool(((values.sum(dim=1) - 1).abs() < SUMS_TO_1).all()):
+        if are_probabilities(logits):
             raise OptionError(
                 f"features {self.name}: its logits are probabilities (none is negative, every row sums to 1); "
                 "return what it computes before the softmax, or their logarithm"

@@ -17,6 +17,7 @@ from ganmetrics.metrics.base import Result, SingleValued
 from ganmetrics.metrics.index import METRICS
 from ganmetrics.metrics.numerics.resampling import BLOCK, replicate
 from ganmetrics.protocols import PROTOCOLS, MetricOptions, Protocol, Splits
+from ganmetrics.statistics.rows import are_probabilities
 from ganmetrics.statistics.samples import Samples, with_start
 
 CUSTOMARY = 5000  # images per split in published scores (50,000 in ten splits)
@@ -121,8 +122,6 @@ class InceptionScore(SingleValued):
         if protocol.splits is None:
             names = ", ".join(name for name, known in PROTOCOLS.items() if known.splits is not None)
             raise OptionError(f"--protocol {protocol.name}: that tool has no Inception Score; expected one of {names}")
-        if options.splits is not None and options.splits < 1:
-            raise OptionError(f"--splits: expected at least 1, got {options.splits}")
         return cls(splits=protocol.splits.changed(options))
 
     def least(self, side: str) -> int:
@@ -132,8 +131,13 @@ class InceptionScore(SingleValued):
         return too_few(count, self.splits)
 
     def compute(self) -> Result:
-        """Raises StatisticsError for fewer than two images per split."""
+        """Raises StatisticsError for fewer than two images per split, and for probabilities in place of logits."""
         scores = split_scores(self.statistics["fake"], self.splits)
+        if all(map(are_probabilities, self.statistics["fake"].blocks())):
+            raise StatisticsError(
+                "an Inception Score is over logits, and these are probabilities (none is negative, every row sums to "
+                "1), whose second softmax lowers the score; give what comes before the softmax, or their logarithm"
+            )
         value = float(scores.mean())
         blocks = self.splits.boundaries == "blocks"  # of ADM, which gives no spread
         known = len(scores) > self.splits.ddof and not blocks

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SUMS_TO_1 = 0.01  # how far from 1 the sum of probabilities in half precision may be
 PIECE = 4 * 2**20  # bytes: largest piece, unless a batch is larger
 
 
@@ -44,3 +45,9 @@ class Rows:
 def divided(vectors: Tensor, divisor: int) -> Tensor:
     """Vectors `(N, D)` divided by the divisor, in float32; the same vectors for a divisor of 1."""
     return vectors if divisor == 1 else vectors.float() / divisor
+
+
+def are_probabilities(rows: Tensor) -> bool:
+    """Whether rows `(N, K)` look like probabilities of classes: none is negative, every row sums to 1."""
+    values = rows.double()
+    return bool((values >= 0).all()) and bool(((values.sum(dim=1) - 1).abs() < SUMS_TO_1).all())

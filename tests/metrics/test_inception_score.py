@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import ganmetrics as gm
 from ganmetrics.errors import OptionError, StatisticsError
 from ganmetrics.metrics.inception_score import InceptionScore, inception_score
 from ganmetrics.protocols import PROTOCOLS, MetricOptions, Splits
@@ -160,3 +161,18 @@ def test_spilled_memory_is_flat() -> None:
         store.update(torch.randn(50, 20))
         assert sum(piece.nbytes for piece in store._held.pieces()) <= 10_000
     assert sum(map(len, store.blocks())) == 5000
+
+
+def test_probabilities_in_place_of_logits_are_refused(rng: np.random.Generator) -> None:
+    logits = rng.standard_normal((60, 4)) * 2
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    right = np.exp((p * np.log(p / p.mean(0))).sum(1).mean())
+    for vectors in (logits, np.log(p)):
+        assert gm.metrics.inception_score(vectors, splits=1) == pytest.approx(right, rel=1e-12)
+        score = gm.evaluate(None, vectors, ["is"], features_are="net:logits", splits=1)["is"]
+        assert score.value == pytest.approx(right, rel=1e-12)
+    for wrong in (p, p.astype(np.float16), np.eye(4)[[0, 1, 2, 3] * 15]):
+        with pytest.raises(StatisticsError, match="over logits, and these are probabilities"):
+            gm.metrics.inception_score(wrong, splits=1)
+        with pytest.raises(StatisticsError, match="over logits, and these are probabilities"):
+            gm.evaluate(None, wrong, ["is"], features_are="net:logits", splits=1)
