@@ -143,3 +143,32 @@ def test_labels_of_any_kind_of_number(sides: tuple[np.ndarray, np.ndarray]) -> N
 def test_labels_are_one_for_each_vector(sides: tuple[np.ndarray, np.ndarray]) -> None:
     with pytest.raises(StatisticsError, match="fake: expected 50 labels, one for each vector, got 3"):
         gm.metrics.intra_class_diversity(sides[1], [0, 1, 2])
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, True, "3"])
+def test_a_neighbour_that_is_none_is_refused(sides: tuple[np.ndarray, np.ndarray], k: object) -> None:
+    with pytest.raises(OptionError, match="--k: expected a whole number of at least 1, got "):
+        gm.metrics.prdc(*sides, k=k)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("inception_score", {"splits": 0}), ("inception_score", {"splits": 2.5}),
+                          ("fid_infinity", {"seed": -1}), ("fid_infinity", {"seed": 2**32})],
+)  # fmt: skip
+def test_options_are_those_of_a_measurement(name: str, options: dict[str, object]) -> None:
+    vectors = (np.eye(40),) if name == "inception_score" else (np.eye(40), np.eye(40))
+    (option,) = options
+    with pytest.raises(OptionError, match=f"--{option}: expected a whole number"):
+        getattr(gm.metrics, name)(*vectors, **options)
+
+
+@pytest.mark.parametrize("n", [3, 50])  # fewer and more than dimensions
+@pytest.mark.parametrize("size", [1e155, 1e160, 1e300])
+def test_a_distance_beyond_float64_is_an_error_in_words(rng: np.random.Generator, n: int, size: float) -> None:
+    x, y = rng.standard_normal((2, n, 4)) * size
+    for function in (gm.metrics.fid, gm.metrics.mifid):
+        with pytest.raises(StatisticsError, match="beyond float64; scale all features"):
+            function(x, y)
+    unit = rng.standard_normal((2, n, 4))
+    at_1e100 = gm.metrics.fid(*(unit * 1e100))
+    assert at_1e100 / 1e200 == pytest.approx(gm.metrics.fid(*unit), rel=1e-9)
