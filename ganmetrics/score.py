@@ -13,6 +13,19 @@ from ganmetrics.errors import OptionError
 from ganmetrics.printable import natural_order, printable, some
 from ganmetrics.version import __version__
 
+SMALLEST, LARGEST = 1e-6, 1e12  # outside, decimals would print zeros alone, or a row of digits that mean nothing
+
+
+def format_of(value: float, *others: float) -> str:
+    """How a value is printed, and others beside it: four decimals, six for small values, or with an exponent.
+
+    Small values are kernel distances and squared errors. A value near 0 by chance has the decimals of its deviation.
+    """
+    scale = max(map(abs, (value, *others)))
+    if scale and not SMALLEST <= scale < LARGEST:
+        return ".4e"
+    return ".6f" if 0 < abs(value) < 0.1 else ".4f"
+
 
 @dataclass(frozen=True)
 class Score:
@@ -84,17 +97,18 @@ class Score:
             return comparison(self.value, other.value)
         return comparison(self.value, other) if isinstance(other, numbers.Real) else NotImplemented
 
-    @property
-    def digits(self) -> int:
-        """Decimals to print: 4, or 6 for small values such as kernel distances and squared errors."""
-        return 6 if 0 < abs(self.value) < 0.1 else 4
+    def figures(self) -> tuple[str, str, str]:
+        """Value, spread and interval as text, in one format; empty for those that are not known."""
+        spec = format_of(self.value, self.spread or 0.0, *(self.interval or ()))
+        spread = "" if self.spread is None else f"{self.spread:{spec}}"
+        ends = "" if self.interval is None else "[{:{spec}}, {:{spec}}]".format(*self.interval, spec=spec)
+        return f"{self.value:{spec}}", spread, ends
 
     def __str__(self) -> str:
-        digits = self.digits
-        spread = "" if self.spread is None else f" +- {self.spread:.{digits}f}"
-        ends = "" if self.interval is None else " [{:.{d}f}, {:.{d}f}]".format(*self.interval, d=digits)
-        over = f" over {self.classes()}" if self.classes() else ""
-        return f"{self.metric} {self.value:.{digits}f}{spread}{ends}{over}"
+        value, spread, ends = self.figures()
+        over = f"over {self.classes()}" if self.classes() else ""
+        parts = (self.metric, value, spread and f"+- {spread}", ends, over)
+        return " ".join(part for part in parts if part)
 
     def classes(self) -> str:
         """The number of classes and the first ones, of a metric over classes; else empty."""

@@ -86,3 +86,19 @@ def test_an_interval_of_no_width_is_none(images: torch.Tensor, value: float) -> 
     assert score.value == pytest.approx(value)
     assert score.interval is None
     assert "no 95 % interval: all sets of resampled images have the same value; give more images" in score.warnings
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [
+        (Score("fd", 3.2e-10, "lower", interval=(1e-10, 5.5e-10)), "fd 3.2000e-10 [1.0000e-10, 5.5000e-10]"),
+        (Score("kd-vectors", -1.05e37, "lower", spread=2e36), "kd-vectors -1.0500e+37 +- 2.0000e+36"),
+        (Score("kid", 4e-7, "lower", spread=0.0031), "kid 0.000000 +- 0.003100"),
+        (Score("fid", 0.0, "lower"), "fid 0.0000"),
+        (Score("kid", -0.000004, "lower"), "kid -0.000004"),
+        (Score("parzen", -77533.3893, "higher"), "parzen -77533.3893"),
+    ],
+)
+def test_a_value_on_any_scale_is_read(score: Score, text: str) -> None:
+    """Features of size 1e-5 had a distance of 0.000000, and a Parzen window of 1e-80 one of 160 digits."""
+    assert str(score) == text

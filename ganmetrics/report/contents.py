@@ -10,7 +10,7 @@ from typing import Any
 from ganmetrics.report.checks import Check
 from ganmetrics.report.pictures import Shown
 from ganmetrics.report.words import sentence, title
-from ganmetrics.score import Score
+from ganmetrics.score import Score, format_of
 
 LONGEST = 200  # characters of one protocol entry on the page
 SKIPPED = 50  # skipped images listed on the page
@@ -82,8 +82,8 @@ class Contents:
 
 
 def number(value: float) -> str:
-    """A value as scores are printed: four decimals, six for small values."""
-    return f"{value:.{6 if 0 < abs(value) < 0.1 else 4}f}"
+    """A value as scores are printed."""
+    return f"{value:{format_of(value)}}"
 
 
 def row(key: str, score: Score) -> Row:

@@ -85,7 +85,4 @@ def _rows(scores: Sequence[Score]) -> tuple[list[list[str]], list[str]]:
 
 
 def _cells(score: Score) -> list[str]:
-    digits = score.digits
-    spread = "" if score.spread is None else f"{score.spread:.{digits}f}"
-    ends = "" if score.interval is None else "[{:.{d}f}, {:.{d}f}]".format(*score.interval, d=digits)
-    return [printable(score.metric), f"{score.value:.{digits}f}", spread, ends, score.better]
+    return [printable(score.metric), *score.figures(), score.better]
