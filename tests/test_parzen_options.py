@@ -48,7 +48,7 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
         "empty set": ([str(tmp_path / "nothing"), *digits[1:]], "nothing"),
         "no points": ([str(tmp_path / "empty.npy"), *digits[1:]], "needs samples: expected at least one point, got 0"),
         "NaN": ([str(tmp_path / "nan.npy"), *digits[1:]], "samples: NaN or infinity among the points"),
-        "zero bandwidth": ([*digits, "--bandwidths", "0"], "--bandwidths: expected published, auto, a number above 0"),
+        "zero bandwidth": ([*digits, "--bandwidths", "0"], "auto, a number from 1e-100 to 1e100, several"),
         "negative bandwidth": ([*digits, "--bandwidths", "0.1,-1"], "got '0.1,-1'"),
         "word": ([*digits, "--bandwidths", "silverman"], "got 'silverman'"),
         "bad range": ([*digits, "--bandwidths", "0.1:1"], "got '0.1:1'"),

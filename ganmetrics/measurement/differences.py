@@ -68,7 +68,7 @@ def _saved(side: Summary) -> str:
         ways[kind.format, kind.coding] += n
     ways[None, None] += side.total - sum(ways.values())  # images that come from no file
     (form, coding), n = ways.most_common(1)[0]
-    return ("" if n == side.total else "mostly ") + _way(form, coding)
+    return ("" if n == side.total else "mostly " if 2 * n > side.total else "partly ") + _way(form, coding)
 
 
 def _way(form: str | None, coding: str | None) -> str:

@@ -51,10 +51,11 @@ def _depth_remarks(peaks: Mapping[int, int], images: str) -> list[str]:
     for bits in DEPTHS:
         fewer = sum(n for peak, n in peaks.items() if peak < 2 ** (bits - 8))
         if fewer > MOST * deep:
+            shift = "" if bits == 8 else f" (x >> {bits - 8})"
             return [
                 f"{fewer} of the {deep} {images} saved with 16 bits hold no value above {2**bits - 1}, the range of "
                 f"{bits} bits, and only the high byte of 16 is read, which makes them nearly black: save them with 8 "
-                f"bits (x >> {bits - 8}), or scaled to 16 (x << {16 - bits})"
+                f"bits{shift}, or scaled to 16 (x << {16 - bits})"
             ]
     return []
 

@@ -91,10 +91,11 @@ def about_range(score: gm.Score) -> list[str]:
 
 
 def said(bits: int, n: int = N, of: int | None = None, side: str = "real") -> str:
+    shift = f" (x >> {bits - 8})" if bits > 8 else ""
     return (
         f"{n} of the {of or n} {side} images saved with 16 bits hold no value above {2**bits - 1}, the range of {bits} "
-        f"bits, and only the high byte of 16 is read, which makes them nearly black: save them with 8 bits "
-        f"(x >> {bits - 8}), or scaled to 16 (x << {16 - bits})"
+        "bits, and only the high byte of 16 is read, which makes them nearly black: save them with 8 bits"
+        f"{shift}, or scaled to 16 (x << {16 - bits})"
     )
 
 

@@ -238,7 +238,7 @@ def test_two_ways_of_losing_and_palettes(tmp_path: Path, rng: np.random.Generato
     assert told(score, COMPRESSION) == said_of_compression("PNG", "PNG with a palette")
 
 
-@pytest.mark.parametrize(("jpeg", "expected"), [(5, ""), (6, "mostly JPEG"), (11, "mostly JPEG"), (12, "JPEG")])
+@pytest.mark.parametrize(("jpeg", "expected"), [(5, ""), (6, "partly JPEG"), (11, "mostly JPEG"), (12, "JPEG")])
 def test_sides_of_several_formats(jpeg: int, expected: str, tmp_path: Path, rng: np.random.Generator) -> None:
     """Told where the sides differ in half of the images."""
     images = photos(rng)

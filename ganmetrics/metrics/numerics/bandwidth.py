@@ -53,8 +53,8 @@ class Rule:
             grid = ()
         if not grid or not all(SMALLEST <= h <= 1 / SMALLEST for h in grid):
             raise OptionError(
-                "--bandwidths: expected published, auto, a number above 0, several with commas, or LOW:HIGH:COUNT, "
-                f"got {brief(given)}"
+                "--bandwidths: expected published, auto, a number from 1e-100 to 1e100, several with commas, or "
+                f"LOW:HIGH:COUNT, got {brief(given)}"
             )
         return cls("fixed" if len(grid) == 1 else "grid", tuple(sorted(set(grid))))
 
