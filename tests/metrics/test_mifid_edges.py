@@ -92,7 +92,7 @@ def test_rows_of_all_lengths(rng: np.random.Generator) -> None:
 
 
 def test_bytes_have_directions(rng: np.random.Generator) -> None:
-    own, other = (torch.from_numpy(rng.integers(0, 3, (30, 4), dtype=np.uint8)) for _ in range(2))
+    own, other = (torch.from_numpy(rng.integers(1, 4, (30, 4), dtype=np.uint8)) for _ in range(2))
     own[3] = 0
     expected = least_cosine_distances(own.double(), other.double(), device="cpu")
     assert len(expected) == 29

@@ -26,8 +26,11 @@ def drawn(rng: np.random.Generator, kind: str, n: int, shift: float) -> Tensor:
 @pytest.mark.parametrize("kind", ["network", LATTICE])
 @pytest.mark.parametrize(("n", "m"), [(157, 140), (60, 201), (12, 13)])
 @pytest.mark.parametrize("same_balls", [False, True])
-def test_replicates_are_values_on_halves(kind: str, n: int, m: int, same_balls: bool, rng: np.random.Generator) -> None:
-    """As the metric itself has them of these images alone."""
+def test_replicates_are_values_on_halves(
+    kind: str, n: int, m: int, same_balls: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the metric itself has them of these images alone, if all neighbours are known."""
+    monkeypatch.setattr(ball_halves, "reach_of", lambda k, n: n - 1)
     real, fake = drawn(rng, kind, n, 0.0), drawn(rng, kind, m, 0.6)
     balls = {"precision_recall": NAEEM} if same_balls else {}
     metric = fed(real, fake, **balls)
@@ -40,6 +43,14 @@ def test_replicates_are_values_on_halves(kind: str, n: int, m: int, same_balls: 
             {name: expected[name] for name in found}, abs=1e-12
         )
     assert found
+
+
+def test_some_neighbours_are_enough(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = fed(*two_sides(rng))
+    some = metric.replicates(100, 0)
+    monkeypatch.setattr(ball_halves, "reach_of", lambda k, n: n - 1)
+    for name, values in metric.replicates(100, 0).items():
+        assert float((some[name] - values).abs().mean()) < 0.01 * float(values.std()), name
 
 
 def test_replicates_depend_on_the_seed_alone(rng: np.random.Generator) -> None:
