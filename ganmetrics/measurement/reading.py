@@ -82,7 +82,7 @@ def require_images(file: StatisticsFile, side: str, asking: str) -> None:
         served = any(part.kind == kind for part in file.parts)
         if metric.entry.smallest:
             raise StatisticsError(f"{asking}: compares the images themselves, and {file.origin} holds vectors")
-        if served and not metric.labelled:
+        if served and not metric.entry.labelled:
             raise StatisticsError(f"images are needed here, and {file.origin} holds vectors; give the images")
         if served and file.labels is None:
             raise StatisticsError(

@@ -141,7 +141,7 @@ USAGE = "Usage: ganmetrics fid [OPTIONS] REAL FAKE\nTry 'ganmetrics fid --help' 
         (("fid", "a", "b", "c"), USAGE + "Got unexpected extra argument (c)\n"),
         (
             ("fid", "a", "b", "--protocol", "tensorfow"),
-            USAGE + "Invalid value for '--protocol': 'tensorfow' is not one of 'tensorflow', 'pytorch-fid', "
+            USAGE + "Invalid value for '--protocol': 'tensorfow' is not one of 'tensorflow', 'adm', 'pytorch-fid', "
             "'torch-fidelity', 'clean-fid', 'torchmetrics'.\n",
         ),
         (

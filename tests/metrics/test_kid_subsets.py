@@ -126,5 +126,5 @@ def test_options_and_protocols() -> None:
     assert subsets("torch-fidelity") == Subsets(100, 1000, "numpy", "fake", 2020)
     assert subsets("torchmetrics", subsets=5, seed=1) == Subsets(5, 1000, "torch", "real", 1)
     for wrong in ({"subsets": 0}, {"subset_size": 1}):
-        with pytest.raises(OptionError, match=r"--subset\S+: expected at least"):
+        with pytest.raises(OptionError, match=r"^--subset\S+: expected a whole number of at least"):
             subsets("tensorflow", **wrong)
