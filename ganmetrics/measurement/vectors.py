@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -123,10 +124,12 @@ def _is_covariance(array: np.ndarray) -> bool:
 
 def _of_pt(path: str) -> Tensor | None:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # The format of torch before 1.6 is no zip and cannot be mapped.
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises many kinds for files that are not its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SourceError(f"{printable(path)}: expected one tensor saved by torch.save: {reason[:200]}") from error
+        raise SourceError(
+            f"{printable(path)}: expected one tensor saved by torch.save; it is damaged, or holds something else"
+        ) from error
     if isinstance(loaded, Tensor) and loaded.ndim == 2:
         return loaded.detach()
     got = f"shape {tuple(loaded.shape)}" if isinstance(loaded, Tensor) else f"a {type(loaded).__name__}"

@@ -18,16 +18,12 @@ from ganmetrics.errors import ImageError, SourceError
 from ganmetrics.images import open_images, read_batches
 from tests.conftest import write_folder
 from tests.helpers.commands import PIXELS, Cli
+from tests.helpers.packed import packed
 from tests.helpers.pictures import png
 
 
 def pack(path: Path, members: Mapping[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, content in members.items():
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            archive.addfile(header, io.BytesIO(content))
-    return path
+    return packed("tar", path, members)
 
 
 @pytest.fixture

@@ -84,6 +84,11 @@ class Foreign:
         return self._x
 
 
+def saved_pt_before_zip(path: Path, x: np.ndarray) -> Path:
+    torch.save(torch.from_numpy(x), path.with_suffix(".pt"), _use_new_zipfile_serialization=False)
+    return path.with_suffix(".pt")
+
+
 KINDS: dict[str, Callable[[Path, np.ndarray], Any]] = {
     "npy": saved_npy,
     "npy in Fortran order": lambda path, x: saved_npy(path, np.asfortranarray(x)),
@@ -91,6 +96,7 @@ KINDS: dict[str, Callable[[Path, np.ndarray], Any]] = {
     "npz": saved_npz,
     "compressed npz": lambda path, x: (np.savez_compressed(f"{path}.npz", x), Path(f"{path}.npz"))[1],
     "pt": saved_pt,
+    "pt of torch before 1.6": saved_pt_before_zip,
     "array": lambda path, x: x,
     "tensor": lambda path, x: torch.from_numpy(x),
     "an array of another library": lambda path, x: Foreign(x),
@@ -237,8 +243,7 @@ def test_no_file_of_vectors_is_unpickled(tmp_path: Path) -> None:
 def test_a_file_that_keeps_vectors_serves_what_they_serve(cli: Cli, rng: np.random.Generator, tmp_path: Path) -> None:
     """Equal to the images themselves, to the last bit: KID, PRDC, Vendi, MiFID, authenticity and intervals."""
     names = ["fid", "kid", "prdc", "vendi", "mifid", "authenticity", "fid-infinity"]
-    draw = lambda n: torch.from_numpy(rng.integers(0, 256, (n, 3, 6, 6), dtype=np.uint8))  # noqa: E731
-    real, fake = draw(150), draw(140)
+    real, fake = (torch.from_numpy(rng.integers(0, 256, (n, 3, 6, 6), dtype=np.uint8)) for n in (150, 140))
     options = {"features": "pixels", "layout": "NCHW", "confidence": True, "resamples": 100, **QUIET}
     direct = gm.evaluate(real, fake, names, **options)
     for source, name in ((real, "real"), (fake, "fake")):

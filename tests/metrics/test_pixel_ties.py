@@ -6,7 +6,7 @@ The right values come from whole numbers: squared distances of bytes in int64, w
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +313,10 @@ def test_the_shares_of_a_report(rng: np.random.Generator) -> None:
 def test_vectors_of_ones_own_extractor_are_never_divided(rng: np.random.Generator) -> None:
     """Bytes of a callable stand for themselves."""
     real, fake = (images(rng, 60, (3, 2, 2), range(low, low + 100)) for low in (10, 60))
-    own: Callable[[Tensor], Tensor] = lambda x: x.flatten(1)  # noqa: E731
+
+    def own(x: Tensor) -> Tensor:
+        return x.flatten(1)
+
     options = {**OPTIONS, "features": own}
     assert gm.fid(real, fake, **options).value == pytest.approx(gm.fid(real, fake, **OPTIONS).value * 255**2, rel=1e-5)
     scores = gm.evaluate(real, fake, ["prdc", "authenticity"], **options)
